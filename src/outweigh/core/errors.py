@@ -1,0 +1,214 @@
+"""The one error tree. Every error has typed fields, a remedy, and survives pickling to a worker.
+
+The exit code is the one the command line ends with when the error reaches it (DESIGN: 2 usage or
+configuration, 3 measurement unusable, 4 factor missing or stale).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class OutweighError(Exception):
+    """Anything outweigh raises on purpose. `remedy` says what to do next."""
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, *fields: object) -> None:
+        # Exception.__reduce__ pickles self.args: pass every constructor argument through.
+        super().__init__(*fields)
+
+    @property
+    def remedy(self) -> str:
+        return str(self.args[-1]) if self.args else ""
+
+    def __str__(self) -> str:
+        return ": ".join(str(part) for part in self.args)
+
+
+# --- usage and configuration: exit 2 ----------------------------------------------------------------
+
+
+class UsageError(OutweighError):
+    """A command was asked for something it cannot do."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(problem, remedy)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.problem}. {self.remedy}"
+
+
+class InvalidQuantity(OutweighError, ValueError):
+    """A number or unit that cannot be what it is said to be."""
+
+    def __init__(self, quantity: str, given: str, remedy: str) -> None:
+        super().__init__(quantity, given, remedy)
+        self.quantity, self.given = quantity, given
+
+    def __str__(self) -> str:
+        return f"{self.given} is not a valid {self.quantity}: {self.remedy}"
+
+
+class ConfigError(OutweighError):
+    """energy.toml says something we refuse. `line` is 1-based; 0 when it concerns the whole file."""
+
+    def __init__(self, path: str, line: int, problem: str, remedy: str) -> None:
+        super().__init__(path, line, problem, remedy)
+        self.path, self.line, self.problem = path, line, problem
+
+    def __str__(self) -> str:
+        where = f"{self.path}:{self.line}" if self.line else self.path
+        return f"{where}: {self.problem}. {self.remedy}"
+
+
+class UnknownBackend(OutweighError):
+    """No back-end of that kind goes by that name."""
+
+    def __init__(self, kind: str, name: str, known: tuple[str, ...], remedy: str) -> None:
+        super().__init__(kind, name, known, remedy)
+        self.kind, self.name, self.known = kind, name, known
+
+    def __str__(self) -> str:
+        return f"no {self.kind} is called {self.name!r}; known: {', '.join(self.known) or 'none'}. {self.remedy}"
+
+
+class MissingExtra(OutweighError):
+    """A back-end needs a package that is not installed."""
+
+    def __init__(self, package: str, needed_by: str, remedy: str) -> None:
+        super().__init__(package, needed_by, remedy)
+        self.package, self.needed_by = package, needed_by
+
+    def __str__(self) -> str:
+        return f"{self.needed_by} needs the package {self.package}, which is not installed. {self.remedy}"
+
+
+class TaskError(OutweighError):
+    """The evaluation task cannot be run as declared (data set, tokenizer, labels)."""
+
+    def __init__(self, task: str, problem: str, remedy: str) -> None:
+        super().__init__(task, problem, remedy)
+        self.task, self.problem = task, problem
+
+    def __str__(self) -> str:
+        return f"{self.task}: {self.problem}. {self.remedy}"
+
+
+class ModelError(OutweighError):
+    """A model file is missing, not what it says it is, or gives unusable output."""
+
+    def __init__(self, variant: str, problem: str, remedy: str) -> None:
+        super().__init__(variant, problem, remedy)
+        self.variant, self.problem = variant, problem
+
+    def __str__(self) -> str:
+        return f"variant {self.variant}: {self.problem}. {self.remedy}"
+
+
+class LeverError(OutweighError):
+    """A lever does not apply to this variant, or broke it."""
+
+    def __init__(self, lever: str, variant: str, problem: str, remedy: str) -> None:
+        super().__init__(lever, variant, problem, remedy)
+        self.lever, self.variant, self.problem = lever, variant, problem
+
+    def __str__(self) -> str:
+        return f"{self.lever} on {self.variant}: {self.problem}. {self.remedy}"
+
+
+class PlanInfeasible(OutweighError):
+    """No plan meets the constraints. `missing` says what is short, with its unit."""
+
+    def __init__(self, problem: str, missing: str, remedy: str) -> None:
+        super().__init__(problem, missing, remedy)
+        self.problem, self.missing = problem, missing
+
+    def __str__(self) -> str:
+        return f"no feasible plan: {self.problem} (short by {self.missing}). {self.remedy}"
+
+
+# --- measurement unusable: exit 3 -------------------------------------------------------------------
+
+
+class MeasurementError(OutweighError):
+    """Something measured cannot be used."""
+
+    exit_code = 3
+
+
+class MeterUnavailable(MeasurementError):
+    """A meter cannot be read here."""
+
+    def __init__(self, meter: str, reason: str, remedy: str) -> None:
+        super().__init__(meter, reason, remedy)
+        self.meter, self.reason = meter, reason
+
+    def __str__(self) -> str:
+        return f"{self.meter} cannot be read: {self.reason}. {self.remedy}"
+
+
+class UnusableMeasurement(MeasurementError):
+    """The samples do not carry the claim (gap, reset, too short a window)."""
+
+    def __init__(self, what: str, reason: str, remedy: str) -> None:
+        super().__init__(what, reason, remedy)
+        self.what, self.reason = what, reason
+
+    def __str__(self) -> str:
+        return f"{self.what} is unusable: {self.reason}. {self.remedy}"
+
+
+class OverlappingScopes(MeasurementError):
+    """Two readings would count the same joules twice."""
+
+    def __init__(self, outer: str, inner: str, remedy: str) -> None:
+        super().__init__(outer, inner, remedy)
+        self.outer, self.inner = outer, inner
+
+    def __str__(self) -> str:
+        return f"{self.outer} already contains {self.inner}: adding them counts energy twice. {self.remedy}"
+
+
+class LedgerError(MeasurementError):
+    """The ledger cannot be opened, read or written."""
+
+    def __init__(self, path: str, reason: str, remedy: str) -> None:
+        super().__init__(path, reason, remedy)
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return f"ledger {self.path}: {self.reason}. {self.remedy}"
+
+
+class LedgerCorrupt(LedgerError):
+    """A row was altered or is missing."""
+
+
+class OutputError(OutweighError):
+    """A report or plan file cannot be written."""
+
+    def __init__(self, path: str, reason: str, remedy: str) -> None:
+        super().__init__(path, reason, remedy)
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return f"cannot write {self.path}: {self.reason}. {self.remedy}"
+
+
+# --- factor missing or stale: exit 4 ----------------------------------------------------------------
+
+
+class FactorMissing(OutweighError):
+    """No factor (carbon intensity, price, PUE, power curve) is known for what was asked."""
+
+    exit_code = 4
+
+    def __init__(self, factor: str, key: str, nearest: tuple[str, ...], remedy: str) -> None:
+        super().__init__(factor, key, nearest, remedy)
+        self.factor, self.key, self.nearest = factor, key, nearest
+
+    def __str__(self) -> str:
+        near = f" (nearest: {', '.join(self.nearest)})" if self.nearest else ""
+        return f"no {self.factor} for {self.key!r}{near}. {self.remedy}"

@@ -1,0 +1,257 @@
+"""What we ask of the outside. A back-end is one file that keeps one of these promises.
+
+Verbs know only these; `registry` turns the name people type into the class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import ClassVar, Protocol, runtime_checkable
+
+from outweigh.core.intervals import Interval
+from outweigh.core.measurement import Factor, Grade, Method, Scope, UncertaintyComponent
+from outweigh.core.project import TaskSpec
+from outweigh.core.quantities import CarbonIntensity, Price
+from outweigh.core.receipt import Receipt
+from outweigh.core.variant import Variant
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """What a probe found. `reason` and `remedy` are set when it is not usable; `improve` when it could be better."""
+
+    name: str
+    usable: bool
+    sees: str = ""
+    grade: Grade | None = None
+    reason: str = ""
+    remedy: str = ""
+    improve: str = ""
+
+
+# --- meters -----------------------------------------------------------------------------------------
+
+
+class ChannelKind(StrEnum):
+    ENERGY = "energy"  # cumulative joules
+    POWER = "power"  # watts
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One series a meter reads.
+
+    Attributes:
+        id: unique within the meter ("package-0").
+        device: physical device it belongs to; overlapping scopes of one machine are never added.
+        wrap_j: value at which a cumulative counter starts again at 0 [J]; None when it never does.
+        update_s: how often the source refreshes [s].
+        resolution: smallest step of the value [J or W].
+        max_power_w: most it can plausibly draw [W]; tells a wrap from a reset. None when unknown.
+        counted: whether it is added to the total (an antichain of the scopes), or only shown.
+        hum_w: idle draw the meter itself knows of (a model's intercept) [W]; None when it must be observed.
+    """
+
+    id: str
+    device: str
+    scope: Scope
+    kind: ChannelKind
+    wrap_j: float | None = None
+    update_s: float = 0.0
+    resolution: float = 0.0
+    max_power_w: float | None = None
+    counted: bool = True
+    hum_w: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One reading of all channels. `t_s` is monotonic [s]; a value is None when that channel did not answer."""
+
+    t_s: float
+    values: tuple[float | None, ...]
+
+
+@runtime_checkable
+class Meter(Protocol):
+    """Something that reads energy or power. Fails with MeterUnavailable, from `open` or `read`.
+
+    `components` returns the relative standard uncertainties (k = 1) that hold for any window, by name.
+    """
+
+    name: ClassVar[str]
+    grade: Grade
+    method: Method
+    source: str
+    factors: tuple[Factor, ...]
+
+    @classmethod
+    def probe(cls) -> Availability: ...
+
+    @property
+    def channels(self) -> tuple[Channel, ...]: ...
+
+    def open(self) -> None: ...
+
+    def read(self) -> Sample: ...
+
+    def components(self) -> tuple[UncertaintyComponent, ...]: ...
+
+    def close(self) -> None: ...
+
+
+# --- tasks ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ItemResults:
+    """What a runner gives for a list of evaluation items.
+
+    Attributes:
+        items: indices of the evaluation items, in the order run.
+        scores: metric name -> one score an item; the metric is the mean of the scores that are not None
+            (an item outside a class has no say in that class's recall).
+        latency_ms: wall time of each item [ms].
+    """
+
+    items: tuple[int, ...]
+    scores: Mapping[str, tuple[float | None, ...]]
+    latency_ms: tuple[float, ...]
+
+
+class Runner(Protocol):
+    """One loaded variant, ready to do the task."""
+
+    variant: Variant  # with its content_hash filled in
+
+    def fit(self) -> None:
+        """Train what the task trains on the training split (a head); nothing where it trains nothing."""
+
+    def run(self, items: Sequence[int]) -> ItemResults: ...
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class TaskAdapter(Protocol):
+    """A task on a fixed evaluation set. Fails with TaskError (the data) or ModelError (a variant)."""
+
+    name: ClassVar[str]
+
+    @classmethod
+    def probe(cls) -> Availability: ...
+
+    def load(self, spec: TaskSpec, root: Path) -> None:
+        """Read and split the data set. `root` is what relative paths start from."""
+
+    @property
+    def n_items(self) -> int: ...
+
+    @property
+    def metrics(self) -> tuple[str, ...]: ...
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 over data, split and labels: what a verdict is pinned to."""
+
+    def runner(self, variant: Variant) -> Runner: ...
+
+
+# --- levers, executors, stores, exporters, grid -----------------------------------------------------
+
+
+@runtime_checkable
+class Lever(Protocol):
+    """Turns a variant into a cheaper one. Fails with LeverError."""
+
+    name: ClassVar[str]
+
+    @classmethod
+    def probe(cls) -> Availability: ...
+
+    def apply(self, variant: Variant, workdir: Path) -> Variant: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """How a command ended: its exit code as a shell reports it (128 + signal), and the CPU time of its tree."""
+
+    exit_code: int
+    cpu_s: float
+    interrupted: bool = False
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """Runs a command somewhere."""
+
+    name: ClassVar[str]
+
+    @classmethod
+    def probe(cls) -> Availability: ...
+
+    def run(self, command: Sequence[str]) -> Completed: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptFilter:
+    """Which receipts to list; an empty field does not filter."""
+
+    batch: str = ""
+    project: str = ""
+    phase: str = ""
+    within: Interval | None = None
+    limit: int | None = None
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Keeps receipts, append-only. Fails with LedgerError."""
+
+    name: ClassVar[str]
+
+    @classmethod
+    def probe(cls) -> Availability: ...
+
+    def append(self, receipt: Receipt) -> str:
+        """Keep it durably before returning; returns its content hash. The same receipt twice is kept once."""
+
+    def get(self, address: str) -> Receipt:
+        """By content hash or a unique prefix of it."""
+
+    def receipts(self, which: ReceiptFilter) -> Iterator[tuple[str, Receipt]]: ...
+
+    def verify(self) -> int:
+        """Number of receipts checked. Raises LedgerCorrupt on the first altered or missing row."""
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class Exporter(Protocol):
+    """Writes a report model to files of one kind."""
+
+    name: ClassVar[str]
+
+    def write(self, model: Mapping[str, object], path: Path) -> None: ...
+
+
+@runtime_checkable
+class GridSource(Protocol):
+    """Carbon intensity and price of a zone. Fails with FactorMissing, which lists the nearest names."""
+
+    name: ClassVar[str]
+
+    @classmethod
+    def probe(cls) -> Availability: ...
+
+    def zones(self) -> tuple[str, ...]: ...
+
+    def intensity(self, zone: str) -> tuple[CarbonIntensity, Factor]: ...
+
+    def price(self, zone: str) -> tuple[Price, Factor]: ...
+
+    def pue(self, region: str) -> tuple[float, Factor]: ...
