@@ -61,10 +61,10 @@ class Budget:
     def __post_init__(self) -> None:
         if self.per_unit is None and self.total is None and self.hum is None:
             raise InvalidQuantity("budget", self.name, "set per_unit, total or limit")
-        for limit in (self.per_unit and self.per_unit.joules, self.total and self.total.joules,
-                      self.hum and self.hum.watts):  # fmt: skip
-            if limit is not None and limit < 0:
-                raise InvalidQuantity("budget limit", f"{limit}", "a limit is not negative")
+        limits = [e.joules for e in (self.per_unit, self.total) if e is not None]
+        limits += [self.hum.watts] if self.hum is not None else []
+        if any(limit < 0 for limit in limits):
+            raise InvalidQuantity("budget limit", f"{min(limits)}", "a limit is not negative")
         if (self.total is None) != (self.period is None):
             raise InvalidQuantity("budget", self.name, "a total needs a period, and a period a total")
         if not 0 < self.warn_at <= 1:

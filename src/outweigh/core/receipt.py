@@ -125,7 +125,6 @@ class Receipt:
                 f"receipt schema {body.get('schema')!r} is not the {RECEIPT_SCHEMA} this version reads",
                 "Upgrade outweigh, or migrate the ledger with `outweigh ledger migrate`",
             )
-        optional = {"hum", "work"}
         latency, cost = body["latency"], body["meter_cost"]
         return Receipt(
             run_id=body["run_id"],
@@ -133,7 +132,8 @@ class Receipt:
             phase=Phase(body["phase"]),
             status=RunStatus(body["status"]),
             total=_measurement(body["total"]),
-            **{k: _measurement(body[k]) if body[k] is not None else None for k in optional},
+            hum=_measurement(body["hum"]) if body["hum"] is not None else None,
+            work=_measurement(body["work"]) if body["work"] is not None else None,
             batch=body["batch"],
             variant=body["variant"],
             variant_hash=body["variant_hash"],
@@ -172,9 +172,7 @@ def _plain(value: Any) -> Any:
             "grade": value.grade.value,
             "method": value.method.value,
             "source": value.source,
-            "components": [
-                {"name": c.name, "standard_j": c.standard, "source": c.source} for c in value.components
-            ],
+            "components": [{"name": c.name, "standard_j": c.standard, "source": c.source} for c in value.components],
             "factors": [{**asdict(f), "grade": f.grade.value} for f in value.factors],
         }
     if isinstance(value, StrEnum):
