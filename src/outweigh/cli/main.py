@@ -1,0 +1,110 @@
+"""The command line's front door: finds the verb, turns typed errors into a message and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from outweigh import __version__
+from outweigh.cli.verbs import VERBS, Verb
+from outweigh.core.errors import OutweighError
+
+_BY_NAME = {verb.name: verb for verb in VERBS}
+
+
+class _Verbs(click.Group):
+    """A group that lists every verb and imports only the one that is typed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [verb.name for verb in VERBS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        verb = _BY_NAME.get(cmd_name)
+        if verb is None:
+            return None
+        if not verb.built:
+            return _not_built(verb)
+        command = importlib.import_module(f"outweigh.cli.{verb.module}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _BY_NAME and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], _BY_NAME, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else " `outweigh --help` lists the verbs."
+            raise click.UsageError(f"there is no verb {args[0]!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [(verb.name, verb.summary if verb.built else f"(not built yet) {verb.summary}") for verb in VERBS]
+        with formatter.section("Verbs"):
+            formatter.write_dl(rows)
+
+
+def _not_built(verb: Verb) -> click.Command:
+    def tell(**_: Any) -> NoReturn:
+        built = ", ".join(v.name for v in VERBS if v.built)
+        click.echo(f"outweigh {verb.name}: this room is not built yet. What works today: {built}.", err=True)
+        raise click.exceptions.Exit(2)
+
+    return click.Command(
+        verb.name,
+        params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
+        callback=tell,
+        help=f"(not built yet) {verb.summary}.",
+        context_settings={"ignore_unknown_options": True},
+    )
+
+
+@click.command(
+    cls=_Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Start here: outweigh review examples/news-triage",
+)
+@click.version_option(__version__, prog_name="outweigh")
+def cli() -> None:
+    """Energy as a first-class engineering budget for AI.
+
+    Measures, compares, tries cheaper ways, weighs, plans when and where, and keeps the record.
+
+    Exit codes: 0 pass, 1 budget or rule breached, 2 usage or configuration, 3 measurement unusable,
+    4 factor missing or stale, 5 inconclusive.
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit with its code; never shows a traceback for an error we know."""
+    sys.exit(run(argv))
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code instead of exiting."""
+    try:
+        result = cli.main(args=argv, prog_name="outweigh", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as err:
+        err.show()
+        return err.exit_code
+    except OutweighError as err:
+        click.echo(f"outweigh: {err}", err=True)
+        return err.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("outweigh: interrupted; what was measured before is in the ledger.", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader went away (`| head`): nothing is wrong, and nobody is left to tell. Python would
+        # complain again when it flushes stdout at exit, so point it at nothing.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

@@ -1,0 +1,59 @@
+"""How the verbs show things: JSON lines, tables, progress. Results go to stdout, all else to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import click
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line, full precision.")
+
+
+def echo_json(objects: Iterable[Mapping[str, object]]) -> None:
+    for body in objects:
+        click.echo(json.dumps(body, ensure_ascii=False, allow_nan=False))
+
+
+def note(text: str) -> None:
+    """Something a person should know that is not the result."""
+    click.echo(text, err=True)
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
+    """A table fitted to the terminal; in a pipe as wide as it needs to be, so that no cell is cut."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False)
+    grid = Table(*headings, box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    for row in rows:
+        grid.add_row(*row)
+    console.print(grid)
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[[str, float], None]]:
+    """A progress bar on a terminal's stderr and nothing in a pipe.
+
+    Yields a function `(what, fraction)`, fraction in [0, 1].
+    """
+    if not sys.stderr.isatty():
+        yield lambda _what, _fraction: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=1.0)
+        yield lambda what, fraction: bar.update(task, description=what, completed=fraction)

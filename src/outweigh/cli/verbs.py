@@ -1,0 +1,38 @@
+"""Every verb, its one-line summary and the file it lives in. Nothing is imported until a verb is typed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A verb of the command line. `module` is empty while its room is not built."""
+
+    name: str
+    summary: str
+    module: str = ""
+
+    @property
+    def built(self) -> bool:
+        return bool(self.module)
+
+
+VERBS: tuple[Verb, ...] = (
+    Verb("init", "write a commented energy.toml", "init"),
+    Verb("doctor", "probe every meter, task, store and source: what it sees, how well, why not", "doctor"),
+    Verb("measure", "run a command and keep its receipt: hum and work apart", "measure"),
+    Verb("compare", "quality, latency and J per unit of variants, interleaved, with intervals", "compare"),
+    Verb("shrink", "make cheaper variants with real levers and compare them", "shrink"),
+    Verb("gate", "weigh a proposal against budget, alternatives and benefit", "gate"),
+    Verb("review", "the main job: compare, shrink, gate and plan on one project, one report", "review"),
+    Verb("estimate", "energy, cost and carbon before any code runs"),
+    Verb("grid", "zones, carbon, prices and the most that shifting could save"),
+    Verb("plan", "where and when to run, with a proof of how good the plan is", "plan"),
+    Verb("run", "execute a plan or a job: wait, start, pause, resume, re-plan"),
+    Verb("whatif", "levers, tariffs, cooling, hardware, supply and policy as curves"),
+    Verb("budget", "status, burn-down, roadmap and hum by owner"),
+    Verb("ledger", "list, show, verify, export and import receipts", "ledger"),
+    Verb("report", "write a finished review again as HTML, Markdown or JSON", "report"),
+    Verb("serve", "dashboard, REST API and metrics"),
+)
