@@ -47,5 +47,7 @@ def finish(name: str, rows: list[Row]) -> int:
             value = "could not run" if row.value is None else f"{row.value:.4g} {row.unit}"
             reference = f"{row.reference:.4g}" if isinstance(row.reference, float) else str(row.reference or "")
             verdict = {True: "holds", False: "MISSED", None: ""}[row.holds]
-            print(f"{row.case:<{width}}  {value:>26}  ref {reference:<12} goal {row.goal or '-':<8} {verdict} {row.note}")
+            print(
+                f"{row.case:<{width}}  {value:>26}  ref {reference:<12} goal {row.goal or '-':<8} {verdict} {row.note}"
+            )
     return 1 if any(row.goal is not None and row.holds is False for row in rows) else 0
