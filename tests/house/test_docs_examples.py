@@ -1,0 +1,54 @@
+"""Every example in the README and the docs runs: Python blocks as doctests, console blocks as commands.
+
+In a ```console block, each line that starts with `$ ` is run in one scratch folder that holds a copy of
+`examples/`; the lines below it are compared with the output, where `...` matches anything. A block whose
+fence says ```console main-job is the output of `make review`: its figures are checked where they are made
+(tests/house/test_main_job.py), not run again here.
+"""
+
+import doctest
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(\S+)([^\n]*)\n(.*?)^```", re.M | re.S)
+
+
+def blocks(language):
+    for page in PAGES:
+        for found in FENCE.finditer(page.read_text(encoding="utf-8")):
+            if found[1] == language and "main-job" not in found[2]:
+                line = page.read_text(encoding="utf-8")[: found.start()].count("\n") + 1
+                yield pytest.param(found[3], id=f"{page.relative_to(ROOT)}:{line}")
+
+
+@pytest.mark.parametrize("block", blocks("python"))
+def test_python_example_runs(block):
+    if ">>>" in block:
+        test = doctest.DocTestParser().get_doctest(block, {}, "example", None, 0)
+        assert doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test).failed == 0
+    else:
+        exec(compile(block, "example", "exec"), {"__name__": "example"})
+
+
+@pytest.mark.parametrize("block", blocks("console"))
+def test_console_example_gives_what_the_page_shows(block, tmp_path):
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    bin_dir = str(Path(sys.executable).parent)
+    env = {**os.environ, "PATH": f"{bin_dir}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "100"}
+    steps = re.split(r"^\$ ", block, flags=re.M)[1:]
+    for step in steps:
+        command, _, expected = step.partition("\n")
+        done = subprocess.run(
+            command, shell=True, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False
+        )
+        got = "\n".join(line.rstrip() for line in (done.stdout + done.stderr).splitlines()).strip()
+        pattern = ".*".join(re.escape(part) for part in expected.strip().split("..."))
+        assert re.fullmatch(pattern, got, re.S), f"$ {command}\n{got}"
