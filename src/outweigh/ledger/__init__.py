@@ -1,0 +1,21 @@
+"""The record of every run: open it, list it, add it up, carry it elsewhere."""
+
+from outweigh.ledger.carry import export_jsonl, import_jsonl
+from outweigh.ledger.drawn import Drawdown, drawdown, drawn
+from outweigh.ledger.listing import PhaseSummary, list_rows, show, summary, verify
+from outweigh.ledger.opening import default_path, open_ledger
+
+__all__ = [
+    "Drawdown",
+    "PhaseSummary",
+    "default_path",
+    "drawdown",
+    "drawn",
+    "export_jsonl",
+    "import_jsonl",
+    "list_rows",
+    "open_ledger",
+    "show",
+    "summary",
+    "verify",
+]

@@ -1,0 +1,276 @@
+"""The ledger in SQL, the same on every database: one table of receipts, hash-chained, and one head row.
+
+Private to the stores: SQLAlchemy is imported here at the top, so a store imports this module only when it opens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Connection,
+    Double,
+    Engine,
+    Index,
+    Integer,
+    MetaData,
+    RowMapping,
+    Select,
+    Table,
+    Text,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from outweigh.core.errors import LedgerCorrupt, LedgerError, UsageError
+from outweigh.core.measurement import utc
+from outweigh.core.receipt import Receipt
+from outweigh.ports import ReceiptFilter
+
+SCHEMA = "0001"  # the revision of `_migrations` that these tables are
+GENESIS = "0" * 64
+_PAGE = 500
+
+metadata = MetaData()
+
+# `seq` is given by us, not by a sequence: a rolled-back transaction would leave a gap there, and a gap is
+# how a missing row is found.
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("address", Text, nullable=False, unique=True),
+    Column("run_id", Text, nullable=False, unique=True),
+    Column("batch", Text, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("variant", Text, nullable=False),
+    Column("started", Text, nullable=False),
+    Column("ended", Text, nullable=False),
+    Column("energy_j", Double, nullable=False),
+    Column("grade", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("prev_chain", Text, nullable=False),
+    Column("chain", Text, nullable=False),
+    Index("receipts_by_batch", "batch"),
+    Index("receipts_by_start", "started"),
+)
+
+head = Table(
+    "ledger_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("kept", Integer, nullable=False),
+    Column("chain", Text, nullable=False),
+    CheckConstraint("id = 1", name="ledger_head_is_one_row"),
+)
+
+_RESTORE = "Restore the ledger from a backup or an export; keep this file to see what happened to it"
+
+
+def link(prev_chain: str, address: str) -> str:
+    """The chain value [SHA-256, hex] of a receipt at `address` that follows `prev_chain`."""
+    return hashlib.sha256((prev_chain + address).encode()).hexdigest()
+
+
+# --- rows -------------------------------------------------------------------------------------------
+
+
+def _canonical(body: dict[str, Any]) -> str:
+    # The form whose SHA-256 is Receipt.content_hash.
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _columns(body: dict[str, Any]) -> dict[str, Any]:
+    """The searchable copies of what the body says; `verify` holds them against it."""
+    total = body["total"]
+    return {
+        "run_id": body["run_id"],
+        "batch": body["batch"],
+        "project": body["project"],
+        "phase": body["phase"],
+        "variant": body["variant"],
+        "started": total["start"],
+        "ended": total["end"],
+        "energy_j": float(total["energy_j"]),
+        "grade": total["grade"],
+        "status": body["status"],
+    }
+
+
+def _row(receipt: Receipt, location: str) -> dict[str, Any]:
+    body = receipt.to_dict()
+    try:
+        text = _canonical(body)
+        address = hashlib.sha256(text.encode()).hexdigest()
+    except ValueError as err:  # NaN, infinity or half a surrogate pair: no JSON reader would take it back
+        raise LedgerError(
+            location,
+            f"receipt {receipt.run_id} cannot be written as JSON ({err})",
+            "Give finite numbers and valid text",
+        ) from err
+    return {"address": address, **_columns(body), "body": text}
+
+
+def _checked(row: RowMapping, location: str) -> Receipt:
+    """The receipt of a row whose body still has its address. Nothing altered is ever handed out."""
+    text = row["body"]
+    if not isinstance(text, str) or hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest() != row["address"]:
+        raise LedgerCorrupt(location, f"receipt {row['seq']} ({str(row['address'])[:12]}) was altered", _RESTORE)
+    try:
+        return Receipt.from_dict(json.loads(text))
+    except (AttributeError, KeyError, TypeError, ValueError) as err:
+        raise LedgerCorrupt(location, f"receipt {row['seq']} is not a receipt ({err!r})", _RESTORE) from err
+
+
+def _matching(which: ReceiptFilter) -> Select[Any]:
+    query = select(receipts.c.seq, receipts.c.address, receipts.c.body)
+    for column in ("batch", "project", "phase"):
+        if wanted := getattr(which, column):
+            query = query.where(receipts.c[column] == str(wanted))
+    if which.within is not None:
+        # Half-open on both sides; a run of no length belongs to the instant it started at. Times are text of
+        # fixed width in UTC, so they sort as they read.
+        start, end = utc(which.within.start), utc(which.within.end)
+        query = query.where(
+            receipts.c.started < end,
+            or_(receipts.c.ended > start, receipts.c.started >= start),
+        )
+    return query
+
+
+# --- the ledger -------------------------------------------------------------------------------------
+
+
+class SqlLedger:
+    """Receipts in an open database. `engine.connect()` reads; `writing()` begins a transaction that holds the lock."""
+
+    def __init__(self, engine: Engine, location: str) -> None:
+        self.engine = engine
+        self.location = location
+        self._writer = engine.execution_options(outweigh_writing=True)
+
+    def writing(self) -> AbstractContextManager[Connection]:
+        return self._writer.begin()
+
+    def append(self, receipt: Receipt) -> str:
+        row = _row(receipt, self.location)
+        with self.writing() as connection:
+            # The head comes first: where the database locks rows, this is the lock that puts writers in a line.
+            last = connection.execute(select(head.c.kept, head.c.chain).with_for_update()).one_or_none()
+            if last is None:
+                raise LedgerCorrupt(self.location, "its head is missing", _RESTORE)
+            kept = connection.execute(
+                select(receipts.c.address).where(receipts.c.run_id == row["run_id"])
+            ).scalar_one_or_none()
+            if kept == row["address"]:
+                return str(kept)
+            if kept is not None:
+                raise LedgerError(
+                    self.location,
+                    f"run {receipt.run_id} is kept already with other content ({str(kept)[:12]})",
+                    "A receipt never changes: record a new run under a new id",
+                )
+            chain = link(last.chain, row["address"])
+            connection.execute(insert(receipts).values(**row, seq=last.kept + 1, prev_chain=last.chain, chain=chain))
+            connection.execute(update(head).values(kept=last.kept + 1, chain=chain))
+        return str(row["address"])
+
+    def get(self, address: str) -> Receipt:
+        prefix = address.lower()
+        if not re.fullmatch("[0-9a-f]{1,64}", prefix):
+            raise UsageError(
+                f"{address!r} is not a receipt's address",
+                "Give its SHA-256 or the start of it; `ledger list` shows them",
+            )
+        # A range rather than LIKE: it uses the index, and "g" follows every hex digit in any collation.
+        query = select(receipts.c.seq, receipts.c.address, receipts.c.body).where(
+            receipts.c.address >= prefix, receipts.c.address < prefix + "g"
+        )
+        with self.engine.connect() as connection:
+            found = connection.execute(query.order_by(receipts.c.address).limit(2)).mappings().all()
+        if not found:
+            raise UsageError(
+                f"no receipt's address starts with {prefix!r}", "`outweigh ledger list` shows what is kept"
+            )
+        if len(found) > 1:
+            raise UsageError(
+                f"{prefix!r} could be {found[0]['address'][:16]}… or {found[1]['address'][:16]}…", "Give more digits"
+            )
+        return _checked(found[0], self.location)
+
+    def receipts(self, which: ReceiptFilter) -> Iterator[tuple[str, Receipt]]:
+        # Pages rather than one long cursor: a reader that dawdles must not keep the log from being checkpointed.
+        # Rows are only ever added, so the highest number at the start makes the pages one consistent view.
+        if which.within is not None and which.within.seconds == 0:
+            return
+        query = _matching(which)
+        with self.engine.connect() as connection:
+            newest = query.with_only_columns(receipts.c.seq).order_by(receipts.c.seq.desc())
+            last = connection.execute(newest.limit(1)).scalar_one_or_none()
+            done = 0
+            if which.limit is not None and which.limit > 0:
+                first = connection.execute(newest.offset(which.limit - 1).limit(1)).scalar_one_or_none()
+                done = first - 1 if first is not None else 0
+        if last is None or (which.limit is not None and which.limit <= 0):
+            return
+        while True:
+            page = query.where(receipts.c.seq > done, receipts.c.seq <= last).order_by(receipts.c.seq).limit(_PAGE)
+            with self.engine.connect() as connection:
+                rows = connection.execute(page).mappings().all()
+            for row in rows:
+                yield row["address"], _checked(row, self.location)
+            if len(rows) < _PAGE:
+                return
+            done = rows[-1]["seq"]
+
+    def verify(self) -> int:
+        """Walk the chain in one read transaction, so that writers at work raise no false alarm."""
+        count, chain = 0, GENESIS
+        with self.engine.connect() as connection:
+            last = connection.execute(select(head.c.kept, head.c.chain)).one_or_none()
+            if last is None:
+                raise LedgerCorrupt(self.location, "its head is missing", _RESTORE)
+            rows = connection.execution_options(yield_per=_PAGE).execute(select(receipts).order_by(receipts.c.seq))
+            for row in rows.mappings():
+                count += 1
+                self._verify_row(row, count, chain)
+                chain = row["chain"]
+        if count < last.kept:
+            raise LedgerCorrupt(self.location, f"the last {last.kept - count} receipts are missing", _RESTORE)
+        if (count, chain) != (last.kept, last.chain):
+            raise LedgerCorrupt(
+                self.location,
+                f"its head says {last.kept} receipts, and {count} are there or the chain differs",
+                _RESTORE,
+            )
+        return count
+
+    def _verify_row(self, row: RowMapping, expected: int, chain: str) -> None:
+        if row["seq"] != expected:
+            raise LedgerCorrupt(self.location, f"receipt {expected} is missing", _RESTORE)
+        _checked(row, self.location)
+        said = _columns(json.loads(row["body"]))
+        if altered := [name for name, value in said.items() if row[name] != value]:
+            raise LedgerCorrupt(self.location, f"receipt {row['seq']} was altered in {', '.join(altered)}", _RESTORE)
+        if row["prev_chain"] != chain or row["chain"] != link(chain, row["address"]):
+            raise LedgerCorrupt(
+                self.location,
+                f"receipt {row['seq']} ({row['address'][:12]}) does not follow the one before it",
+                _RESTORE,
+            )
+
+    def head(self) -> tuple[int, str]:
+        with self.engine.connect() as connection:
+            last = connection.execute(select(head.c.kept, head.c.chain)).one()
+        return last.kept, last.chain

@@ -1,0 +1,27 @@
+"""Write the fixture ledger of the present schema version: `python tests/stores/ledgers/generate.py v2`.
+
+Synthetic: three made-up receipts of `tests/stores/made_receipts.py`. A fixture is written once, with the version that
+introduced its schema, and never again: its whole point is that it was written by the past.
+"""
+
+import runpy
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from outweigh.backends.stores.sqlite import SqliteStore
+
+
+def main(version):
+    here = Path(__file__).parent
+    path = here / f"{version}.sqlite"
+    if path.exists():
+        sys.exit(f"{path} is there already; the past is not rewritten")
+    made_receipt = runpy.run_path(str(here.parent / "made_receipts.py"))["made_receipt"]
+    with closing(SqliteStore.open(path)) as store:
+        for index in range(3):
+            store.append(made_receipt(index, batch="synthetic-batch"))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,201 @@
+"""What every store promises. A new store joins by one entry in OPENERS."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from outweigh import registry
+from outweigh.core.errors import LedgerError, UsageError
+from outweigh.core.intervals import Interval
+from outweigh.ports import ReceiptFilter, Store
+
+OPENERS = {
+    "sqlite": lambda folder: registry.stores.get("sqlite").open(folder / "ledger.sqlite"),
+}
+
+
+@pytest.fixture(params=sorted(OPENERS))
+def opened(request, tmp_path):
+    """Call it for another connection to one and the same new ledger."""
+    stores = []
+
+    def open_again():
+        stores.append(OPENERS[request.param](tmp_path))
+        return stores[-1]
+
+    yield open_again
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def store(opened):
+    return opened()
+
+
+def test_every_registered_store_keeps_this_contract():
+    assert set(OPENERS) == set(registry.stores.names())
+
+
+def test_a_store_keeps_the_port(store):
+    assert isinstance(store, Store)
+    assert type(store).probe().usable
+
+
+def test_a_new_ledger_is_empty_and_whole(store):
+    assert list(store.receipts(ReceiptFilter())) == []
+    assert store.verify() == 0
+
+
+def test_the_address_of_a_receipt_is_its_content_hash(store, made_receipt):
+    receipt = made_receipt(1)
+
+    assert store.append(receipt) == receipt.content_hash
+
+
+def test_what_was_appended_is_read_back_the_same(store, made_receipt):
+    receipt = made_receipt(1)
+
+    address = store.append(receipt)
+
+    assert store.get(address) == receipt
+    assert list(store.receipts(ReceiptFilter())) == [(address, receipt)]
+
+
+def test_what_was_appended_is_there_for_another_connection_after_closing(opened, made_receipt):
+    first = opened()
+    address = first.append(made_receipt(1))
+    first.close()
+
+    assert opened().get(address) == made_receipt(1)
+
+
+def test_the_same_receipt_twice_is_kept_once(store, made_receipt):
+    addresses = {store.append(made_receipt(1)) for _ in range(3)}
+
+    assert len(addresses) == 1
+    assert store.verify() == 1
+
+
+def test_a_run_is_never_kept_with_two_contents(store, made_receipt):
+    store.append(made_receipt(1, joules=5.0))
+
+    with pytest.raises(LedgerError, match="kept already"):
+        store.append(made_receipt(1, joules=4.0))
+
+    assert store.verify() == 1
+
+
+def test_a_receipt_that_json_cannot_hold_is_refused_and_nothing_is_kept(store, made_receipt):
+    with pytest.raises(LedgerError, match="JSON"):
+        store.append(made_receipt(1, variant="half a pair: \ud800"))
+
+    assert store.verify() == 0
+
+
+def test_a_receipt_is_found_by_the_start_of_its_address_in_either_case(store, made_receipt):
+    address = store.append(made_receipt(1))
+
+    assert store.get(address[:8]).content_hash == address
+    assert store.get(address[:8].upper()).content_hash == address
+
+
+def test_a_prefix_of_two_addresses_is_refused(store, made_receipt):
+    addresses = [store.append(made_receipt(index)) for index in range(17)]  # more than there are hex digits
+    first_digits = [address[0] for address in addresses]
+    shared = next(digit for digit in first_digits if first_digits.count(digit) > 1)
+
+    with pytest.raises(UsageError, match="Give more digits"):
+        store.get(shared)
+
+
+@pytest.mark.parametrize("address", ["", "%", "xyz", "0" * 65, "a' OR 1=1"])
+def test_what_is_no_address_is_refused(store, made_receipt, address):
+    store.append(made_receipt(1))
+
+    with pytest.raises(UsageError, match="not a receipt's address"):
+        store.get(address)
+
+
+def test_an_unknown_address_is_refused(store):
+    with pytest.raises(UsageError, match="no receipt"):
+        store.get("0" * 64)
+
+
+def test_receipts_come_in_the_order_they_were_written(store, made_receipt):
+    order = [5, 1, 9, 3]
+    for index in order:
+        store.append(made_receipt(index))
+
+    assert [receipt.run_id for _, receipt in store.receipts(ReceiptFilter())] == [f"run-{i:06d}" for i in order]
+
+
+def test_a_limit_keeps_the_latest_in_the_same_order(store, made_receipt):
+    for index in range(5):
+        store.append(made_receipt(index, batch="even" if index % 2 == 0 else "odd"))
+
+    def listed(**fields):
+        return [int(receipt.run_id[-1]) for _, receipt in store.receipts(ReceiptFilter(**fields))]
+
+    assert listed(limit=2) == [3, 4]
+    assert listed(limit=2, batch="even") == [2, 4]
+    assert listed(limit=99) == [0, 1, 2, 3, 4]
+    assert listed(limit=0) == []
+
+
+def test_filters_hold_together(store, made_receipt):
+    store.append(made_receipt(0, batch="a", project="p", phase="inference"))
+    store.append(made_receipt(1, batch="a", project="q", phase="inference"))
+    store.append(made_receipt(2, batch="b", project="p", phase="training"))
+
+    def listed(**fields):
+        return [int(receipt.run_id[-1]) for _, receipt in store.receipts(ReceiptFilter(**fields))]
+
+    assert listed(batch="a") == [0, 1]
+    assert listed(project="p") == [0, 2]
+    assert listed(phase="training") == [2]
+    assert listed(batch="a", project="p") == [0]
+    assert listed(batch="no such") == []
+
+
+def test_an_interval_is_half_open_on_both_sides(store, made_receipt):
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    second = timedelta(seconds=1)
+    starts = {
+        "ends-at-noon": (noon - 10 * second, 10),
+        "over-noon": (noon - 5 * second, 10),
+        "at-noon": (noon, 0),
+        "last-instant": (noon + 60 * second - timedelta(microseconds=1), 10),
+        "at-the-end": (noon + 60 * second, 0),
+        "after": (noon + 60 * second, 10),
+        "around": (noon - 60 * second, 600),
+    }
+    for run_id, (start, seconds) in starts.items():
+        store.append(made_receipt(run_id=run_id, start=start, seconds=seconds))
+
+    def listed(within):
+        return [receipt.run_id for _, receipt in store.receipts(ReceiptFilter(within=within))]
+
+    assert listed(Interval(noon, noon + 60 * second)) == ["over-noon", "at-noon", "last-instant", "around"]
+    assert listed(Interval(noon, noon)) == []
+
+
+def test_receipts_written_while_others_are_read_do_not_join_the_list(store, made_receipt):
+    for index in range(3):
+        store.append(made_receipt(index))
+
+    seen = 0
+    for seen, _ in enumerate(store.receipts(ReceiptFilter()), start=1):
+        store.append(made_receipt(100 + seen))
+
+    assert seen == 3
+    assert store.verify() == 6
+
+
+def test_a_list_longer_than_a_page_is_complete(store, made_receipt):
+    for index in range(1003):
+        store.append(made_receipt(index, batch="b" if index % 2 else ""))
+
+    assert len({address for address, _ in store.receipts(ReceiptFilter())}) == 1003
+    assert len(list(store.receipts(ReceiptFilter(batch="b", limit=500)))) == 500
+    assert store.verify() == 1003
