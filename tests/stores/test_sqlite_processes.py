@@ -80,3 +80,12 @@ def test_a_reader_beside_a_writer_sees_a_whole_chain_at_every_moment(tmp_path, w
         assert store.verify() == 150
 
     assert counts == sorted(counts)
+
+
+def test_every_connection_flushes_before_it_acknowledges(tmp_path):
+    with closing(SqliteStore(tmp_path / "ledger.sqlite")) as store:
+        store.verify()
+        with store._ledger().engine.connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2  # FULL
+            assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() == 30_000

@@ -1,5 +1,6 @@
 """What every store promises. A new store joins by one entry in OPENERS."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -199,3 +200,10 @@ def test_a_list_longer_than_a_page_is_complete(store, made_receipt):
     assert len({address for address, _ in store.receipts(ReceiptFilter())}) == 1003
     assert len(list(store.receipts(ReceiptFilter(batch="b", limit=500)))) == 500
     assert store.verify() == 1003
+
+
+def test_threads_may_share_a_store(store, made_receipt):
+    with ThreadPoolExecutor(4) as pool:
+        addresses = list(pool.map(store.append, [made_receipt(index) for index in range(40)]))
+
+    assert len(set(addresses)) == store.verify() == 40

@@ -216,7 +216,7 @@ class SqliteStore:
             sqlite3.SQLITE_READONLY: ("it is read-only", "Make file and folder writable, or keep the ledger elsewhere"),
             sqlite3.SQLITE_CANTOPEN: (
                 f"it cannot be opened ({said})",
-                "Make file and folder readable and writable, or keep the ledger elsewhere",
+                "Make file and folder readable and writable, or copy the ledger to where they are",
             ),
             sqlite3.SQLITE_PERM: ("access is denied", "Make file and folder readable and writable"),
             sqlite3.SQLITE_NOTADB: ("it is not a ledger", "Give the ledger a file of its own; nothing was changed"),
