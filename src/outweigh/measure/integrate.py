@@ -1,0 +1,291 @@
+"""From samples to joules: counters that wrap and reset, power that is sampled, and what neither can tell.
+
+Pure functions of their arguments and one running sum; no clock, no meter, no thread.
+
+A cumulative counter that reads lower than before has either wrapped, and then what it counted is
+`now + range - before`, or was reset, and then nobody knows what was lost. The two are told apart by what the
+device can draw at most: a wrap that would take more than that was a reset. The sign is never thrown away and
+the range is never added on faith; what cannot be known makes the window unusable, with its energy as a lower
+bound. A counter that could have wrapped once more unseen is refused too, which is why the session reads it at
+least every `heartbeat_s`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from outweigh.ports import Channel, ChannelKind
+
+#: How far above its stated maximum a device may read before we call it a fault.
+MARGIN = 1.2
+
+#: A counter is touched at least this often [s], whatever its range.
+LONGEST_HEARTBEAT_S = 30.0
+
+#: Share of a window that must be covered by samples for its energy to be usable.
+MIN_COVERAGE = 0.95
+
+_KEPT_EVENTS = 1_000
+
+
+class What(StrEnum):
+    """What went on between two samples, other than nothing."""
+
+    WRAP = "wrap"  # harmless
+    RESET = "reset"
+    AMBIGUOUS = "ambiguous"  # the counter may have gone round once more
+    IMPLAUSIBLE = "implausible"
+    GAP = "gap"
+    SUSPEND = "suspend"
+    LOST = "lost"  # the meter did not answer
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something between `start_s` and `end_s` [s, monotonic] that a reader of the energy has to know."""
+
+    what: What
+    start_s: float
+    end_s: float
+    detail: str
+
+    @property
+    def spoils(self) -> bool:
+        """Whether the energy around it is only a lower bound, or anyone's guess."""
+        return self.what in (What.RESET, What.AMBIGUOUS, What.IMPLAUSIBLE, What.SUSPEND)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Energy between two samples [J], its variance [J²] from sampling alone, and what happened, if anything."""
+
+    energy_j: float
+    variance_j2: float = 0.0
+    what: What | None = None
+    detail: str = ""
+
+    @property
+    def covered(self) -> bool:
+        return self.what in (None, What.WRAP)
+
+
+def counter_step(
+    before_j: float,
+    now_j: float,
+    dt_s: float,
+    *,
+    wrap_j: float | None = None,
+    max_power_w: float | None = None,
+    update_s: float = 0.0,
+) -> Step:
+    """Energy a cumulative counter counted between two readings.
+
+    Args:
+        before_j, now_j: the readings [J].
+        dt_s: time between them [s].
+        wrap_j: where the counter starts again at 0 [J]; None when it never does.
+        max_power_w: the most the device can draw [W]; None when nobody says, and then a falling counter is a reset.
+        update_s: how old a reading can be [s].
+
+    Returns:
+        Step with the energy drawn; never negative. Where a reset or a second wrap cannot be ruled out, the
+        energy is what was surely drawn, and `what` says so.
+
+    >>> counter_step(262_100.0, 57.0, 10.0, wrap_j=262_143.0, max_power_w=200.0).energy_j
+    100.0
+    >>> counter_step(262_100.0, 57.0, 10.0, wrap_j=262_143.0, max_power_w=5.0).what
+    <What.RESET: 'reset'>
+    """
+    most_j = math.inf if max_power_w is None else max_power_w * MARGIN * (dt_s + update_s)
+    if now_j >= before_j:
+        delta_j, what = now_j - before_j, None
+    elif wrap_j is None or max_power_w is None or now_j + wrap_j - before_j > most_j:
+        return Step(0.0, 0.0, What.RESET, f"the counter fell from {before_j:.6g} J to {now_j:.6g} J in {dt_s:.3g} s")
+    else:
+        delta_j, what = now_j + wrap_j - before_j, What.WRAP
+    if delta_j > most_j:
+        return Step(
+            0.0, 0.0, What.IMPLAUSIBLE, f"{delta_j:.6g} J in {dt_s:.3g} s is more than {max_power_w:g} W can be"
+        )
+    if wrap_j is not None and max_power_w is not None and delta_j + wrap_j <= most_j:
+        rounds = int((most_j - delta_j) / wrap_j)
+        return Step(
+            delta_j,
+            0.0,
+            What.AMBIGUOUS,
+            f"unread for {dt_s:.4g} s, the counter may have gone round up to {rounds} more times: "
+            f"{delta_j:.6g} J + n × {wrap_j:.6g} J",
+        )
+    return Step(delta_j, 0.0, what, "the counter went round" if what else "")
+
+
+def power_step(before_w: float, now_w: float, dt_s: float, *, max_gap_s: float) -> Step:
+    """Energy under two samples of power, by the trapezoid rule.
+
+    Between two samples a monotonic course lies within ± |Δp|·dt/2 of the trapezoid; taken as rectangular,
+    its variance is (Δp·dt)²/12 (JCGM 100:2008, 4.3.7). A gap longer than `max_gap_s` is not bridged.
+
+    >>> power_step(100.0, 120.0, 0.5, max_gap_s=1.0).energy_j
+    55.0
+    """
+    if dt_s > max_gap_s:
+        return Step(0.0, 0.0, What.GAP, f"no power sample for {dt_s:.3g} s, {max_gap_s:.3g} s is the longest we bridge")
+    return Step((before_w + now_w) / 2 * dt_s, ((now_w - before_w) * dt_s) ** 2 / 12)
+
+
+def heartbeat_s(channels: Sequence[Channel]) -> float | None:
+    """How often counters must be read so that none can wrap twice unseen [s]; None when none wraps.
+
+    Half the time a full range lasts at the highest draw, and never more than 30 s.
+    """
+    periods = [
+        LONGEST_HEARTBEAT_S if c.max_power_w is None else min(LONGEST_HEARTBEAT_S, c.wrap_j / (2 * c.max_power_w))
+        for c in channels
+        if c.kind is ChannelKind.ENERGY and c.wrap_j is not None
+    ]
+    return min(periods, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """State of one channel's running sum at one moment: a window is the difference of two marks."""
+
+    t_s: float
+    energy_j: float
+    covered_s: float
+    variance_j2: float
+    power_w: float
+
+
+@dataclass(frozen=True, slots=True)
+class Integrated:
+    """Energy of one channel over one window.
+
+    Attributes:
+        energy_j: energy drawn [J]; a lower bound when not usable.
+        edge_j: standard uncertainty from how old a reading can be at the two ends [J].
+        resolution_j: standard uncertainty from the counter's step, at both ends [J].
+        sampling_j: standard uncertainty from what happened between samples [J].
+        coverage: share of the window that samples cover, in [0, 1].
+        reasons: why it is not usable, or what to know although it is.
+    """
+
+    energy_j: float
+    duration_s: float
+    edge_j: float
+    resolution_j: float
+    sampling_j: float
+    coverage: float
+    longest_gap_s: float
+    usable: bool
+    reasons: tuple[str, ...]
+
+
+class Running:
+    """Running sum of one channel, fed one sample at a time; memory does not grow with the run."""
+
+    def __init__(self, channel: Channel, max_gap_s: float) -> None:
+        self.channel, self.max_gap_s = channel, max_gap_s
+        self.events: deque[Event] = deque(maxlen=_KEPT_EVENTS)
+        self._last: tuple[float, float] | None = None
+        self._energy_j = self._covered_s = self._variance_j2 = self._power_w = 0.0
+
+    def feed(self, t_s: float, value: float | None) -> None:
+        """Take a sample: joules or watts by the channel's kind, None when it did not answer."""
+        if value is None or (self._last is not None and t_s < self._last[0]):
+            return
+        if self._last is not None:
+            self._advance(*self._last, t_s, value)
+        self._last = (t_s, value)
+
+    def cut(self, start_s: float, end_s: float, what: What, detail: str) -> None:
+        """Record that something happened which the samples alone do not show."""
+        self.events.append(Event(what, start_s, end_s, detail))
+
+    def mark(self, t_s: float) -> Mark:
+        return Mark(t_s, self._energy_j, self._covered_s, self._variance_j2, self._power_w)
+
+    def between(self, start: Mark, end: Mark) -> Integrated:
+        """Energy of a window, with what is uncertain about it and why it may not be usable."""
+        channel, duration_s = self.channel, end.t_s - start.t_s
+        energy_j = end.energy_j - start.energy_j
+        covered_s = end.covered_s - start.covered_s
+        coverage = min(1.0, covered_s / duration_s) if duration_s > 0 else 0.0
+        mean_w = energy_j / covered_s if covered_s > 0 else 0.0
+        # A reading is up to one update old. As ± update × power, rectangular, at each end (JCGM 100:2008, 4.3.7).
+        edge_j = channel.update_s / math.sqrt(3) * math.hypot(max(start.power_w, mean_w), max(end.power_w, mean_w))
+        is_counter = channel.kind is ChannelKind.ENERGY
+        # Two readings of a counter with step r, each rectangular over r: u² = 2 · r²/12.
+        resolution_j = channel.resolution / math.sqrt(6) if is_counter else 0.0
+        seen = [e for e in self.events if e.end_s > start.t_s and e.start_s < end.t_s]
+        reasons = [f"{channel.id}: {e.detail}" for e in seen if e.what is not What.WRAP]
+        usable = duration_s > 0 and not any(e.spoils for e in seen)
+        if duration_s <= 0:
+            reasons.append(f"{channel.id}: the window has no length")
+        elif coverage < MIN_COVERAGE:
+            usable = False
+            reasons.append(f"{channel.id}: samples cover {coverage:.0%} of the window, {MIN_COVERAGE:.0%} is the least")
+        if is_counter and channel.resolution > 0 and energy_j <= 0 and duration_s > max(1.0, 10 * channel.update_s):
+            usable = False
+            reasons.append(f"{channel.id}: the counter did not move in {duration_s:.3g} s")
+        return Integrated(
+            energy_j=energy_j,
+            duration_s=duration_s,
+            edge_j=edge_j,
+            resolution_j=resolution_j,
+            sampling_j=math.sqrt(max(0.0, end.variance_j2 - start.variance_j2)),
+            coverage=coverage,
+            longest_gap_s=max((e.end_s - e.start_s for e in seen if e.what is not What.WRAP), default=0.0),
+            usable=usable,
+            reasons=tuple(dict.fromkeys(reasons)),
+        )
+
+    def _advance(self, before_s: float, before: float, t_s: float, value: float) -> None:
+        dt_s = t_s - before_s
+        channel = self.channel
+        if channel.kind is ChannelKind.POWER:
+            step = power_step(before, value, dt_s, max_gap_s=self.max_gap_s)
+        else:
+            step = counter_step(
+                before,
+                value,
+                dt_s,
+                wrap_j=channel.wrap_j,
+                max_power_w=channel.max_power_w,
+                update_s=channel.update_s,
+            )
+        self._energy_j += step.energy_j
+        self._variance_j2 += step.variance_j2
+        if step.covered:
+            self._covered_s += dt_s
+            # Between two reads closer than an update a counter shows nothing or a whole step: no power to learn.
+            if dt_s > 2 * channel.update_s and dt_s > 0:
+                self._power_w = step.energy_j / dt_s
+        if step.what is not None:
+            self.events.append(Event(step.what, before_s, t_s, step.detail))
+
+
+def integrate(samples: Sequence[tuple[float, float | None]], channel: Channel, *, max_gap_s: float = 1.0) -> Integrated:
+    """Energy of one channel from all samples of a window.
+
+    Args:
+        samples: (time [s, monotonic], joules or watts by `channel.kind`, None where it did not answer).
+        max_gap_s: longest gap in power samples that is bridged [s].
+
+    >>> from outweigh.core.measurement import Scope
+    >>> gpu = Channel("gpu-0", "gpu-0", Scope.GPU, ChannelKind.POWER)
+    >>> integrate([(0.0, 100.0), (0.5, 100.0), (1.0, 200.0)], gpu).energy_j
+    125.0
+    """
+    running = Running(channel, max_gap_s)
+    if not samples:
+        nothing = running.mark(0.0)
+        return running.between(nothing, nothing)
+    start = running.mark(samples[0][0])
+    for t_s, value in samples:
+        running.feed(t_s, value)
+    return running.between(start, running.mark(samples[-1][0]))

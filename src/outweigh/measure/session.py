@@ -1,0 +1,352 @@
+"""A meter in use: windows whose edges are read by the caller, and a sampler that keeps counters honest.
+
+A counter read at both edges of a window costs microseconds and has no helper to wait for, so windows read the
+meter in the calling thread. In the background a sampler touches the meter often enough that no counter can wrap
+twice unseen, integrates power where there is no counter, and keeps a power trace of bounded length.
+
+    with MeterSession(meter) as session:
+        session.hum(3.0)
+        with session.window() as window:
+            work()
+    window.reading.work
+
+A session belongs to the process that opened it. In a forked child its thread is gone and its windows are
+somebody else's: opening or reading one there is a UsageError, leaving one is silent.
+
+On a virtual machine nothing of this is measured: no hypervisor in common use passes the processor's energy
+counters through, and where one shows them they count the host's other guests too. The `cpu-model` meter then
+models the energy from CPU seconds, says so in the method and the grade, and never claims more.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import statistics
+import threading
+from types import TracebackType
+from typing import Self
+
+from outweigh.core.errors import MeterUnavailable, OutweighError, UnusableMeasurement, UsageError
+from outweigh.core.intervals import Interval
+from outweigh.core.measurement import check_disjoint
+from outweigh.core.quantities import Power
+from outweigh.core.receipt import MeterCost, RunStatus
+from outweigh.data.cpu_power import IDLE_FACTOR, MAX_FACTOR
+from outweigh.measure.clock import Clock, SystemClock, Ticker
+from outweigh.measure.integrate import Mark, Running, What, heartbeat_s
+from outweigh.measure.reading import About, HumReading, WindowReading, compose
+from outweigh.ports import Meter, Sample
+
+_TRACE_POINTS = 4_096
+_SUSPEND_S = 1.0  # boot time and monotonic time are read one after the other: less than this is noise
+_CLOCK_STEP_S = 1.0
+_HUM_SLICES = 10
+_GAP_PERIODS = 5
+
+
+class Window:
+    """One measured stretch of work; a context manager. `reading` is there once it has ended."""
+
+    def __init__(self, session: MeterSession) -> None:
+        self._session = session
+        self._start: _Edge | None = None
+        self._end: _Edge | None = None
+        self._hum: HumReading | None = None
+        self._reading: WindowReading | None = None
+
+    def __enter__(self) -> Self:
+        self._session._check_process()
+        self._start = self._session._edge()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._session._is_ours():
+            self._end = self._session._edge(leaving=True)
+            self._hum = self._session.latest_hum
+
+    @property
+    def reading(self) -> WindowReading:
+        """What the window drew, worked out on first use so that leaving the window stays cheap."""
+        self._session._check_process()
+        if self._start is None or self._end is None:
+            raise UsageError("the window has not ended yet", "Read it after the `with` block")
+        if self._reading is None:
+            self._reading = self._session._compose(self._start, self._end, self._hum)
+        return self._reading
+
+    def _mean_w(self) -> float:
+        if self._start is None or self._end is None or self._end.t_s <= self._start.t_s:
+            return 0.0
+        counted = [
+            after.energy_j - before.energy_j
+            for running, before, after in zip(self._session._running, self._start.marks, self._end.marks, strict=True)
+            if running.channel.counted
+        ]
+        return sum(counted) / (self._end.t_s - self._start.t_s)
+
+
+class _Edge:
+    """All channels at one moment, with the three clocks."""
+
+    __slots__ = ("marks", "slept_s", "t_s", "utc")
+
+    def __init__(self, session: MeterSession, t_s: float, slept_s: float) -> None:
+        self.t_s, self.slept_s = t_s, slept_s
+        self.utc = session.clock.utc()
+        self.marks: tuple[Mark, ...] = tuple(running.mark(t_s) for running in session._running)
+
+
+class MeterSession:
+    """A meter, open. Thread-safe; windows may nest and overlap.
+
+    Args:
+        meter: what to read.
+        clock: where time comes from.
+        sample_hz: background samples per second; 0 leaves only the heartbeat that counters need.
+
+    Raises:
+        MeterUnavailable: on entering, when the meter cannot be opened or read.
+        OverlappingScopes: the meter counts the same joules twice.
+    """
+
+    def __init__(self, meter: Meter, clock: Clock | None = None, sample_hz: float = 10.0) -> None:
+        self.meter = meter
+        self.clock: Clock = clock if clock is not None else SystemClock()
+        self.sample_hz = sample_hz
+        self.latest_hum: HumReading | None = None
+        self._lock = threading.Lock()
+        self._pid = -1
+        self._ticker: Ticker | None = None
+        self._stopped_cpu_s = 0.0
+        self._running: tuple[Running, ...] = ()
+        self._about: About | None = None
+        self._t0_s = self._t_s = self._slept_s = 0.0
+        self._trace: list[tuple[float, float]] = []
+        self._trace_stride = 1
+        self._trace_skipped = 0
+
+    def __enter__(self) -> Self:
+        self._pid = os.getpid()
+        self.meter.open()
+        try:
+            self._begin()
+        except OutweighError:
+            self.meter.close()
+            self._pid = -1
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if not self._is_ours():
+            return
+        if self._ticker is not None:
+            self._ticker.stop()
+            self._stopped_cpu_s, self._ticker = self._ticker.cpu_s, None
+        self.meter.close()
+        self._pid = -1
+
+    def window(self) -> Window:
+        """A stretch to measure: `with session.window() as window: ...`, then `window.reading`."""
+        self._check_process()
+        return Window(self)
+
+    def hum(self, seconds: float) -> HumReading:
+        """Idle draw, to be measured while nobody works. Later windows split their energy by it.
+
+        A model knows its own idle draw and is not listened to: its constant is returned at once and says so.
+
+        Args:
+            seconds: how long to listen [s].
+
+        Raises:
+            UnusableMeasurement: the idle window itself cannot be used.
+        """
+        self._check_process()
+        reading = self._constant_hum(self._told())
+        if reading is None:
+            reading = self._listen(seconds)
+        self.latest_hum = reading
+        return reading
+
+    def trace(self) -> list[tuple[float, float]]:
+        """Power over time: (seconds since the session began at the end of the step, mean power of the step [W])."""
+        self._check_process()
+        with self._lock:
+            points = list(self._trace)
+        return [
+            (t1 - self._t0_s, (e1 - e0) / (t1 - t0)) for (t0, e0), (t1, e1) in itertools.pairwise(points) if t1 > t0
+        ]
+
+    def cost(self) -> MeterCost:
+        """CPU time of the background sampler so far, and its joules where the meter has a power curve.
+
+        A model of this process counts its own sampler among the work; the figure says how much of it that is.
+        """
+        cpu_s = self._ticker.cpu_s if self._ticker is not None else self._stopped_cpu_s
+        curve = {factor.name: factor.value for factor in self.meter.factors}
+        if IDLE_FACTOR in curve and MAX_FACTOR in curve:
+            return MeterCost(cpu_s, cpu_s * (curve[MAX_FACTOR] - curve[IDLE_FACTOR]))
+        return MeterCost(cpu_s)
+
+    def _begin(self) -> None:
+        channels = self.meter.channels
+        check_disjoint((c.device, c.scope) for c in channels if c.counted)
+        period_s = self._period_s()
+        slowest_s = max((c.update_s for c in channels), default=0.0)
+        max_gap_s = max(1.0, _GAP_PERIODS * max(period_s or 0.0, slowest_s))
+        self._running = tuple(Running(channel, max_gap_s) for channel in channels)
+        self._slept_s = self._slept()
+        self._feed(self.meter.read())
+        self._about = About(
+            grade=self.meter.grade,
+            method=self.meter.method,
+            source=self.meter.source,
+            factors=self.meter.factors,
+            components=self.meter.components(),
+            notes=tuple(getattr(self.meter, "notes", ())),
+        )
+        self.latest_hum = self._constant_hum(self._about)
+        self._t0_s = self._t_s
+        self._trace = [(self._t_s, 0.0)]
+        if period_s is not None:
+            self._ticker = self.clock.every(period_s, self._tick)
+
+    def _constant_hum(self, about: About) -> HumReading | None:
+        """The idle draw a model carries with it; None for a meter that has to be listened to."""
+        counted = [c for c in self.meter.channels if c.counted]
+        constants = [c.hum_w for c in counted if c.hum_w is not None]
+        if not counted or len(constants) < len(counted):
+            return None
+        return HumReading(
+            power=Power(sum(constants)),
+            standard_w=0.0,
+            observed=False,
+            seconds=0.0,
+            grade=about.grade,
+            method=about.method,
+            source=about.source,
+            note="idle draw is the model's constant, not observed",
+        )
+
+    def _period_s(self) -> float | None:
+        beat_s = heartbeat_s(self.meter.channels)
+        wanted_s = 1 / self.sample_hz if self.sample_hz > 0 else None
+        if wanted_s is None:
+            return beat_s
+        return wanted_s if beat_s is None else min(wanted_s, beat_s)
+
+    def _slept(self) -> float:
+        boot_s = self.clock.boottime_s()
+        return 0.0 if boot_s is None else boot_s - self.clock.monotonic_s()
+
+    def _is_ours(self) -> bool:
+        return self._pid == os.getpid()
+
+    def _check_process(self) -> None:
+        if not self._is_ours():
+            if self._pid == -1:
+                raise UsageError("the session is not open", "Use it inside `with MeterSession(meter) as session:`")
+            raise UsageError(
+                "this session was opened by another process", "Open a MeterSession of its own in the forked child"
+            )
+
+    def _told(self) -> About:
+        if self._about is None:
+            raise UsageError("the session is not open", "Use it inside `with MeterSession(meter) as session:`")
+        return self._about
+
+    def _feed(self, sample: Sample) -> None:
+        """Under the lock: take one reading of all channels."""
+        slept_s = self._slept()
+        if slept_s - self._slept_s > _SUSPEND_S:
+            asleep_s = slept_s - self._slept_s
+            for running in self._running:
+                running.cut(self._t_s, sample.t_s, What.SUSPEND, f"the machine slept for {asleep_s:.3g} s")
+        self._slept_s = slept_s
+        for running, value in zip(self._running, sample.values, strict=True):
+            running.feed(sample.t_s, value)
+        self._t_s = max(self._t_s, sample.t_s)
+
+    def _edge(self, leaving: bool = False) -> _Edge:
+        with self._lock:
+            try:
+                self._feed(self.meter.read())
+            except MeterUnavailable as err:
+                if not leaving:
+                    raise
+                # What was seen up to now is kept: the window ends here, covered only as far as the samples go.
+                self._lost(err)
+            return _Edge(self, self._t_s, self._slept_s)
+
+    def _lost(self, err: MeterUnavailable) -> None:
+        now_s = self.clock.monotonic_s()
+        for running in self._running:
+            running.cut(self._t_s, now_s, What.LOST, f"the meter stopped answering ({err.reason})")
+        self._t_s = max(self._t_s, now_s)
+
+    def _tick(self) -> None:
+        if not self._is_ours():
+            return
+        with self._lock:
+            try:
+                self._feed(self.meter.read())
+            except MeterUnavailable as err:
+                self._lost(err)
+                return
+            self._trace_skipped += 1
+            if self._trace_skipped < self._trace_stride:
+                return
+            self._trace_skipped = 0
+            energy_j = sum(r.mark(self._t_s).energy_j for r in self._running if r.channel.counted)
+            self._trace.append((self._t_s, energy_j))
+            if len(self._trace) > _TRACE_POINTS:
+                # Points are cumulative: every other one can go and the energy between the rest stays right.
+                self._trace = self._trace[::2]
+                self._trace_stride *= 2
+
+    def _listen(self, seconds: float) -> HumReading:
+        about = self._told()
+        slices_w: list[float] = []
+        with Window(self) as whole:
+            count = _HUM_SLICES if seconds / _HUM_SLICES > 10 * self._slowest_s() else 2
+            for _ in range(count):
+                with Window(self) as part:
+                    self.clock.sleep(seconds / count)
+                slices_w.append(part._mean_w())
+        reading = whole.reading
+        if reading.status is RunStatus.UNUSABLE:
+            raise UnusableMeasurement(
+                "the idle draw", "; ".join(reading.notes), "Measure the hum again while the machine is left alone"
+            )
+        power = reading.total.value.per(reading.seconds)
+        # The mean of the slices scatters by s / sqrt(n) (JCGM 100:2008, 4.2.3); the edges add what they add.
+        scatter_w = statistics.stdev(slices_w) / len(slices_w) ** 0.5
+        return HumReading(
+            power=power,
+            standard_w=scatter_w,
+            observed=True,
+            seconds=reading.seconds,
+            grade=reading.total.grade,
+            method=about.method,
+            source=about.source,
+            note=f"idle draw observed for {reading.seconds:.3g} s before the work",
+        )
+
+    def _slowest_s(self) -> float:
+        return max((c.update_s for c in self.meter.channels if c.counted), default=0.0)
+
+    def _compose(self, start: _Edge, end: _Edge, hum: HumReading | None) -> WindowReading:
+        parts = [
+            (running.channel, running.between(before, after))
+            for running, before, after in zip(self._running, start.marks, end.marks, strict=True)
+        ]
+        notes: list[str] = []
+        if hum is not None:
+            notes.append(hum.note)
+        # A stamp from the wall clock, a length from the monotonic one: setting the clock must not stretch a run.
+        drift_s = (end.utc - start.utc).total_seconds() - (end.t_s - start.t_s) - (end.slept_s - start.slept_s)
+        if abs(drift_s) > _CLOCK_STEP_S:
+            notes.append(f"the wall clock was set by {drift_s:+.3g} s during the window; its length is not affected")
+        interval = Interval.starting(start.utc, max(0.0, end.t_s - start.t_s))
+        return compose(self._told(), parts, interval, hum, notes)
