@@ -33,6 +33,7 @@ class Evidence:
         work_j_per_unit, hum_j_per_unit, amortised_j_per_unit: its three parts (means over rounds), facility side.
         fit: energy of what the task trained for this variant, None when it trains nothing.
         receipts: content hash of the receipt of each round.
+        item_rounds: the round each item was run in, counted from 0, shape (n,); None where nobody kept it.
     """
 
     variant: Variant
@@ -51,6 +52,7 @@ class Evidence:
     method: Method
     fit: Measurement | None = None
     receipts: tuple[str, ...] = ()
+    item_rounds: Ints | None = None
 
     def metric(self, name: str) -> float:
         """Mean of the scores that count. Raises KeyError for a metric the task does not have."""
