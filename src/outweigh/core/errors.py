@@ -40,6 +40,17 @@ class UsageError(OutweighError):
         return f"{self.problem}. {self.remedy}"
 
 
+class CommandNotRun(OutweighError):
+    """A command could not be started. `exit_code_hint` is a shell's answer: 127 not found, 126 not executable."""
+
+    def __init__(self, command: str, reason: str, exit_code_hint: int, remedy: str) -> None:
+        super().__init__(command, reason, exit_code_hint, remedy)
+        self.command, self.reason, self.exit_code_hint = command, reason, exit_code_hint
+
+    def __str__(self) -> str:
+        return f"{self.command}: {self.reason}. {self.remedy}"
+
+
 class InvalidQuantity(OutweighError, ValueError):
     """A number or unit that cannot be what it is said to be."""
 
