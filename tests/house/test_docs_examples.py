@@ -29,7 +29,7 @@ def blocks(language):
                 yield pytest.param(found[3], id=f"{page.relative_to(ROOT)}:{line}")
 
 
-@pytest.mark.parametrize("block", blocks("python"))
+@pytest.mark.parametrize("block", list(blocks("python")))
 def test_python_example_runs(block):
     if ">>>" in block:
         test = doctest.DocTestParser().get_doctest(block, {}, "example", None, 0)
@@ -38,7 +38,7 @@ def test_python_example_runs(block):
         exec(compile(block, "example", "exec"), {"__name__": "example"})
 
 
-@pytest.mark.parametrize("block", blocks("console"))
+@pytest.mark.parametrize("block", list(blocks("console")))
 def test_console_example_gives_what_the_page_shows(block, tmp_path):
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     bin_dir = str(Path(sys.executable).parent)

@@ -13,7 +13,10 @@ from outweigh.cli.shown import echo_json, json_option, table
 
 def ledger_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
-        "--ledger", type=click.Path(path_type=Path), default=None, help="Ledger file; found from the current folder upwards by default."  # fmt: skip
+        "--ledger",
+        type=click.Path(path_type=Path),
+        default=None,
+        help="Ledger file; found from the current folder upwards by default.",
     )(function)
 
 

@@ -16,12 +16,29 @@ from outweigh.cli.shown import echo_json, note
 )
 @click.argument("cmd", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option("--meter", default=None, help="Meter by name (see `outweigh doctor`); the best that works by default.")
-@click.option("--hum", "hum_s", type=click.FloatRange(min=0), default=2.0, show_default=True, help="Seconds to listen to the idle draw first.")  # fmt: skip
-@click.option("--phase", type=click.Choice(["development", "training", "inference", "idle"]), default="development", show_default=True, help="What the run is for.")  # fmt: skip
+@click.option(
+    "--hum",
+    "hum_s",
+    type=click.FloatRange(min=0),
+    default=2.0,
+    show_default=True,
+    help="Seconds to listen to the idle draw first.",
+)
+@click.option(
+    "--phase",
+    type=click.Choice(["development", "training", "inference", "idle"]),
+    default="development",
+    show_default=True,
+    help="What the run is for.",
+)
 @click.option("--project", default="", help="Name to book the run on; the current folder's name by default.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Label to keep on the receipt; repeatable.")
-@click.option("--ledger", type=click.Path(path_type=Path), default=None, help="Ledger file; .outweigh/ledger.sqlite by default.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print the receipt as one JSON object on stdout after CMD's own output.")  # fmt: skip
+@click.option(
+    "--ledger", type=click.Path(path_type=Path), default=None, help="Ledger file; .outweigh/ledger.sqlite by default."
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the receipt as one JSON object on stdout after CMD's own output."
+)
 def command(
     cmd: tuple[str, ...],
     meter: str | None,

@@ -6,6 +6,8 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -57,3 +59,39 @@ def progress(title: str) -> Iterator[Callable[[str, float], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=1.0)
         yield lambda what, fraction: bar.update(task, description=what, completed=fraction)
+
+
+def project_argument(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.argument("project", default=Path(), type=click.Path(path_type=Path), metavar="[PROJECT]")(function)
+
+
+def project_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--project",
+        default=Path(),
+        type=click.Path(path_type=Path),
+        help="energy.toml or its folder; the current one by default.",
+    )(function)
+
+
+def sitting_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options every verb has that measures a project's variants."""
+    for option in (
+        click.option(
+            "--rounds",
+            type=int,
+            default=None,
+            help="Measure so many interleaved rounds instead of the project's number.",
+        ),
+        click.option(
+            "--meter", default=None, help="Meter by name (see `outweigh doctor`); the best that works by default."
+        ),
+        click.option(
+            "--ledger",
+            type=click.Path(path_type=Path),
+            default=None,
+            help="Ledger file; .outweigh/ledger.sqlite in the project's folder by default.",
+        ),
+    ):
+        function = option(function)
+    return function

@@ -1,0 +1,6 @@
+"""The composition root: wires energy.toml to back-ends to verbs. Everything here is also the Python API."""
+
+from outweigh.app.files import ledger_rows, opened, rewrite_report, start_project
+from outweigh.app.running import measure, receipt_line
+
+__all__ = ["ledger_rows", "measure", "opened", "receipt_line", "rewrite_report", "start_project"]

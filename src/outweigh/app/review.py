@@ -1,0 +1,275 @@
+"""`review`: doctor, hum, compare, shrink, gate and plan on one project, and one report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from outweigh import __version__
+from outweigh.app.files import check_writable, write_reports
+from outweigh.app.sitting import Progress, Sat, silent, sit
+from outweigh.app.weighing import contenders_named, plan_of, sites_of, variant_to_serve, verdict_of
+from outweigh.compare.energy import log_ratio
+from outweigh.compare.evidence import Evidence
+from outweigh.compare.frontier import Point, dominated_by
+from outweigh.compare.quality import paired_quality
+from outweigh.config import load_project
+from outweigh.core.errors import UsageError
+from outweigh.core.intervals import Estimate
+from outweigh.core.measurement import Factor, Measurement, Missing, UncertaintyComponent
+from outweigh.core.plan import Plan
+from outweigh.core.project import Project
+from outweigh.core.quantities import Energy
+from outweigh.core.site import Site
+from outweigh.core.verdict import Verdict
+from outweigh.ledger import default_path, open_ledger
+from outweigh.plan import planning_pue
+from outweigh.report import (
+    ComparisonFacts,
+    FactorUse,
+    MeterFacts,
+    ReviewCost,
+    ReviewFacts,
+    Role,
+    Trace,
+    TraceMark,
+    VariantFacts,
+    review_document,
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reviewed:
+    """What a review gave: the verdict, the document behind the report, and the files written."""
+
+    verdict: Verdict
+    document: Mapping[str, object]
+    paths: tuple[Path, ...]
+    ledger: str
+
+
+def review(
+    project_path: Path,
+    *,
+    out: Path | None = None,
+    ledger: Path | str | None = None,
+    meter: str | None = None,
+    rounds: int | None = None,
+    progress: Progress = silent,
+) -> Reviewed:
+    """Measure, weigh and plan a project's proposal.
+
+    Args:
+        project_path: energy.toml or its folder.
+        out: folder for report.html, report.md and review.json; None writes no files (`outweigh gate`).
+        ledger: file or URL; `.outweigh/ledger.sqlite` beside energy.toml by default.
+        meter: by name; the best that works here by default.
+        rounds: overrides the project's number of rounds.
+
+    Raises:
+        OutweighError: with the exit code and remedy of what went wrong. What was measured before is in the ledger.
+    """
+    project = with_rounds(load_project(project_path), rounds)
+    names = contenders_named(project)
+    sites = sites_of(project)
+    home = sites[0] if sites else None
+    if out is not None:
+        check_writable(out)
+    where = ledger if ledger is not None else default_path(Path(project.root))
+    store = open_ledger(where)
+    try:
+        sat = sit(project, names, home=home, store=store, meter=meter, progress=progress)
+        progress("weighing", 0.98)
+        now = datetime.now(UTC)
+        verdict = verdict_of(sat, home=home, store=store, now=now)
+    finally:
+        store.close()
+    plan = plan_of(sat, verdict, sites, now)
+    document = review_document(facts_of(sat, verdict, plan, sites, now))
+    paths = write_reports(document, out) if out is not None else ()
+    return Reviewed(verdict, document, paths, str(where))
+
+
+def with_rounds(project: Project, rounds: int | None) -> Project:
+    """The project with another number of rounds. Raises UsageError below 2."""
+    if rounds is None:
+        return project
+    if rounds < 2:
+        raise UsageError(f"{rounds} round(s) show no scatter", "Give --rounds 2 or more")
+    return replace(project, protocol=replace(project.protocol, rounds=rounds))
+
+
+def facts_of(sat: Sat, verdict: Verdict, plan: Plan | Missing, sites: Sequence[Site], now: datetime) -> ReviewFacts:
+    """Everything the report shows, as core objects."""
+    project = sat.project
+    return ReviewFacts(
+        review_id=sat.batch,
+        created=now,
+        outweigh_version=__version__,
+        project=project,
+        dataset_hash=sat.task.content_hash,
+        variants=tuple(_variants(sat, verdict)),
+        comparisons=tuple(_comparisons(sat, verdict)),
+        verdict=verdict,
+        meter=_meter(sat),
+        hum=_hum(sat),
+        plan=plan,
+        trace=_trace(sat),
+        cost=_cost(sat),
+        hum_owner=next((b.owner for b in project.budgets if b.hum is not None), ""),
+        planned_variant=variant_to_serve(verdict),
+        sites=tuple(sites),
+        site_pue={site.name: planning_pue(site) for site in sites},
+        factors=tuple(_factors(sat, sites)),
+        receipts=tuple(address for address, receipt in sat.receipts if receipt.round_index is None),
+        versions=dict(sat.versions),
+        notes=tuple(_notes(sat, sites)),
+    )
+
+
+def _role(name: str, verdict: Verdict) -> Role:
+    if name == verdict.incumbent:
+        return Role.INCUMBENT
+    return Role.PROPOSAL if name == verdict.proposal else Role.ALTERNATIVE
+
+
+def _variants(sat: Sat, verdict: Verdict) -> Iterator[VariantFacts]:
+    metric = sat.project.task.primary.metric
+    evidence = sat.comparison.evidence
+    beaten = {d.name: d for d in dominated_by([Point.of(one, metric) for one in evidence.values()])}
+    for name, one in evidence.items():
+        domination = beaten.get(name)
+        yield VariantFacts(
+            evidence=one,
+            role=_role(name, verdict),
+            model_bytes=_size(one.variant.model),
+            on_frontier=domination is None,
+            dominated_by=domination.by if domination else "",
+            dominated_reason=domination.reason if domination else "",
+        )
+
+
+def _size(model: str) -> int | None:
+    path = Path(model)
+    return path.stat().st_size if model and path.is_file() else None
+
+
+def _comparisons(sat: Sat, verdict: Verdict) -> Iterator[ComparisonFacts]:
+    evidence = sat.comparison.evidence
+    incumbent = evidence[verdict.incumbent]
+    for name, one in evidence.items():
+        if name != verdict.incumbent:
+            yield comparison_of(sat, one, incumbent)
+
+
+def comparison_of(sat: Sat, candidate: Evidence, against: Evidence) -> ComparisonFacts:
+    """One variant held against another: energy ratio, quality difference, and whether they are equivalent."""
+    primary, confidence = sat.project.task.primary, sat.project.gate.confidence
+    same = candidate.variant.content_hash == against.variant.content_hash
+    ratio = log_ratio(
+        candidate.energy_j_per_unit, against.energy_j_per_unit, mix_standard=0.0 if same else sat.mix_standard
+    ).ratio(confidence)
+    pair = paired_quality(against.scores[primary.metric], candidate.scores[primary.metric])
+    bounds = pair.bounds(confidence)
+    names = f"{candidate.variant.name} and {against.variant.name}"
+    margin = f"{100 * primary.equivalence:g} points"
+    equivalent: bool | None
+    if pair.p_equivalent(primary.equivalence) <= 1 - confidence:
+        equivalent, statement = True, f"{names} are equally good within {margin} (TOST)"
+    elif bounds.low > primary.equivalence or bounds.high < -primary.equivalence:
+        equivalent, statement = False, f"{names} differ by more than {margin}"
+    else:
+        equivalent, statement = None, f"these items cannot tell whether {names} differ by more than {margin}"
+    return ComparisonFacts(
+        candidate=candidate.variant.name,
+        against=against.variant.name,
+        energy_ratio=ratio,
+        quality_difference=Estimate(pair.difference, bounds),
+        quality_method="Tango score interval" if pair.is_binary else "paired t interval",
+        equivalent=equivalent,
+        statement=statement,
+    )
+
+
+def _meter(sat: Sat) -> MeterFacts:
+    probe = type(sat.meter).probe()
+    return MeterFacts(
+        name=sat.meter.name,
+        grade=sat.meter.grade,
+        method=sat.meter.method,
+        scope=sat.scope,
+        sees=probe.sees,
+        source=sat.meter.source,
+        relative_standard_uncertainty=sat.absolute_standard,
+        passed_over=sat.passed_over,
+    )
+
+
+def _hum(sat: Sat) -> Measurement | Missing:
+    """The idle draw as energy over the review, which is what it cost to keep the machine on meanwhile."""
+    return sat.whole.hum if sat.whole.hum is not None else Missing("hum", "no idle draw was observed")
+
+
+def _trace(sat: Sat) -> Trace | Missing:
+    if not sat.trace:
+        return Missing("trace", "the review was over before the sampler saw anything")
+    marks = tuple(
+        TraceMark(
+            (receipt.interval.start - sat.started).total_seconds(),
+            (receipt.interval.end - sat.started).total_seconds(),
+            receipt.variant,
+        )
+        for _, receipt in sat.receipts
+        if receipt.round_index is not None
+    )
+    times, powers = zip(*sat.trace, strict=True)
+    return Trace(t_s=times, power_w=powers, marks=marks, method=f"{sat.meter.method}: {sat.meter.source}")
+
+
+def _cost(sat: Sat) -> ReviewCost:
+    whole = sat.whole.total
+    levers_j = sum(made.applying.total.value.joules for made in sat.made if made.applying is not None)
+    training_j = sum(e.fit.value.joules for e in sat.comparison.evidence.values() if e.fit is not None)
+    return ReviewCost(
+        wall_s=whole.interval.seconds,
+        energy=whole.value,
+        bounds_j=whole.bounds_j,
+        grade=whole.grade,
+        method=whole.method,
+        meter_cpu_s=sat.meter_cost.cpu_s,
+        levers=Energy(levers_j),
+        training=Energy(training_j),
+    )
+
+
+def _factors(sat: Sat, sites: Sequence[Site]) -> Iterator[FactorUse]:
+    for factor in sat.meter.factors:
+        yield FactorUse(factor, "energy of every run")
+    for component in sat.meter.components():
+        yield FactorUse(_component_factor(component, sat), "uncertainty of every energy")
+    for site in sites:
+        for factor in site.factors:
+            yield FactorUse(factor, f"plan: {site.name}")
+
+
+def _component_factor(component: UncertaintyComponent, sat: Sat) -> Factor:
+    return Factor(
+        name=f"{component.name} (relative standard uncertainty)", value=component.standard, unit="1",
+        source=component.source, issued="", retrieved="", licence="", grade=sat.meter.grade,
+    )  # fmt: skip
+
+
+def _notes(sat: Sat, sites: Sequence[Site]) -> Iterator[str]:
+    project = sat.project
+    if sites:
+        yield f"Energy per {project.unit} is facility energy at PUE {sat.facility.pue:g} of {sites[0].name}."
+    else:
+        yield f"No site is declared: energy per {project.unit} is IT energy alone (PUE 1)."
+    yield (
+        f"A replica reserves {project.serving.threads} of {sat.facility.threads_total} hardware threads and is busy "
+        f"{project.serving.utilisation:.0%} of the time it is provisioned: its share of the hum is charged to the "
+        f"{project.unit}s it serves."
+    )
+    yield from sat.whole.notes

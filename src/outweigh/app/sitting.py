@@ -1,0 +1,202 @@
+"""One sitting: meter, hum, variants, interleaved rounds; every receipt in the ledger as soon as it exists."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from outweigh.compare.perunit import Facility
+from outweigh.compare.protocol import Comparison, Sitting, run_protocol
+from outweigh.core.budget import Phase
+from outweigh.core.errors import UsageError
+from outweigh.core.measurement import Scope, combine
+from outweigh.core.project import Project
+from outweigh.core.receipt import MeterCost, Receipt
+from outweigh.core.site import Site
+from outweigh.measure import INSTRUCTION_MIX, MeterSession, WindowReading, choose_meter
+from outweigh.measure.receipts import receipt_for, versions
+from outweigh.plan import planning_pue
+from outweigh.ports import Availability, Meter, Runner, Store, TaskAdapter
+from outweigh.registry import tasks
+from outweigh.shrink import MadeVariant, make_variants
+
+Progress = Callable[[str, float], None]
+
+
+def silent(_what: str, _fraction: float) -> None:
+    """Progress for those who do not watch."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    """Receipts of this sitting, as they went into the ledger."""
+
+    store: Store
+    receipts: list[tuple[str, Receipt]] = field(default_factory=list)
+
+    def keep(self, receipt: Receipt) -> str:
+        address = self.store.append(receipt)
+        self.receipts.append((address, receipt))
+        return address
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sat:
+    """What one sitting gave.
+
+    Attributes:
+        batch: id that its receipts share.
+        whole: reading over all of it, from the first look at the data to the last round.
+        trace: (seconds since `started`, power [W]).
+        mix_standard: relative standard uncertainty of a ratio of unlike instruction mixes; 0 for counters.
+        absolute_standard: relative standard uncertainty of an absolute energy, without that part.
+    """
+
+    project: Project
+    batch: str
+    started: datetime
+    task: TaskAdapter
+    made: tuple[MadeVariant, ...]
+    comparison: Comparison
+    facility: Facility
+    meter: Meter
+    scope: Scope
+    passed_over: tuple[Availability, ...]
+    whole: WindowReading
+    trace: tuple[tuple[float, float], ...]
+    meter_cost: MeterCost
+    receipts: tuple[tuple[str, Receipt], ...]
+    versions: tuple[tuple[str, str], ...]
+    mix_standard: float
+    absolute_standard: float
+
+
+def sit(
+    project: Project,
+    names: Sequence[str],
+    *,
+    home: Site | None,
+    store: Store,
+    meter: str | None = None,
+    progress: Progress = silent,
+) -> Sat:
+    """Measure variants of a project against each other.
+
+    Args:
+        names: declared variants, each once.
+        home: where they would serve, for the PUE of the energy per unit; None counts IT energy alone (PUE 1).
+        store: takes each receipt as soon as it exists; an interrupt loses nothing.
+        meter: by name; the best that works here by default.
+    """
+    for name in names:
+        _check_declared(project, name)
+    chosen, passed_over = choose_meter(meter)
+    batch = uuid.uuid4().hex
+    kept = _Kept(store)
+    with MeterSession(chosen) as session:
+        started = datetime.now(UTC)
+        facility = _facility(project, home, session)
+        with session.window() as whole:
+            progress("reading the data", 0.0)
+            task = tasks.get(project.task.adapter)()
+            task.load(project.task, Path(project.root))
+            progress("hum", 0.01)
+            session.hum(project.protocol.hum_s)
+
+            progress("making variants", 0.02)
+            made = make_variants(project, workdir(project), names=names, measure=session.window)
+            for one in made:
+                if one.applying is not None:
+                    kept.keep(_lever_receipt(one, chosen.name, project, batch))
+            runners = [task.runner(one.variant) for one in made]
+            try:
+                comparison = run_protocol(
+                    session,
+                    runners,
+                    n_items=task.n_items,
+                    protocol=project.protocol,
+                    sitting=Sitting(project=project.name, unit=project.unit, batch=batch),
+                    facility=facility,
+                    on_receipt=kept.keep,
+                    progress=lambda what, done: progress(what, 0.05 + 0.93 * done),
+                )
+            finally:
+                _close(runners)
+        components = chosen.components()
+        return Sat(
+            project=project,
+            batch=batch,
+            started=started,
+            task=task,
+            made=made,
+            comparison=comparison,
+            facility=facility,
+            meter=chosen,
+            scope=whole.reading.total.scope,
+            passed_over=passed_over,
+            whole=whole.reading,
+            trace=tuple(session.trace()),
+            meter_cost=session.cost(),
+            receipts=tuple(kept.receipts),
+            versions=versions(chosen.source),
+            mix_standard=combine(c for c in components if c.name == INSTRUCTION_MIX),
+            absolute_standard=combine(c for c in components if c.name != INSTRUCTION_MIX),
+        )
+
+
+def workdir(project: Project) -> Path:
+    """Where levers keep what they make, content-addressed: beside the ledger, never in the repository."""
+    return Path(project.root) / ".outweigh" / "artefacts"
+
+
+def _check_declared(project: Project, name: str) -> None:
+    """Before anything is measured, not after."""
+    known = [variant.name for variant in project.variants]
+    if name not in known:
+        raise UsageError(f"{project.source} declares no variant {name!r}", f"It declares: {', '.join(known)}")
+
+
+def _lever_receipt(made: MadeVariant, meter: str, project: Project, batch: str) -> Receipt:
+    assert made.applying is not None
+    labels = {"step": "applying levers", "levers": ", ".join(made.variant.levers)}
+    return receipt_for(
+        made.applying, meter=meter, project=project.name, phase=Phase.DEVELOPMENT, batch=batch,
+        variant=made.variant.name, labels=labels,
+        notes=["the artefact of an earlier run was used again"] if made.reused else [],
+    )  # fmt: skip
+
+
+def _facility(project: Project, home: Site | None, session: MeterSession) -> Facility:
+    return Facility(
+        pue=1.0 if home is None else planning_pue(home),
+        serving=project.serving,
+        volume_low_per_month=project.volume_low_per_month,
+        horizon_months=project.horizon_months,
+        threads_total=_threads_sharing_the_hum(session.meter),
+    )
+
+
+def _threads_sharing_the_hum(meter: Meter) -> int:
+    """Hardware threads whose idle draw the meter sees: all of the machine, or those a model was told of."""
+    from outweigh.backends.meters.cpu_model import available_threads
+
+    scopes = {channel.scope for channel in meter.channels if channel.counted}
+    if scopes == {Scope.CPU_THREADS}:
+        return max(1, round(available_threads()))
+    return os.cpu_count() or 1
+
+
+def _close(runners: Sequence[Runner]) -> None:
+    for runner in runners:
+        runner.close()
+
+
+def monthly_it_energy_j(sat: Sat, name: str) -> float:
+    """IT energy [J] of a month's serving at the expected volume: work and the unit's share of the hum, before PUE."""
+    evidence = sat.comparison.evidence[name]
+    per_unit_j = (evidence.work_j_per_unit + evidence.hum_j_per_unit) / sat.facility.pue
+    return per_unit_j * sat.project.volume_per_month

@@ -1,0 +1,74 @@
+"""A verdict in a few lines for a terminal, read from the review document alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from outweigh.app.review import Reviewed
+from outweigh.core.rounding import plus_minus, significant
+from outweigh.core.verdict import Outcome
+
+
+def exit_code_of(document: Mapping[str, object]) -> int:
+    return Outcome(_dict(document["verdict"])["outcome"]).exit_code
+
+
+def review_lines(done: Reviewed) -> list[str]:
+    """The verdict, what decided it, the variants, the cost of finding out, and where everything lies."""
+    document = done.document
+    return [
+        *gate_lines(document),
+        "",
+        *_variant_lines(document),
+        "",
+        str(_dict(document["cost_of_review"])["statement"]),
+        "  ".join(str(path) for path in done.paths),
+        f"{len(cast('list[str]', document['receipts']))} receipts in {done.ledger}",
+    ]
+
+
+def gate_lines(document: Mapping[str, object], *, explain: bool = False) -> list[str]:
+    """The verdict, provisional or not, the deciding test and the next step; every test with `explain`."""
+    verdict, evidence = _dict(document["verdict"]), _dict(document["evidence"])
+    parts = cast("list[dict[str, Any]]", verdict["parts"])
+    deciding = next((p for p in parts if verdict["decided_by"] in (p["part"], f"{p['part']}: {p['subject']}")), None)
+    lines = [
+        f"{str(verdict['outcome']).upper()}{'  (provisional)' if verdict['provisional'] else ''}  "
+        f"{verdict['proposal']} against {verdict['incumbent']}",
+        f"  decided by  {verdict['decided_by']}",
+    ]
+    if deciding is not None:
+        lines.append(f"              {deciding['explanation']}")
+    lines += [f"  how         {evidence['statement']}", f"  next        {verdict['advice']}"]
+    if explain:
+        lines.append("")
+        for part in parts:
+            name = f"{part['part']}: {part['subject']}" if part["subject"] else part["part"]
+            state = part["outcome"] if part["binding"] else "not asked"
+            lines.append(f"  {state:<13} {name}")
+            lines.append(f"                {part['explanation']}")
+    return lines
+
+
+def _variant_lines(document: Mapping[str, object]) -> list[str]:
+    lines = []
+    unit = _dict(document["project"])["unit"]
+    for one in cast("list[dict[str, Any]]", document["variants"]):
+        quality, energy = one["quality"], one["energy_j_per_unit"]
+        score = plus_minus(100 * quality["value"], _hundred(quality["low"]), _hundred(quality["high"]))
+        joules = plus_minus(energy["value"], energy["low"], energy["high"])
+        beaten = f"   dominated by {one['dominated_by']}" if one["dominated_by"] else ""
+        lines.append(
+            f"  {one['name']:<12} {one['role']:<12} {quality['metric']} {score} %   {joules} J/{unit}   "
+            f"p95 {significant(one['latency_ms']['p95'])} ms{beaten}"
+        )
+    return lines
+
+
+def _hundred(value: float | None) -> float | None:
+    return None if value is None else 100 * value
+
+
+def _dict(value: object) -> dict[str, Any]:
+    return cast("dict[str, Any]", value)
