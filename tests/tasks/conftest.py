@@ -13,13 +13,13 @@ from outweigh.core.project import PrimaryMetric, TaskSpec
 from outweigh.core.variant import Option, Variant
 
 TOPICS = {
-    "cooking": "simmer whisk butter oven garlic recipe dough broth".split(),
-    "sailing": "harbour rudder mast tide anchor jib keel breeze".split(),
-    "weaving": "loom shuttle yarn warp weft thread fibre dye".split(),
+    "cooking": ["simmer", "whisk", "butter", "oven", "garlic", "recipe", "dough", "broth"],
+    "sailing": ["harbour", "rudder", "mast", "tide", "anchor", "jib", "keel", "breeze"],
+    "weaving": ["loom", "shuttle", "yarn", "warp", "weft", "thread", "fibre", "dye"],
 }
-PLAIN = "the a of and with then under before every small old new".split()
+PLAIN = ["the", "a", "of", "and", "with", "then", "under", "before", "every", "small", "old", "new"]
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *PLAIN, *(word for words in TOPICS.values() for word in words)]
-WIDTH = 16
+WIDTH = 48
 
 
 def made_texts(per_class: int = 40, seed: int = 1) -> list[tuple[str, str]]:
@@ -67,7 +67,7 @@ def tokenizer_file(tmp_path: Path) -> Path:
 def encoder(tmp_path: Path) -> Callable[..., Path]:
     """Writes an ONNX encoder: a table of word vectors and one matrix product.
 
-    Args of the factory: `outputs`, names among "tokens" (1, n, 16), "pooled" (1, 16) and "mask" (1, n), in order;
+    Args of the factory: `outputs`, names among "tokens" (1, n, 48), "pooled" (1, 48) and "mask" (1, n), in order;
     `inputs`, the declared ones; `fill`, a value for all weights instead of random ones; `vocabulary`, its size;
     `name` of the file.
     """

