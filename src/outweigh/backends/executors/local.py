@@ -1,0 +1,156 @@
+"""Run a command on this machine, as if it had been typed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import ClassVar
+
+from outweigh.core.errors import CommandNotRun, UsageError
+from outweigh.ports import Availability, Completed
+from outweigh.registry import executors
+
+_NAME = "local"
+_FORWARDED = ("SIGINT", "SIGTERM")
+# Python ignores these for itself; a child expects them as a shell leaves them.
+_RESTORED = ("SIGPIPE", "SIGXFSZ")
+
+
+@executors.register(_NAME)
+class LocalExecutor:
+    """A child process that has our standard input, output and error.
+
+    It leads a process group of its own, so that SIGINT and SIGTERM reach all it started, once. From a terminal it
+    stays in ours: there the terminal signals the whole foreground group itself, and a group of its own could not read
+    what is typed. A forwarded signal does not end us; the child decides, and we report how it ended.
+    """
+
+    name: ClassVar[str] = _NAME
+
+    @classmethod
+    def probe(cls) -> Availability:
+        usable = hasattr(os, "posix_spawnp") and hasattr(os, "wait4")
+        return Availability(
+            name=_NAME,
+            usable=usable,
+            sees="one command on this machine, with the CPU time of its tree",
+            reason="" if usable else f"{sys.platform} has no POSIX processes",
+            remedy="" if usable else "Run outweigh on Linux or macOS, or in WSL",
+        )
+
+    def run(self, command: Sequence[str]) -> Completed:
+        """Run it and wait for its end.
+
+        Args:
+            command: program and arguments; the program is looked up on PATH.
+
+        Returns:
+            Exit code (128 + n when signal n ended it) and CPU time, user and system, of the command and of those of
+            its descendants that were waited for [s]; what a daemon does that outlives it is not in it.
+            `interrupted` is true when SIGINT or SIGTERM came in meanwhile, or ended it.
+
+        Raises:
+            CommandNotRun: there is no such command (127), or it cannot be executed (126).
+            UsageError: no command was given, or this platform cannot run one.
+
+        Source: exit codes as in POSIX.1-2017, XCU 2.8.2 (Exit Status for Commands) and GNU env; CPU time from wait4(2).
+        """
+        availability = self.probe()
+        if not availability.usable:
+            raise UsageError(f"the executor {_NAME} cannot run here: {availability.reason}", availability.remedy)
+        if not command or not command[0]:
+            raise UsageError(
+                "there is no command to run", "Put it after --, as in: outweigh measure -- python train.py"
+            )
+        own_group = not _from_terminal()
+        with _forwarding(own_group) as received:
+            received.child = _spawn(command, own_group)
+            received.pass_on()
+            _, status, usage = os.wait4(received.child, 0)
+            received.child = None
+        code = os.waitstatus_to_exitcode(status)
+        return Completed(
+            exit_code=code if code >= 0 else 128 - code,
+            cpu_s=usage.ru_utime + usage.ru_stime,
+            interrupted=received.any or -code in (signal.SIGINT, signal.SIGTERM),
+        )
+
+
+class _Received:
+    """Signals that came in while the child ran; those from before it was there are kept for it."""
+
+    def __init__(self, own_group: bool) -> None:
+        self.child: int | None = None
+        self.any = False
+        self._own_group = own_group
+        self._waiting: list[int] = []
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        self.any = True
+        self._waiting.append(number)
+        self.pass_on()
+
+    def pass_on(self) -> None:
+        if self.child is None:
+            return
+        while self._waiting:
+            number = self._waiting.pop(0)
+            try:
+                if self._own_group:
+                    os.killpg(self.child, number)
+                elif number != signal.SIGINT:  # the terminal has sent that one to the child already
+                    os.kill(self.child, number)
+            except ProcessLookupError:
+                return  # it ended in between, and is about to be waited for
+
+
+@contextmanager
+def _forwarding(own_group: bool) -> Iterator[_Received]:
+    received = _Received(own_group)
+    if threading.current_thread() is not threading.main_thread():
+        yield received  # Python handles signals in the main thread only
+        return
+    before = {number: signal.signal(number, received.handle) for number in _numbers(_FORWARDED)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            # None: a handler that was not set from Python cannot be put back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _spawn(command: Sequence[str], own_group: bool) -> int:
+    arguments = list(command)
+    default = _numbers(_RESTORED)
+    # What we write must not come after what the child writes.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        if own_group:
+            return os.posix_spawnp(arguments[0], arguments, os.environ, setpgroup=0, setsigdef=default)
+        return os.posix_spawnp(arguments[0], arguments, os.environ, setsigdef=default)
+    except FileNotFoundError as err:
+        remedy = "Check the spelling and PATH, and the interpreter that a script's first line names"
+        raise CommandNotRun(arguments[0], "command not found", 127, remedy) from err
+    except OSError as err:
+        problem = f"it cannot be executed ({err.strerror})"
+        raise CommandNotRun(arguments[0], problem, 126, "Check that it is an executable file for this machine") from err
+    except ValueError as err:  # an argument with a NUL
+        raise CommandNotRun(arguments[0], f"it cannot be executed ({err})", 126, "Check its arguments") from err
+
+
+def _numbers(names: Sequence[str]) -> list[signal.Signals]:
+    return [signal.Signals[name] for name in names if hasattr(signal, name)]
+
+
+def _from_terminal() -> bool:
+    """Whether standard input is the terminal that has us in the foreground."""
+    try:
+        return os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:
+        return False
