@@ -12,7 +12,6 @@ here is taken from the results of that generation alone.
 
 from __future__ import annotations
 
-import csv
 import math
 from dataclasses import dataclass
 from functools import cache
@@ -81,6 +80,8 @@ class CpuPower:
 @cache
 def cpu_power_table() -> tuple[CpuPower, ...]:
     """All rows, the default row last."""
+    import csv  # here, because most sessions run on a meter that needs no table
+
     with TABLE.open(newline="", encoding="utf-8") as file:
         return tuple(
             CpuPower(

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-
 # A meter that hangs must not hang the program that wants to end.
 _JOIN_S = 5.0
 

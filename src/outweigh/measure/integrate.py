@@ -100,7 +100,8 @@ def counter_step(
     >>> counter_step(262_100.0, 57.0, 10.0, wrap_j=262_143.0, max_power_w=5.0).what
     <What.RESET: 'reset'>
     """
-    most_j = math.inf if max_power_w is None else max_power_w * MARGIN * (dt_s + update_s)
+    # Two reads may straddle one refresh more than their distance, and refreshes are not regular: twice the period.
+    most_j = math.inf if max_power_w is None else max_power_w * MARGIN * (dt_s + 2 * update_s)
     if now_j >= before_j:
         delta_j, what = now_j - before_j, None
     elif wrap_j is None or max_power_w is None or now_j + wrap_j - before_j > most_j:
@@ -193,6 +194,8 @@ class Running:
         self.events: deque[Event] = deque(maxlen=_KEPT_EVENTS)
         self._last: tuple[float, float] | None = None
         self._energy_j = self._covered_s = self._variance_j2 = self._power_w = 0.0
+        self._anchor = (0.0, 0.0)
+        self._powers: deque[tuple[float, float]] = deque(maxlen=_KEPT_EVENTS)
 
     def feed(self, t_s: float, value: float | None) -> None:
         """Take a sample: joules or watts by the channel's kind, None when it did not answer."""
@@ -200,6 +203,8 @@ class Running:
             return
         if self._last is not None:
             self._advance(*self._last, t_s, value)
+        else:
+            self._anchor = (t_s, 0.0)
         self._last = (t_s, value)
 
     def cut(self, start_s: float, end_s: float, what: What, detail: str) -> None:
@@ -217,7 +222,8 @@ class Running:
         coverage = min(1.0, covered_s / duration_s) if duration_s > 0 else 0.0
         mean_w = energy_j / covered_s if covered_s > 0 else 0.0
         # A reading is up to one update old. As ± update × power, rectangular, at each end (JCGM 100:2008, 4.3.7).
-        edge_j = channel.update_s / math.sqrt(3) * math.hypot(max(start.power_w, mean_w), max(end.power_w, mean_w))
+        early_w = max(start.power_w, mean_w, next((w for t, w in self._powers if t > start.t_s), 0.0))
+        edge_j = channel.update_s / math.sqrt(3) * math.hypot(early_w, max(end.power_w, mean_w))
         is_counter = channel.kind is ChannelKind.ENERGY
         # Two readings of a counter with step r, each rectangular over r: u² = 2 · r²/12.
         resolution_j = channel.resolution / math.sqrt(6) if is_counter else 0.0
@@ -262,9 +268,14 @@ class Running:
         self._variance_j2 += step.variance_j2
         if step.covered:
             self._covered_s += dt_s
-            # Between two reads closer than an update a counter shows nothing or a whole step: no power to learn.
-            if dt_s > 2 * channel.update_s and dt_s > 0:
-                self._power_w = step.energy_j / dt_s
+            # Between reads closer than an update a counter shows nothing or a whole step: power is learnt over two.
+            span_s, drawn_j = t_s - self._anchor[0], self._energy_j - self._anchor[1]
+            if span_s > 0 and span_s >= 2 * channel.update_s:
+                self._power_w = drawn_j / span_s
+                self._powers.append((t_s, self._power_w))
+                self._anchor = (t_s, self._energy_j)
+        else:
+            self._anchor = (t_s, self._energy_j)
         if step.what is not None:
             self.events.append(Event(step.what, before_s, t_s, step.detail))
 

@@ -6,8 +6,6 @@ wants on it goes in as a label.
 
 from __future__ import annotations
 
-import platform
-import uuid
 from collections.abc import Mapping, Sequence
 
 from outweigh.core.budget import Phase
@@ -17,7 +15,8 @@ from outweigh.measure.reading import WindowReading
 
 def versions(meter_source: str) -> tuple[tuple[str, str], ...]:
     """(name, version) of what shaped a figure: this package, Python, and the meter's own source."""
-    # Both are imported here: reading package metadata costs more than everything else in this room.
+    # Imported here: reading package metadata costs more than everything else in this room.
+    import platform
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -54,6 +53,8 @@ def receipt_for(
         status: how the run ended; a reading that cannot be used stays UNUSABLE whatever is given.
         notes: what to add to the reading's own notes.
     """
+    import uuid
+
     unusable = reading.status is RunStatus.UNUSABLE
     return Receipt(
         run_id=uuid.uuid4().hex,

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import statistics
 import threading
 from types import TracebackType
 from typing import Self
@@ -56,7 +55,7 @@ class Window:
         self._reading: WindowReading | None = None
 
     def __enter__(self) -> Self:
-        self._session._check_process()
+        self._session._check_open()
         self._start = self._session._edge()
         return self
 
@@ -116,7 +115,8 @@ class MeterSession:
         self.sample_hz = sample_hz
         self.latest_hum: HumReading | None = None
         self._lock = threading.Lock()
-        self._pid = -1
+        self._pid = os.getpid()
+        self._open = False
         self._ticker: Ticker | None = None
         self._stopped_cpu_s = 0.0
         self._running: tuple[Running, ...] = ()
@@ -133,22 +133,22 @@ class MeterSession:
             self._begin()
         except OutweighError:
             self.meter.close()
-            self._pid = -1
             raise
+        self._open = True
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if not self._is_ours():
+        if not self._is_ours() or not self._open:
             return
+        self._open = False
         if self._ticker is not None:
             self._ticker.stop()
             self._stopped_cpu_s, self._ticker = self._ticker.cpu_s, None
         self.meter.close()
-        self._pid = -1
 
     def window(self) -> Window:
         """A stretch to measure: `with session.window() as window: ...`, then `window.reading`."""
-        self._check_process()
+        self._check_open()
         return Window(self)
 
     def hum(self, seconds: float) -> HumReading:
@@ -162,7 +162,7 @@ class MeterSession:
         Raises:
             UnusableMeasurement: the idle window itself cannot be used.
         """
-        self._check_process()
+        self._check_open()
         reading = self._constant_hum(self._told())
         if reading is None:
             reading = self._listen(seconds)
@@ -245,11 +245,14 @@ class MeterSession:
 
     def _check_process(self) -> None:
         if not self._is_ours():
-            if self._pid == -1:
-                raise UsageError("the session is not open", "Use it inside `with MeterSession(meter) as session:`")
             raise UsageError(
                 "this session was opened by another process", "Open a MeterSession of its own in the forked child"
             )
+
+    def _check_open(self) -> None:
+        self._check_process()
+        if not self._open:
+            raise UsageError("the session is not open", "Use it inside `with MeterSession(meter) as session:`")
 
     def _told(self) -> About:
         if self._about is None:
@@ -321,7 +324,9 @@ class MeterSession:
             )
         power = reading.total.value.per(reading.seconds)
         # The mean of the slices scatters by s / sqrt(n) (JCGM 100:2008, 4.2.3); the edges add what they add.
-        scatter_w = statistics.stdev(slices_w) / len(slices_w) ** 0.5
+        mean_w = sum(slices_w) / len(slices_w)
+        variance = sum((w - mean_w) ** 2 for w in slices_w) / (len(slices_w) - 1)
+        scatter_w = (variance / len(slices_w)) ** 0.5
         return HumReading(
             power=power,
             standard_w=scatter_w,

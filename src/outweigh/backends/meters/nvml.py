@@ -276,8 +276,8 @@ def _channels(board: _Board) -> tuple[Channel, ...]:
         kind=ChannelKind.ENERGY,
         update_s=_ENERGY_UPDATE_S,
         resolution=_J_PER_MJ,
-        # The enforced limit is an average: boards overshoot it for milliseconds, the counter's margin covers that.
-        max_power_w=board.limit_w,
+        # The enforced limit is an average that boards overshoot for milliseconds; twice of it is a fault.
+        max_power_w=None if board.limit_w is None else 2 * board.limit_w,
     )
     return (energy, power)
 

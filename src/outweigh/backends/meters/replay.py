@@ -146,7 +146,7 @@ class ReplayMeter:
         index = max(0, bisect_right(self._points, at_s, key=lambda point: point[0]) - 1)
         before_s, before_w = self._points[index]
         if at_s <= before_s:
-            return 0.0
+            return self._energy_j[index]
         return self._energy_j[index] + ((before_w or 0.0) + (self._value_at(at_s) or 0.0)) / 2 * (at_s - before_s)
 
     def _power_w(self, at_s: float) -> float | None:
