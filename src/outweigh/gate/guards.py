@@ -72,6 +72,7 @@ def guard_tails(pair: Pair, guard: Guard, alpha: float) -> Tails:
             pair.candidate.latency_ms,
             pair.rng(guard.metric),
             quantile=LATENCY_QUANTILES[guard.metric],
+            rounds=pair.base.item_rounds,
         )
         most = 1 + guard.margin if guard.relative else 1.0
         return Tails.of_draws(ratio.value, ratio.sampled, most, alpha, lower_is_better=True)
