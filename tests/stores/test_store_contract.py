@@ -10,18 +10,20 @@ from outweigh.core.errors import LedgerError, UsageError
 from outweigh.core.intervals import Interval
 from outweigh.ports import ReceiptFilter, Store
 
+# name -> where a new, empty ledger of that store is, asked of pytest's request
 OPENERS = {
-    "sqlite": lambda folder: registry.stores.get("sqlite").open(folder / "ledger.sqlite"),
+    "postgresql": lambda request: request.getfixturevalue("new_database")(),
+    "sqlite": lambda request: request.getfixturevalue("tmp_path") / "ledger.sqlite",
 }
 
 
 @pytest.fixture(params=sorted(OPENERS))
-def opened(request, tmp_path):
+def opened(request):
     """Call it for another connection to one and the same new ledger."""
-    stores = []
+    location, stores = OPENERS[request.param](request), []
 
     def open_again():
-        stores.append(OPENERS[request.param](tmp_path))
+        stores.append(registry.stores.get(request.param).open(location))
         return stores[-1]
 
     yield open_again
@@ -92,6 +94,32 @@ def test_a_receipt_that_json_cannot_hold_is_refused_and_nothing_is_kept(store, m
         store.append(made_receipt(1, variant="half a pair: \ud800"))
 
     assert store.verify() == 0
+
+
+def test_a_nul_character_is_kept_as_it_is_or_refused_and_never_altered(store, made_receipt):
+    receipts = [made_receipt(index, **{field: f"a{chr(0)}b"}) for index, field in enumerate(("batch", "variant"))]
+    receipts.append(made_receipt(9, labels=(("note", f"a{chr(0)}b"),)))
+    kept, refused = [], []
+    for receipt in receipts:
+        try:
+            kept.append(store.append(receipt))
+        except LedgerError as error:
+            refused.append(str(error))
+
+    assert set(kept) <= {receipt.content_hash for receipt in receipts}
+    assert receipts[-1].content_hash in kept
+    assert all("NUL" in said for said in refused)
+    assert store.verify() == len(kept)
+    assert len(list(store.receipts(ReceiptFilter(batch=f"a{chr(0)}b")))) <= 1
+
+
+def test_numbers_come_back_to_the_last_bit(store, made_receipt):
+    joules = [0.1 + 0.2, 5e-324, 1.7976931348623157e308, -0.0, 1 / 3]
+    for index, value in enumerate(joules):
+        store.append(made_receipt(index, joules=value))
+
+    assert [receipt.total.value.joules for _, receipt in store.receipts(ReceiptFilter())] == joules
+    assert store.verify() == len(joules)
 
 
 def test_a_receipt_is_found_by_the_start_of_its_address_in_either_case(store, made_receipt):

@@ -27,12 +27,15 @@ def _revision(connection: Connection) -> str | None:
     return context.get_current_revision()
 
 
-def migrate(location: str, writing: AbstractContextManager[Connection]) -> None:
+_OWN_FILE = "Give the ledger a file of its own; nothing was changed"
+
+
+def migrate(location: str, writing: AbstractContextManager[Connection], *, own: str = _OWN_FILE) -> None:
     """Bring the schema to the version this package knows.
 
     `writing` is a write transaction not yet entered: of several processes that open a new ledger one makes it and
     the others wait, and an upgrade happens whole or not at all. Raises LedgerError for a ledger from a newer
-    outweigh, and for a database that holds somebody else's tables.
+    outweigh, and for a database that holds somebody else's tables; `own` is the remedy for that.
     """
     script = ScriptDirectory(str(_MIGRATIONS))
     with writing as connection:
@@ -44,7 +47,7 @@ def migrate(location: str, writing: AbstractContextManager[Connection]) -> None:
                 "Upgrade outweigh: pip install --upgrade outweigh",
             )
         if current is None and set(inspect(connection).get_table_names()) - {VERSION_TABLE}:
-            raise foreign(location)
+            raise foreign(location, own)
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         with Operations.context(context):
             for revision in reversed(list(script.iterate_revisions("head", current or "base"))):
@@ -52,10 +55,10 @@ def migrate(location: str, writing: AbstractContextManager[Connection]) -> None:
                 context.stamp(script, revision.revision)
 
 
-def foreign(location: str) -> LedgerError:
+def foreign(location: str, own: str = _OWN_FILE) -> LedgerError:
     """The error for a database that is not ours: we do not put tables into it."""
     return LedgerError(
         location,
         "it is a database, but not an outweigh ledger",
-        "Give the ledger a file of its own; nothing was changed",
+        own,
     )

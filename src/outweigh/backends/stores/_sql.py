@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from typing import Any
 
 from sqlalchemy import (
@@ -153,12 +153,15 @@ def _matching(which: ReceiptFilter) -> Select[Any]:
 
 
 class SqlLedger:
-    """Receipts in an open database. `engine.connect()` reads; `writing()` begins a transaction that holds the lock."""
+    """Receipts in an open database. `engine.connect()` reads; `writing()` begins a transaction that holds the lock.
 
-    def __init__(self, engine: Engine, location: str) -> None:
+    `writer` is the engine with the options a writer needs, where they differ from a reader's.
+    """
+
+    def __init__(self, engine: Engine, location: str, *, writer: Engine | None = None) -> None:
         self.engine = engine
         self.location = location
-        self._writer = engine.execution_options(outweigh_writing=True)
+        self._writer = (writer or engine).execution_options(outweigh_writing=True)
 
     def writing(self) -> AbstractContextManager[Connection]:
         return self._writer.begin()
@@ -241,11 +244,14 @@ class SqlLedger:
             last = connection.execute(select(head.c.kept, head.c.chain)).one_or_none()
             if last is None:
                 raise LedgerCorrupt(self.location, "its head is missing", _RESTORE)
-            rows = connection.execution_options(yield_per=_PAGE).execute(select(receipts).order_by(receipts.c.seq))
-            for row in rows.mappings():
-                count += 1
-                self._verify_row(row, count, chain)
-                chain = row["chain"]
+            # Closed here: a server's cursor must not outlive its connection when a row is refused.
+            with closing(
+                connection.execution_options(yield_per=_PAGE).execute(select(receipts).order_by(receipts.c.seq))
+            ) as rows:
+                for row in rows.mappings():
+                    count += 1
+                    self._verify_row(row, count, chain)
+                    chain = row["chain"]
         if count < last.kept:
             raise LedgerCorrupt(self.location, f"the last {last.kept - count} receipts are missing", _RESTORE)
         if (count, chain) != (last.kept, last.chain):

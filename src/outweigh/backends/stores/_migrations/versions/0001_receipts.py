@@ -25,6 +25,22 @@ _SQLITE_TRIGGERS = (
        BEGIN SELECT RAISE(ABORT, 'the head of the ledger stays'); END""",
 )
 
+_POSTGRESQL_TRIGGERS = (
+    """CREATE FUNCTION receipts_are_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+       BEGIN RAISE EXCEPTION 'receipts are append-only' USING ERRCODE = 'restrict_violation'; END $$""",
+    """CREATE FUNCTION ledger_head_moves_by_one() RETURNS trigger LANGUAGE plpgsql AS $$
+       BEGIN RAISE EXCEPTION 'the head of the ledger moves on by one' USING ERRCODE = 'restrict_violation'; END $$""",
+    """CREATE TRIGGER receipts_are_never_changed BEFORE UPDATE OR DELETE ON receipts
+       FOR EACH ROW EXECUTE FUNCTION receipts_are_append_only()""",
+    """CREATE TRIGGER receipts_are_never_emptied BEFORE TRUNCATE ON receipts
+       FOR EACH STATEMENT EXECUTE FUNCTION receipts_are_append_only()""",
+    """CREATE TRIGGER ledger_head_moves_by_one BEFORE UPDATE ON ledger_head FOR EACH ROW
+       WHEN (NEW.id IS DISTINCT FROM OLD.id OR NEW.kept IS DISTINCT FROM OLD.kept + 1)
+       EXECUTE FUNCTION ledger_head_moves_by_one()""",
+    """CREATE TRIGGER ledger_head_is_never_removed BEFORE DELETE OR TRUNCATE ON ledger_head
+       FOR EACH STATEMENT EXECUTE FUNCTION ledger_head_moves_by_one()""",
+)
+
 
 def upgrade() -> None:
     op.create_table(
@@ -55,6 +71,5 @@ def upgrade() -> None:
         sa.CheckConstraint("id = 1", name="ledger_head_is_one_row"),
     )
     op.bulk_insert(head, [{"id": 1, "kept": 0, "chain": "0" * 64}])
-    if op.get_bind().dialect.name == "sqlite":
-        for trigger in _SQLITE_TRIGGERS:
-            op.execute(trigger)
+    for trigger in {"sqlite": _SQLITE_TRIGGERS, "postgresql": _POSTGRESQL_TRIGGERS}[op.get_bind().dialect.name]:
+        op.execute(trigger)
