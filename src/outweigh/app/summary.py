@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any, cast
 
 from outweigh.app.review import Reviewed
 from outweigh.core.rounding import plus_minus, significant
 from outweigh.core.verdict import Outcome
+
+_WIDTH = 100
+
+
+def _item(name: str, text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent=f"  {name:<12}", subsequent_indent=" " * 14)
 
 
 def exit_code_of(document: Mapping[str, object]) -> int:
@@ -22,7 +29,7 @@ def review_lines(done: Reviewed) -> list[str]:
         "",
         *_variant_lines(document),
         "",
-        str(_dict(document["cost_of_review"])["statement"]),
+        *textwrap.wrap(str(_dict(document["cost_of_review"])["statement"]), _WIDTH),
         "  ".join(str(path) for path in done.paths),
         f"{len(cast('list[str]', document['receipts']))} receipts in {done.ledger}",
     ]
@@ -36,18 +43,20 @@ def gate_lines(document: Mapping[str, object], *, explain: bool = False) -> list
     lines = [
         f"{str(verdict['outcome']).upper()}{'  (provisional)' if verdict['provisional'] else ''}  "
         f"{verdict['proposal']} against {verdict['incumbent']}",
-        f"  decided by  {verdict['decided_by']}",
+        *_item("decided by", str(verdict["decided_by"])),
     ]
     if deciding is not None:
-        lines.append(f"              {deciding['explanation']}")
-    lines += [f"  how         {evidence['statement']}", f"  next        {verdict['advice']}"]
+        lines += _item("", str(deciding["explanation"]))
+    lines += [*_item("how", str(evidence["statement"])), *_item("next", str(verdict["advice"]))]
     if explain:
         lines.append("")
         for part in parts:
             name = f"{part['part']}: {part['subject']}" if part["subject"] else part["part"]
             state = part["outcome"] if part["binding"] else "not asked"
             lines.append(f"  {state:<13} {name}")
-            lines.append(f"                {part['explanation']}")
+            lines += textwrap.wrap(
+                str(part["explanation"]), _WIDTH, initial_indent=" " * 16, subsequent_indent=" " * 16
+            )
     return lines
 
 

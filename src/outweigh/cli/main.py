@@ -106,5 +106,16 @@ def run(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader went away (`| head`): nothing is wrong, and nobody is left to tell. Python would
         # complain again when it flushes stdout at exit, so point it at nothing.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _stop_writing()
         return 0
+    except OSError as err:
+        # Standard output is full or gone; files of ours raise typed errors before they come here.
+        click.echo(
+            f"outweigh: the system refused: {err.strerror or err}. Check the disk or where output goes.", err=True
+        )
+        _stop_writing()
+        return 2
+
+
+def _stop_writing() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from outweigh.compare.evidence import Evidence
 from outweigh.core.measurement import Grade
 from outweigh.core.project import GateMode
 from outweigh.core.verdict import Outcome, PartResult, Verdict
@@ -27,6 +28,8 @@ from outweigh.gate.wording import share
 
 # A part without any data is as likely to hold as not; it ranks there among parts that have some.
 _NO_DATA = 0.5
+# Beyond so many times what was measured, "measure more" is no advice anybody can follow.
+_GATHERABLE = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,21 +196,30 @@ def _advice(
         steps.append(f"{part.subject} does what {proposal} does for less: use it in its place")
     if cheapest:
         steps.append(f"propose {cheapest}, the cheapest measured variant that passes")
-    elif decision.outcome is Outcome.INCONCLUSIVE and part.p_hold is not None:
-        ways = [f"{items:,} more evaluation items"] if items is not None else []
-        ways += [f"{rounds:,} more rounds"] if rounds is not None else []
-        if ways:
-            steps.append(f"measure {' or '.join(ways)}: that settles {part.part} if the estimates stay")
-        else:
-            steps.append(f"no number of items or rounds settles {part.part} at these estimates")
-    elif decision.outcome is Outcome.INCONCLUSIVE:
-        steps.append(part.explanation)
-    else:
+    steps += _cheaper_equivalents(contenders, terms, cheapest, seed)
+    if cheapest:
+        return "; ".join(steps)
+    if decision.outcome is Outcome.FAIL:
         steps.append(
             f"keep {contenders.incumbent.variant.name}, or look for a cheaper way: `outweigh shrink {proposal}`"
         )
-    steps += _cheaper_equivalents(contenders, terms, cheapest, seed)
+    elif part.p_hold is None:
+        steps.append(part.explanation)
+    else:
+        steps.append(_to_settle(part.part, items, rounds, contenders.proposal))
     return "; ".join(steps)
+
+
+def _to_settle(part: str, items: int | None, rounds: int | None, proposal: Evidence) -> str:
+    """How much more would settle an open part, as long as somebody could gather it."""
+    ways = []
+    if items is not None and items <= _GATHERABLE * proposal.items.size:
+        ways.append(f"{items:,} more evaluation items")
+    if rounds is not None and rounds <= _GATHERABLE * proposal.units.size:
+        ways.append(f"{rounds:,} more rounds")
+    if ways:
+        return f"measure {' or '.join(ways)}: that settles {part} if the estimates stay"
+    return f"{part} lies so close to its limit that measuring more is no practical way to settle it"
 
 
 def _cheaper_equivalents(contenders: Contenders, terms: Terms, cheapest: str, seed: int) -> list[str]:
