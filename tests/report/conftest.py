@@ -65,8 +65,18 @@ def evidence(name: str, share_right: float, cpu_ms: float, seed: int, **variant:
 
 
 def verdict(proposal: str = "minilm-l6", incumbent: str = "minilm-l3") -> Verdict:
-    def part(name: str, subject: str, outcome: Outcome, statistic: float | None, ends: tuple[float, float] | None,
-             threshold: float | None, unit: str, distance: float | None, says: str, binding: bool = True) -> PartResult:  # fmt: skip
+    def part(
+        name: str,
+        subject: str,
+        outcome: Outcome,
+        statistic: float | None,
+        ends: tuple[float, float] | None,
+        threshold: float | None,
+        unit: str,
+        distance: float | None,
+        says: str,
+        binding: bool = True,
+    ) -> PartResult:
         bounds = Bounds(*ends, 0.90) if ends is not None else None
         return PartResult(name, subject, outcome, statistic, bounds, threshold, unit, distance, 0.3, 0.2, binding, says)
 
@@ -81,18 +91,73 @@ def verdict(proposal: str = "minilm-l6", incumbent: str = "minilm-l3") -> Verdic
         confidence=0.95,
         eta=0.15,
         parts=(
-            part("proportion", "", Outcome.INCONCLUSIVE, -0.018, (-0.24, 0.21), 0.0, "1", -0.24,
-                 "The error falls by about 9 %, but doubling the energy asks for 10 %, and 1,400 items cannot tell the two apart."),  # fmt: skip
-            part("caps", "serve per unit", Outcome.PASS, 0.226, (0.171, 0.281), 0.4, "J", 0.119,
-                 "The upper bound of the energy per article stays inside the budget of 0.4 J."),
-            part("caps", "hum", Outcome.PASS, 2.4, (1.9, float("inf")), 180.0, "W", 177.6, "The hum is far inside its budget."),
-            part("guards", "p95_latency_ms", Outcome.FAIL, 1.12, (1.08, 1.16), 0.10, "1", -0.98,
-                 "p95 latency grows by 112 %; the margin is 10 %."),
-            part("necessity", "minilm-l3-int8", Outcome.FAIL, -0.006, (-0.009, -0.003), -0.01, "1", 0.001,
-                 "minilm-l3-int8 does as well within the margin on a quarter of the energy."),
+            part(
+                "proportion",
+                "",
+                Outcome.INCONCLUSIVE,
+                -0.018,
+                (-0.24, 0.21),
+                0.0,
+                "1",
+                -0.24,
+                "The error falls by about 9 %, and 10 % is asked for: 1,400 items cannot tell.",
+            ),
+            part(
+                "caps",
+                "serve per unit",
+                Outcome.PASS,
+                0.226,
+                (0.171, 0.281),
+                0.4,
+                "J",
+                0.119,
+                "The upper bound of the energy per article stays inside the budget of 0.4 J.",
+            ),
+            part(
+                "caps",
+                "hum",
+                Outcome.PASS,
+                2.4,
+                (1.9, float("inf")),
+                180.0,
+                "W",
+                177.6,
+                "The hum is far inside its budget.",
+            ),
+            part(
+                "guards",
+                "p95_latency_ms",
+                Outcome.FAIL,
+                1.12,
+                (1.08, 1.16),
+                0.10,
+                "1",
+                -0.98,
+                "p95 latency grows by 112 %; the margin is 10 %.",
+            ),
+            part(
+                "necessity",
+                "minilm-l3-int8",
+                Outcome.FAIL,
+                -0.006,
+                (-0.009, -0.003),
+                -0.01,
+                "1",
+                0.001,
+                "minilm-l3-int8 does as well within the margin on a quarter of the energy.",
+            ),
             part("anchor", "", Outcome.PASS, None, None, None, "1", None, "No release is named as an anchor.", False),
-            part("gain", "", Outcome.INCONCLUSIVE, 0.094, (-0.13, 0.31), 0.0, "1", -0.13,
-                 "The gain in accuracy may be nothing: its lower bound is below zero."),
+            part(
+                "gain",
+                "",
+                Outcome.INCONCLUSIVE,
+                0.094,
+                (-0.13, 0.31),
+                0.0,
+                "1",
+                -0.13,
+                "The gain in accuracy may be nothing: its lower bound is below zero.",
+            ),
         ),
         decided_by="proportion",
         distance=-0.24,
@@ -100,7 +165,7 @@ def verdict(proposal: str = "minilm-l6", incumbent: str = "minilm-l3") -> Verdic
         rounds_needed=None,
         cheapest_pass="minilm-l3-int8",
         advice="Propose minilm-l3-int8 instead: `outweigh gate --proposal minilm-l3-int8`.",
-    )  # fmt: skip
+    )
 
 
 def trace() -> Trace:
@@ -137,10 +202,17 @@ def plan() -> Plan:
     shares = {"lul-1": 0.8, "fra-1": 0.2, "cra-1": 0.0}
     energy = Energy.kwh(0.19)
     rows = tuple(
-        Assignment("serve", site.name, month, shares[site.name], energy * shares[site.name],
-                   energy * shares[site.name] * site.price, energy * shares[site.name] * site.intensity)
+        Assignment(
+            "serve",
+            site.name,
+            month,
+            shares[site.name],
+            energy * shares[site.name],
+            energy * shares[site.name] * site.price,
+            energy * shares[site.name] * site.intensity,
+        )
         for site in SITES
-    )  # fmt: skip
+    )
     return Plan(
         assignments=rows,
         energy=energy,
@@ -157,13 +229,36 @@ def plan() -> Plan:
 
 FACTORS = (
     FactorUse(
-        Factor("cpu power per busy thread", 4.6, "W", "invented for this test; https://example.org/power_curve", "2024",
-               "2026-10-12", "CC-BY-4.0", Grade.C), "energy of every round"),
-    FactorUse(Factor("grid intensity DE", 344.0, "g/kWh", "invented for this test, yearly mean", "2025-01-31", "2026-10-12",
-                     "CC-BY-4.0", Grade.C), "carbon of the plan"),
-    FactorUse(Factor("price SE-SE1", 0.043, "EUR/kWh", "invented for this test, day-ahead mean", "2025", "", "", Grade.D),
-              "cost of the plan"),
-)  # fmt: skip
+        Factor(
+            "cpu power per busy thread",
+            4.6,
+            "W",
+            "invented for this test; https://example.org/power_curve",
+            "2024",
+            "2026-10-12",
+            "CC-BY-4.0",
+            Grade.C,
+        ),
+        "energy of every round",
+    ),
+    FactorUse(
+        Factor(
+            "grid intensity DE",
+            344.0,
+            "g/kWh",
+            "invented for this test, yearly mean",
+            "2025-01-31",
+            "2026-10-12",
+            "CC-BY-4.0",
+            Grade.C,
+        ),
+        "carbon of the plan",
+    ),
+    FactorUse(
+        Factor("price SE-SE1", 0.043, "EUR/kWh", "invented for this test, day-ahead mean", "2025", "", "", Grade.D),
+        "cost of the plan",
+    ),
+)
 
 
 @pytest.fixture
@@ -172,8 +267,14 @@ def make_facts():
 
     def build(name: str = "minilm-l6", **changes: Any) -> ReviewFacts:
         hum = Measurement(
-            Energy(HUM_W * 6), Interval.starting(START, 6.0), Scope.CPU_THREADS, Grade.C, Method.MODELLED,
-            "made-up power curve", (UncertaintyComponent("curve", 0.15 * HUM_W * 6),))  # fmt: skip
+            Energy(HUM_W * 6),
+            Interval.starting(START, 6.0),
+            Scope.CPU_THREADS,
+            Grade.C,
+            Method.MODELLED,
+            "made-up power curve",
+            (UncertaintyComponent("curve", 0.15 * HUM_W * 6),),
+        )
         facts: dict[str, Any] = {
             "review_id": content_hash({"review": 1})[:32],
             "created": START,
@@ -191,27 +292,68 @@ def make_facts():
             ),
             "dataset_hash": content_hash({"data": 1}),
             "variants": (
-                VariantFacts(evidence("minilm-l3", 0.951, 17.6, 1), Role.INCUMBENT, 69_500_000, False, "minilm-l3-int8",
-                             "as good within the margin on 46 % less energy"),
-                VariantFacts(evidence(name, 0.956, 37.9, 2), Role.PROPOSAL, 22_900_000, True, "",
-                             "nothing measured is both cheaper and better"),
-                VariantFacts(evidence("minilm-l3-int8", 0.950, 9.5, 3, levers=("quantize:int8-dynamic",),
-                                      parent="minilm-l3"), Role.ALTERNATIVE, 17_600_000, True),
+                VariantFacts(
+                    evidence("minilm-l3", 0.951, 17.6, 1),
+                    Role.INCUMBENT,
+                    69_500_000,
+                    False,
+                    "minilm-l3-int8",
+                    "as good within the margin on 46 % less energy",
+                ),
+                VariantFacts(
+                    evidence(name, 0.956, 37.9, 2),
+                    Role.PROPOSAL,
+                    22_900_000,
+                    True,
+                    "",
+                    "nothing measured is both cheaper and better",
+                ),
+                VariantFacts(
+                    evidence("minilm-l3-int8", 0.950, 9.5, 3, levers=("quantize:int8-dynamic",), parent="minilm-l3"),
+                    Role.ALTERNATIVE,
+                    17_600_000,
+                    True,
+                ),
             ),
             "comparisons": (
-                ComparisonFacts(name, "minilm-l3", Estimate(2.152, Bounds(2.138, 2.166)),
-                                Estimate(0.005, Bounds(-0.0058, 0.0159)), "Tango score interval", None,
-                                "More than twice the energy; the data cannot tell the quality apart."),
-                ComparisonFacts("minilm-l3-int8", "minilm-l3", Estimate(0.5403, Bounds(0.536, 0.5446)),
-                                Estimate(-0.001, Bounds(-0.0071, 0.0052)), "Tango score interval", True,
-                                "46 % less energy at the same quality within 1 point."),
+                ComparisonFacts(
+                    name,
+                    "minilm-l3",
+                    Estimate(2.152, Bounds(2.138, 2.166)),
+                    Estimate(0.005, Bounds(-0.0058, 0.0159)),
+                    "Tango score interval",
+                    None,
+                    "More than twice the energy; the data cannot tell the quality apart.",
+                ),
+                ComparisonFacts(
+                    "minilm-l3-int8",
+                    "minilm-l3",
+                    Estimate(0.5403, Bounds(0.536, 0.5446)),
+                    Estimate(-0.001, Bounds(-0.0071, 0.0052)),
+                    "Tango score interval",
+                    True,
+                    "46 % less energy at the same quality within 1 point.",
+                ),
             ),
             "verdict": verdict(name),
-            "meter": MeterFacts("cpu-model", Grade.C, Method.MODELLED, Scope.CPU_THREADS, "hardware threads of this machine",
-                                "CPU seconds × a made-up power curve", 0.12,
-                                (Availability("rapl", False, reason="/sys/class/powercap is empty: a virtual machine",
-                                              remedy="Run on bare metal"),
-                                 Availability("nvml", False, reason="no NVIDIA driver", remedy=""))),
+            "meter": MeterFacts(
+                "cpu-model",
+                Grade.C,
+                Method.MODELLED,
+                Scope.CPU_THREADS,
+                "hardware threads of this machine",
+                "CPU seconds × a made-up power curve",
+                0.12,
+                (
+                    Availability(
+                        "rapl",
+                        False,
+                        reason="/sys/class/powercap is empty: a virtual machine",
+                        remedy="Run on bare metal",
+                    ),
+                    Availability("nvml", False, reason="no NVIDIA driver", remedy=""),
+                ),
+            ),
             "hum": hum,
             "hum_owner": "team-platform",
             "plan": plan(),
@@ -219,13 +361,14 @@ def make_facts():
             "sites": SITES,
             "site_pue": {"cra-1": 1.43},
             "trace": trace(),
-            "cost": ReviewCost(192.4, Energy(1180.0), Bounds(900.0, 1460.0), Grade.C, Method.MODELLED, 1.37, Energy(61.0),
-                               Energy(38.0)),
+            "cost": ReviewCost(
+                192.4, Energy(1180.0), Bounds(900.0, 1460.0), Grade.C, Method.MODELLED, 1.37, Energy(61.0), Energy(38.0)
+            ),
             "factors": FACTORS,
             "receipts": (content_hash({"receipt": "hum"}),),
             "versions": {"python": "3.11.9", "onnxruntime": "1.20.1", "numpy": "2.1.3"},
             "notes": ("The numbers of this document are invented.",),
-        }  # fmt: skip
+        }
         return ReviewFacts(**{**facts, **changes})
 
     return build

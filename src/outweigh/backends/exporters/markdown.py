@@ -35,19 +35,20 @@ def render(doc: Mapping[str, Any]) -> str:
     verdict, badge = doc["verdict"], _words.badge(doc)
     blocks = [f"## {verdict['outcome'].upper()}: {escape(_words.title(doc))} · {escape(doc['project']['name'])}"]
     if badge:
-        blocks.append(_quote(f"**{escape(badge)}.** {escape(doc['evidence']['statement'])}"))
+        statement = doc["evidence"]["statement"].removeprefix("Provisional: ")
+        blocks.append(_quote(f"**{escape(badge)}:** {escape(statement)}"))
     blocks.append(_prose([_words.decided(doc)]))
     blocks.append(_bullets([*_words.next_steps(doc), f"Cheapest measured way to pass: {_words.cheapest(doc)}"]))
     blocks.append(_prose([_words.blocking(doc)]))
-    blocks += ["### Variants", table(_tables.variants(doc))]
+    blocks += ["### Variants", _captioned(_tables.variants(doc))]
     if doc["comparisons"]:
-        blocks.append(table(_tables.comparisons(doc)))
-    blocks += ["### The weighing", _prose([_words.rule(doc)]), table(_tables.parts(doc))]
+        blocks.append(_captioned(_tables.comparisons(doc)))
+    blocks += ["### The weighing", _prose([_words.rule(doc)]), _captioned(_tables.parts(doc))]
     blocks.append("### Where to run it")
     if doc["plan"] is None:
         blocks.append(_prose([f"No plan: {doc['plan_missing']}"]))
     else:
-        blocks += [_prose(_words.plan_sentences(doc)), table(_tables.sites(doc))]
+        blocks += [_prose(_words.plan_sentences(doc)), _captioned(_tables.sites(doc))]
         if doc["plan"]["notes"]:
             blocks.append(_bullets(doc["plan"]["notes"]))
     blocks += ["### How it was measured", _bullets(f"{term}: {text}" for term, text in _words.measured(doc))]
@@ -56,11 +57,11 @@ def render(doc: Mapping[str, Any]) -> str:
     if not badge:
         blocks.append(_prose([doc["evidence"]["statement"]]))
     blocks.append(_prose(_words.cost_details(doc)))
-    blocks.append(_fold("Rounds: work and hum", table(_tables.rounds(doc))))
+    blocks.append(_fold("Rounds: work and hum", _captioned(_tables.rounds(doc))))
     if doc["meter"]["passed_over"]:
-        blocks.append(_fold("Meters passed over", table(_tables.passed_over(doc))))
+        blocks.append(_fold("Meters passed over", _captioned(_tables.passed_over(doc))))
     if doc["factors"]:
-        blocks.append(_fold("Factors", table(_tables.factors(doc))))
+        blocks.append(_fold("Factors", _captioned(_tables.factors(doc))))
     if doc["notes"]:
         blocks.append(_fold("Notes", _bullets(doc["notes"])))
     blocks.append(_fold(f"{len(doc['receipts'])} receipts", _bullets(doc["receipts"])))
@@ -84,6 +85,10 @@ def table(model: Table) -> str:
     ]
     lines += [_row(_cell(row[i]) for i in shown) for row in model.rows]
     return "\n".join(lines)
+
+
+def _captioned(model: Table) -> str:
+    return f"{_prose([model.caption])}\n\n{table(model)}"
 
 
 def escape(text: str) -> str:
