@@ -115,13 +115,22 @@ def test_energy_between_rounds_is_a_t_interval_as_scipy_computes_it():
 
 @given(
     rounds=st.lists(st.floats(1e-3, 1e3), min_size=2, max_size=20),
-    relative=st.floats(0, 0.5),
+    relative=st.floats(0, 2.0),
 )
 def test_the_absolute_interval_always_holds_the_scatter_between_rounds(rounds, relative):
     found = energy_interval(np.array(rounds), 0.95, relative)
 
     assert found["absolute_low"] <= found["low"] + 1e-9
+    assert found["absolute_low"] > 0 or found["absolute_low"] == found["low"]
     assert found["absolute_high"] >= found["high"] - 1e-9
+
+
+def test_a_small_uncertainty_of_the_meter_is_the_usual_plus_minus():
+    # JCGM 100:2008, 5.1.2: in quadrature; with next to no scatter what is left is 1.96 u.
+    found = energy_interval(np.array([1.0, 1.000001, 0.999999]), 0.95, 0.01)
+
+    assert found["absolute_high"] - 1 == pytest.approx(1.96 * 0.01, rel=0.02)
+    assert 1 - found["absolute_low"] == pytest.approx(1.96 * 0.01, rel=0.02)
 
 
 @pytest.mark.parametrize("n", [10, 60, 100, 1400])

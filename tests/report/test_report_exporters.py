@@ -109,10 +109,10 @@ def test_measured_evidence_carries_no_badge(kind, make_facts, tmp_path):
     "figure",
     [
         "95.1 (93.9 to 96.2) %",  # quality with its interval
-        "0.161 ± 0.038 J",  # energy with the meter's own uncertainty
+        "0.161 (0.128 to 0.204) J",  # energy with the meter's own uncertainty
         "rounds ± 0.00037 J",
         "× 2.152 ± 0.014",
-        "190 ± 45 Wh",  # the plan
+        "190 (150 to 240) Wh",  # the plan
         "0.190 EUR/kWh",
         "a gap of 0.065 %",
         "2.40 ± 0.72 W",  # the hum
@@ -139,6 +139,16 @@ def test_a_missing_plan_shows_its_reason(kind, make_facts, no_plan, tmp_path):
     text = written(kind, make_facts(plan=no_plan), tmp_path)
 
     assert "No plan: the project declares one site, and a plan needs two" in text
+
+
+@pytest.mark.parametrize("kind", ["html", "markdown"])
+def test_a_number_the_advice_names_already_is_not_said_twice(kind, make_facts, tmp_path):
+    advised = replace(make_facts().verdict, advice="measure 21,800 more evaluation items")
+
+    text = written(kind, make_facts(verdict=advised), tmp_path)
+
+    assert "Measure 21,800 more evaluation items." in text
+    assert "would settle it" not in text
 
 
 def test_the_page_is_well_formed_and_readable_without_javascript(make_facts, tmp_path):

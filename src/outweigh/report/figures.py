@@ -44,8 +44,11 @@ def energy_interval(rounds_j: Floats, confidence: float, relative_standard: floa
         rounds_j: energy per unit, round by round, shape (R,).
         relative_standard: relative standard uncertainty (k = 1) of the meter; None when unknown.
 
+    The meter's uncertainty is a factor and may be large, so the absolute ends are the mean over and times the same
+    factor: they never reach below zero, and for a few per cent they are the usual ±.
+
     Source: Student's t on R - 1 degrees of freedom; the two are independent and added in quadrature at the same
-    coverage (JCGM 100:2008, 5.1.2).
+    coverage (JCGM 100:2008, 5.1.2), the meter's as a log-normal factor of that relative standard deviation.
     """
     mean = float(np.mean(rounds_j))
     low, high = _t_ends(rounds_j, confidence)
@@ -58,11 +61,15 @@ def energy_interval(rounds_j: Floats, confidence: float, relative_standard: floa
         absolute_method = "no interval: the meter's own uncertainty is not known"
     elif low is None or high is None:
         absolute_method = "no interval: one round shows no scatter"
+    elif mean <= 0:
+        absolute_method = "no interval: the mean is not positive"
     else:
-        meter = float(stats.norm.ppf(0.5 + confidence / 2)) * relative_standard * abs(mean)
-        spread = math.hypot((high - low) / 2, meter)
-        absolute_low, absolute_high = mean - spread, mean + spread
-        absolute_method = "scatter between rounds and the meter's own uncertainty, in quadrature"
+        log_standard = math.sqrt(math.log1p(relative_standard**2))
+        meter = float(stats.norm.ppf(0.5 + confidence / 2)) * log_standard
+        factor = math.exp(math.hypot((high - low) / 2 / mean, meter))
+        # Where the meter adds next to nothing, the symmetric interval reaches a little lower than the factor does.
+        absolute_low, absolute_high = min(mean / factor, low), max(mean * factor, high)
+        absolute_method = "scatter between rounds and the meter's own uncertainty, in quadrature, as a factor"
     return {
         "value": mean,
         "low": low,

@@ -43,7 +43,7 @@ def variants(doc: Document) -> Table:
     unit = doc["project"]["unit"]
     metric = doc["variants"][0]["quality"]["metric"] if doc["variants"] else "quality"
     return Table(
-        f"Variants, at {significant(100 * doc['project']['confidence'])} % confidence. Energy per {unit} is facility "
+        f"Variants, at {words.percent(doc['project']['confidence'])} confidence. Energy per {unit} is facility "
         "energy; its interval holds the meter's own uncertainty, the one below it only the scatter of rounds.",
         (
             Column("Variant"),
@@ -67,7 +67,8 @@ def _variant_row(variant: Mapping[str, Any], scale: tuple[float, str]) -> tuple[
     found, latency = variant["energy_j_per_unit"], variant["latency_ms"]
     factor, letter = scale
     places = max(decimals_for(found["value"] / factor, 3) or 0, 0)
-    split = " + ".join(fixed(variant[f"{part}_j_per_unit"] / factor, places) for part in ("work", "hum", "amortised"))
+    parts_j = (variant[f"{part}_j_per_unit"] for part in ("work", "hum", "amortised"))
+    split = " + ".join(_at_least_a_trace(part_j / factor, places) for part_j in parts_j)
     if found["low"] is None or found["high"] is None:
         scatter = found["method"]
     else:
@@ -91,6 +92,12 @@ def _variant_row(variant: Mapping[str, Any], scale: tuple[float, str]) -> tuple[
     )
 
 
+def _at_least_a_trace(value: float, places: int) -> str:
+    """A part too small to show is not shown as nothing."""
+    step = 10.0**-places
+    return f"<{fixed(step, places)}" if 0 < value < step / 2 else fixed(value, places)
+
+
 def _ends(low: float | None, high: float | None) -> str:
     if low is None and high is None:
         return "too few items for an interval"
@@ -111,14 +118,14 @@ def comparisons(doc: Document) -> Table:
                 Cell(f"{one['candidate']} against {one['against']}"),
                 Cell(
                     f"× {plus_minus(ratio['value'], ratio['low'], ratio['high'])}",
-                    f"{significant(100 * ratio['confidence'])} % interval",
+                    f"{words.percent(ratio['confidence'])} interval",
                 ),
                 Cell(
                     f"{words.signed(scale * difference['value'], *ends)}{points}",
-                    f"{significant(100 * difference['confidence'])} %, {difference['method']}",
+                    f"{words.percent(difference['confidence'])}, {difference['method']}",
                 ),
                 Cell(verdict),
-                Cell(one["statement"]),
+                Cell(words.sentence(doc, one["statement"])),
             )
         )
     return Table(
@@ -146,11 +153,11 @@ def parts(doc: Document) -> Table:
             Column("Outcome"),
             Column("What it says"),
         ),
-        tuple(_part_row(part) for part in doc["verdict"]["parts"]),
+        tuple(_part_row(doc, part) for part in doc["verdict"]["parts"]),
     )
 
 
-def _part_row(part: Mapping[str, Any]) -> tuple[Cell, ...]:
+def _part_row(doc: Document, part: Mapping[str, Any]) -> tuple[Cell, ...]:
     bounds = part["bounds"] or {"low": None, "high": None}
     figures = {key: part[key] for key in ("statistic", "threshold", "distance")} | {
         key: bounds[key] for key in ("low", "high")
@@ -172,7 +179,7 @@ def _part_row(part: Mapping[str, Any]) -> tuple[Cell, ...]:
     if part["bounds"] is not None:
         ends = (figures["low"], figures["high"])
         low, high = ("unbounded" if end is None else fixed(end, places) for end in ends)
-        interval = f"{low} to {high} ({significant(100 * bounds['confidence'])} %)"
+        interval = f"{low} to {high} ({words.percent(bounds['confidence'])})"
     return (
         Cell(
             f"{part['part']}: {part['subject']}" if part["subject"] else part["part"],
@@ -183,7 +190,7 @@ def _part_row(part: Mapping[str, Any]) -> tuple[Cell, ...]:
         Cell(shown("threshold")),
         Cell(shown("distance")),
         Cell(part["outcome"], "" if part["binding"] else "does not bind here", mark="outcome"),
-        Cell(part["explanation"]),
+        Cell(words.sentence(doc, part["explanation"])),
     )
 
 
@@ -270,7 +277,7 @@ def factors(doc: Document) -> Table:
         tuple(
             (
                 Cell(one["name"], one["used_for"]),
-                Cell(f"{significant(one['value'])} {one['unit']}".strip()),
+                Cell(significant(one["value"]) + ("" if one["unit"] in ("", "1") else f" {one['unit']}")),
                 Cell(one["source"]),
                 Cell(one["issued"] or "not stated"),
                 Cell(one["retrieved"] or "not stated"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,22 +41,47 @@ def decided(doc: Document) -> str:
     verdict = doc["verdict"]
     for part in verdict["parts"]:
         if verdict["decided_by"] in (part["part"], f"{part['part']}: {part['subject']}"):
-            return f"Decided by {verdict['decided_by']}. {part['explanation']}"
+            subject = f" ({part['subject']})" if part["subject"] else ""
+            return f"Decided by {part['part']}{subject}: {sentence(doc, part['explanation'], start=False)}"
     return f"Decided by {verdict['decided_by']}."
 
 
+def sentence(doc: Document, text: str, *, start: bool = True) -> str:
+    """Text from another room as a sentence: closed, and opened with a capital unless it opens with a name."""
+    text = text.strip()
+    if not text:
+        return ""
+    first = text.split()[0]
+    if start and first.isalpha() and first not in {v["name"] for v in doc["variants"]}:
+        text = text[0].upper() + text[1:]
+    return text if text[-1] in ".!?" else f"{text}."
+
+
+def percent(share: float) -> str:
+    """A confidence as people write it; 2 x 0.95 - 1 is 90 % in spite of its last bit.
+
+    >>> percent(2 * 0.95 - 1), percent(0.975)
+    ('90 %', '97.5 %')
+    """
+    return f"{100 * share:.4g} %"
+
+
 def next_steps(doc: Document) -> list[str]:
-    """What to do next, and the cheapest measured way to pass."""
+    """What to do next: the gate's advice, and what would settle it where the advice does not say so already."""
     verdict = doc["verdict"]
-    steps = [verdict["advice"]] if verdict["advice"] else []
+    steps = [sentence(doc, verdict["advice"])] if verdict["advice"] else []
     wanted = [
         f"{significant(verdict[key])} more {word}"
         for key, word in (("items_needed", "evaluation items"), ("rounds_needed", "interleaved rounds"))
-        if verdict[key] is not None
+        if verdict[key] is not None and not _mentions(verdict["advice"], verdict[key])
     ]
     if wanted:
         steps.append(f"{' or '.join(wanted)} would settle it, if the estimates stay as they are.")
     return steps
+
+
+def _mentions(text: str, count: int) -> bool:
+    return str(count) in re.findall(r"\d+", text.replace(",", ""))
 
 
 def cheapest(doc: Document) -> str:
@@ -197,7 +224,7 @@ def measured(doc: Document) -> list[tuple[str, str]]:
     """How it was measured, as (term, description) pairs."""
     meter, project = doc["meter"], doc["project"]
     relative = meter["relative_standard_uncertainty"]
-    known = "not known" if relative is None else f"± {significant(200 * relative, 2)} % (k = 2)"
+    known = "not known" if relative is None else _coverage(relative)
     return [
         ("Meter", f"{meter['name']}: {meter['sees']} (scope {meter['scope']})"),
         ("Grade", f"{meter['grade']}, {meter['method']}; source: {meter['source']}"),
@@ -207,7 +234,7 @@ def measured(doc: Document) -> list[tuple[str, str]]:
             "Protocol",
             f"{project['rounds']} rounds in random order, variants interleaved, seed {project['seed']}; "
             f"{significant(project['n_items'])} evaluation items; "
-            f"intervals at {significant(100 * project['confidence'])} %",
+            f"intervals at {percent(project['confidence'])}",
         ),
         ("Task", f"{project['task']}; the functional unit is one {project['unit']}"),
         (
@@ -217,6 +244,17 @@ def measured(doc: Document) -> list[tuple[str, str]]:
         ),
         ("Data set", f"SHA-256 {project['dataset_hash']}"),
     ]
+
+
+def _coverage(relative: float) -> str:
+    """An expanded uncertainty (k = 2): ± while that is small, a factor where ± would reach towards zero.
+
+    >>> _coverage(0.02), _coverage(0.5)
+    ('± 4 % (k = 2)', 'within a factor of 2.6 (k = 2)')
+    """
+    if relative <= 0.125:
+        return f"± {significant(200 * relative, 2)} % (k = 2)"
+    return f"within a factor of {significant(math.exp(2 * math.sqrt(math.log1p(relative**2))), 2)} (k = 2)"
 
 
 def hum(doc: Document) -> str:
@@ -262,7 +300,7 @@ def key_figures(doc: Document) -> list[tuple[str, str]]:
                 f"× {plus_minus(ratio['value'], ratio['low'], ratio['high'])}",
             ),
             (f"Change in {metric}", f"{signed(scale * difference['value'], *ends)}{unit}"),
-            ("Confidence", f"{significant(100 * verdict['confidence'])} %"),
+            ("Confidence", percent(verdict["confidence"])),
         ]
     return []
 

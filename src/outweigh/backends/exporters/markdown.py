@@ -46,14 +46,14 @@ def render(doc: Mapping[str, Any]) -> str:
     blocks += ["### The weighing", _prose([_words.rule(doc)]), _captioned(_tables.parts(doc))]
     blocks.append("### Where to run it")
     if doc["plan"] is None:
-        blocks.append(_prose([f"No plan: {doc['plan_missing']}"]))
+        blocks.append(_prose([f"No plan: {_words.sentence(doc, doc['plan_missing'], start=False)}"]))
     else:
         blocks += [_prose(_words.plan_sentences(doc)), _captioned(_tables.sites(doc))]
         if doc["plan"]["notes"]:
             blocks.append(_bullets(doc["plan"]["notes"]))
     blocks += ["### How it was measured", _bullets(f"{term}: {text}" for term, text in _words.measured(doc))]
     if doc["trace"] is None:
-        blocks.append(_prose([f"No power trace: {doc['trace_missing']}"]))
+        blocks.append(_prose([f"No power trace: {_words.sentence(doc, doc['trace_missing'], start=False)}"]))
     if not badge:
         blocks.append(_prose([doc["evidence"]["statement"]]))
     blocks.append(_prose(_words.cost_details(doc)))
