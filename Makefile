@@ -1,5 +1,5 @@
 # Each target sets up what it needs in .venv and nowhere else.
-.PHONY: help review test test-fast lint bench docs lock clean
+.PHONY: help review test test-fast lint check-dist bench docs lock clean
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 export PYTHON
@@ -26,6 +26,10 @@ lint: ## ruff, mypy strict, import contracts, generated docs
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/python scripts/write_cli_docs.py --check
+
+check-dist: ## wheel and sdist install into a clean environment where `outweigh doctor` runs
+	@scripts/setup.sh dev
+	@scripts/check_dist.sh
 
 bench: ## one benchmark: make bench NAME=startup [ARGS=--json]
 	@scripts/setup.sh dev

@@ -18,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FENCE = re.compile(r"^```(\S+)([^\n]*)\n(.*?)^```", re.M | re.S)
+FENCE = re.compile(r"^```(\S+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def blocks(language):
@@ -43,7 +43,7 @@ def test_console_example_gives_what_the_page_shows(block, tmp_path):
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     bin_dir = str(Path(sys.executable).parent)
     env = {**os.environ, "PATH": f"{bin_dir}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "100"}
-    steps = re.split(r"^\$ ", block, flags=re.M)[1:]
+    steps = re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]
     for step in steps:
         command, _, expected = step.partition("\n")
         done = subprocess.run(
@@ -51,4 +51,4 @@ def test_console_example_gives_what_the_page_shows(block, tmp_path):
         )
         got = "\n".join(line.rstrip() for line in (done.stdout + done.stderr).splitlines()).strip()
         pattern = ".*".join(re.escape(part) for part in expected.strip().split("..."))
-        assert re.fullmatch(pattern, got, re.S), f"$ {command}\n{got}"
+        assert re.fullmatch(pattern, got, re.DOTALL), f"$ {command}\n{got}"

@@ -14,7 +14,7 @@ LOCKS = sorted(ROOT.glob("requirements*.lock"))
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda p: p.name)
 def test_lock_files_hold_hashes_and_no_addresses(lock):
     text = lock.read_text()
-    pins = re.findall(r"^[A-Za-z0-9].*==.*$", text, re.M)
+    pins = re.findall(r"^[A-Za-z0-9].*==.*$", text, re.MULTILINE)
     assert pins
     assert text.count("--hash=sha256:") >= len(pins)
     assert not re.search(r"https?://|--(extra-)?index|--find-links|file:", text)
@@ -24,7 +24,7 @@ def test_the_base_install_is_light_and_free_of_torch():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert len(project["dependencies"]) <= 9
     for lock in LOCKS:
-        assert not re.search(r"^(torch|tensorflow|nvidia-(cuda|cudnn|cublas))", lock.read_text(), re.M)
+        assert not re.search(r"^(torch|tensorflow|nvidia-(cuda|cudnn|cublas))", lock.read_text(), re.MULTILINE)
 
 
 def test_source_files_stay_readable_in_length():

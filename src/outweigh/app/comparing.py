@@ -89,7 +89,7 @@ def _compared(sat: Sat) -> Compared:
     notes = []
     for name, one in evidence.items():
         quality = score_interval(one.scores[primary], confidence)
-        energy = energy_interval(one.energy_j_per_unit, confidence, sat.absolute_standard)
+        energy = energy_interval(one.energy_j_per_unit, confidence, sat.doubts.absolute)
         latency = latency_figures(one.latency_ms, confidence)
         against = comparison_of(sat, one, first) if one is not first else None
         lever = applying[name]

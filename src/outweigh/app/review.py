@@ -169,7 +169,7 @@ def comparison_of(sat: Sat, candidate: Evidence, against: Evidence) -> Compariso
     primary, confidence = sat.project.task.primary, sat.project.gate.confidence
     same = candidate.variant.content_hash == against.variant.content_hash
     ratio = log_ratio(
-        candidate.energy_j_per_unit, against.energy_j_per_unit, mix_standard=0.0 if same else sat.mix_standard
+        candidate.energy_j_per_unit, against.energy_j_per_unit, mix_standard=0.0 if same else sat.doubts.ratio
     ).ratio(confidence)
     pair = paired_quality(against.scores[primary.metric], candidate.scores[primary.metric])
     bounds = pair.bounds(confidence)
@@ -202,7 +202,7 @@ def _meter(sat: Sat) -> MeterFacts:
         scope=sat.scope,
         sees=probe.sees,
         source=sat.meter.source,
-        relative_standard_uncertainty=sat.absolute_standard,
+        relative_standard_uncertainty=sat.doubts.absolute,
         passed_over=sat.passed_over,
     )
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import os
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from outweigh.compare.evidence import Evidence
 from outweigh.compare.perunit import Facility
 from outweigh.compare.protocol import Comparison, Sitting, run_protocol
 from outweigh.core.budget import Phase
 from outweigh.core.errors import UsageError
-from outweigh.core.measurement import Scope, combine
+from outweigh.core.measurement import Scope, UncertaintyComponent, combine
 from outweigh.core.project import Project
 from outweigh.core.receipt import MeterCost, Receipt
 from outweigh.core.site import Site
-from outweigh.measure import INSTRUCTION_MIX, MeterSession, WindowReading, choose_meter
+from outweigh.measure import IDLE_INTERCEPT, INSTRUCTION_MIX, MeterSession, WindowReading, choose_meter
 from outweigh.measure.receipts import receipt_for, versions
 from outweigh.plan import planning_pue
 from outweigh.ports import Availability, Meter, Runner, Store, TaskAdapter
@@ -52,8 +54,7 @@ class Sat:
         batch: id that its receipts share.
         whole: reading over all of it, from the first look at the data to the last round.
         trace: (seconds since `started`, power [W]).
-        mix_standard: relative standard uncertainty of a ratio of unlike instruction mixes; 0 for counters.
-        absolute_standard: relative standard uncertainty of an absolute energy, without that part.
+        doubts: what the figures are uncertain by, beyond the scatter of rounds.
     """
 
     project: Project
@@ -71,8 +72,39 @@ class Sat:
     meter_cost: MeterCost
     receipts: tuple[tuple[str, Receipt], ...]
     versions: tuple[tuple[str, str], ...]
-    mix_standard: float
-    absolute_standard: float
+    doubts: Doubts
+
+
+@dataclass(frozen=True, slots=True)
+class Doubts:
+    """Relative standard uncertainties (k = 1) that more rounds do not shrink.
+
+    Attributes:
+        ratio: of the ratio of two variants of unlike instruction mix; 0 for counters.
+        absolute: of an absolute energy per unit, meter gain and factors, instruction mix left out: it cancels in a
+            ratio. The largest of the variants'.
+        hum: of the idle draw.
+    """
+
+    ratio: float
+    absolute: float
+    hum: float
+
+    @staticmethod
+    def of(components: Sequence[UncertaintyComponent], evidence: Iterable[Evidence]) -> Doubts:
+        """From the meter's components and the split of each variant's energy into work and hum.
+
+        A model doubts its idle constant and its curve apart, the one on the hum, the other on the work; a counter
+        has one gain over everything. Two workloads' instruction mixes are doubted independently, on work alone.
+        """
+        mix = combine(c for c in components if c.name == INSTRUCTION_MIX)
+        idle = combine(c for c in components if c.name == IDLE_INTERCEPT)
+        gain = combine(c for c in components if c.name not in (INSTRUCTION_MIX, IDLE_INTERCEPT))
+        work_shares = [e.work_j_per_unit / (e.work_j_per_unit + e.hum_j_per_unit) for e in evidence]
+        if idle == 0:
+            return Doubts(math.sqrt(2) * mix * max(work_shares), gain, gain)
+        absolute = max(math.hypot(gain * share, idle * (1 - share)) for share in work_shares)
+        return Doubts(math.sqrt(2) * mix * max(work_shares), absolute, idle)
 
 
 def sit(
@@ -126,7 +158,6 @@ def sit(
                 )
             finally:
                 _close(runners)
-        components = chosen.components()
         return Sat(
             project=project,
             batch=batch,
@@ -143,8 +174,7 @@ def sit(
             meter_cost=session.cost(),
             receipts=tuple(kept.receipts),
             versions=versions(chosen.source),
-            mix_standard=combine(c for c in components if c.name == INSTRUCTION_MIX),
-            absolute_standard=combine(c for c in components if c.name != INSTRUCTION_MIX),
+            doubts=Doubts.of(chosen.components(), comparison.evidence.values()),
         )
 
 

@@ -60,8 +60,8 @@ def verdict_of(sat: Sat, *, home: Site | None, store: Store, now: datetime) -> V
         unit=project.unit,
         volume_per_month=project.volume_per_month,
         hum_w=facility_hum_w(sat),
-        mix_standard=sat.mix_standard,
-        absolute_standard=sat.absolute_standard,
+        mix_standard=sat.doubts.ratio,
+        absolute_standard=sat.doubts.absolute,
         prices=ValueTerms(
             electricity=home.price if home is not None else None,
             # Idle time is bought together with the busy time it waits between.
@@ -74,7 +74,7 @@ def verdict_of(sat: Sat, *, home: Site | None, store: Store, now: datetime) -> V
 def facility_hum_w(sat: Sat) -> Estimate:
     """Idle draw at the facility's meter [W] with its interval at k = 2."""
     hum, pue = sat.comparison.hum, sat.facility.pue
-    standard_w = (hum.standard_w**2 + (hum.power.watts * sat.absolute_standard) ** 2) ** 0.5
+    standard_w = (hum.standard_w**2 + (hum.power.watts * sat.doubts.hum) ** 2) ** 0.5
     value_w = hum.power.watts * pue
     return Estimate(value_w, Bounds(value_w - 2 * standard_w * pue, value_w + 2 * standard_w * pue, 0.95))
 
