@@ -230,6 +230,47 @@ class Store(Protocol):
     def close(self) -> None: ...
 
 
+class ViewKind(StrEnum):
+    CARBON = "carbon"
+    COST = "cost"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Carbon or money of one receipt under one set of factors. A receipt keeps every view ever taken of it.
+
+    Attributes:
+        receipt: address of the receipt.
+        factor_set: SHA-256 of the rate and the factors, as the ledger room computes it.
+        factors: where the rate came from, the rate's own factor first.
+        value: the figure and its rate as plain JSON pairs, unit in every key.
+        method: name and version of the arithmetic.
+        computed_at: ISO 8601 in UTC; not part of what makes a view the same as another.
+    """
+
+    receipt: str
+    kind: ViewKind
+    factor_set: str
+    factors: tuple[Factor, ...]
+    value: tuple[tuple[str, str | float], ...]
+    method: str
+    computed_at: str
+
+
+@runtime_checkable
+class KeepsViews(Protocol):
+    """What a store may offer beside `Store`: append-only views of its receipts, chained like them."""
+
+    def append_views(self, views: Sequence[View]) -> int:
+        """Keep them durably, all or none; returns how many were new.
+
+        A view with the receipt, kind, factor set and method of one already kept is that one.
+        """
+
+    def views(self, address: str = "") -> Iterator[View]:
+        """Views of the receipt at that address, or of all, in the order written."""
+
+
 @runtime_checkable
 class Exporter(Protocol):
     """Writes a report model to files of one kind."""

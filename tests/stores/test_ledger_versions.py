@@ -1,8 +1,8 @@
 """A ledger of every past schema version opens, verifies and lists.
 
-To add version 2: write `_migrations/versions/0002_*.py` (its down_revision is "0001"), bring the tables and `SCHEMA` in
-`_sql.py` to the same state, run `python tests/stores/ledgers/generate.py v2`, commit the file, and add its line to
-FIXTURES below. Leave v1.sqlite and its line as they are.
+To add version 3: write `_migrations/versions/0003_*.py` (its down_revision is "0002"), bring the tables and `SCHEMA` in
+`_sql.py` to the same state, run `python tests/stores/ledgers/generate.py v3`, commit the file, and add its line to
+FIXTURES below. Leave the files of earlier versions and their lines as they are.
 """
 
 import shutil
@@ -21,22 +21,20 @@ from outweigh.ports import ReceiptFilter
 
 LEDGERS = Path(__file__).with_name("ledgers")
 
-# file -> (schema it was written with, addresses it must still hold). Addresses are content: they never move.
-FIXTURES = {
-    "v1.sqlite": (
-        "0001",
-        (
-            "0a2a5ff955a561dc3549ab3f1f1efd4922794fe33b131904b1341fa19b8a304f",
-            "7c9663eea73b6762c8e41b1fecae5115e41461d1a23f6b4c7be073e2597f9bc6",
-            "3064d774179d54d7339564a93385c5770256972c3eb8ba306b9694e29ae19a14",
-        ),
-    ),
-}
+# Addresses are content: they never move.
+ADDRESSES = (
+    "0a2a5ff955a561dc3549ab3f1f1efd4922794fe33b131904b1341fa19b8a304f",
+    "7c9663eea73b6762c8e41b1fecae5115e41461d1a23f6b4c7be073e2597f9bc6",
+    "3064d774179d54d7339564a93385c5770256972c3eb8ba306b9694e29ae19a14",
+)
+
+# file -> (schema it was written with, addresses it must still hold, how many views it must still hold)
+FIXTURES = {"v1.sqlite": ("0001", ADDRESSES, 0), "v2.sqlite": ("0002", ADDRESSES, 6)}
 
 
 @pytest.mark.parametrize("name", FIXTURES)
 def test_a_ledger_of_every_past_version_opens_verifies_lists_and_goes_on(tmp_path, name, made_receipt):
-    schema, addresses = FIXTURES[name]
+    schema, addresses, views = FIXTURES[name]
     path = tmp_path / name
     shutil.copy(LEDGERS / name, path)
     with closing(sqlite3.connect(path)) as raw:
@@ -47,6 +45,7 @@ def test_a_ledger_of_every_past_version_opens_verifies_lists_and_goes_on(tmp_pat
         listed = list(store.receipts(ReceiptFilter()))
         assert tuple(address for address, _ in listed) == addresses
         assert all(receipt.project == "synthetic" for _, receipt in listed)
+        assert [view.receipt for view in store.views()] == [*addresses, *addresses][:views]
         store.append(made_receipt(7))
         assert store.verify() == len(addresses) + 1
 
@@ -55,7 +54,7 @@ def test_a_ledger_of_every_past_version_opens_verifies_lists_and_goes_on(tmp_pat
 
 
 def test_every_schema_version_has_a_fixture():
-    assert {schema for schema, _ in FIXTURES.values()} == set(revisions())
+    assert {schema for schema, _, _ in FIXTURES.values()} == set(revisions())
     assert {path.name for path in LEDGERS.glob("*.sqlite")} == set(FIXTURES)
 
 

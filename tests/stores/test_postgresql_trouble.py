@@ -195,7 +195,7 @@ def test_a_reader_beside_a_writer_sees_a_whole_chain_at_every_moment(url, writer
     [
         "UPDATE receipts SET energy_j = 1 WHERE seq = 5",
         "DELETE FROM receipts WHERE seq = 5",
-        "TRUNCATE receipts",
+        "TRUNCATE receipts CASCADE",
         "UPDATE ledger_head SET kept = 5",
         "DELETE FROM ledger_head",
         "TRUNCATE ledger_head",

@@ -11,7 +11,7 @@ import pytest
 
 from outweigh.backends.stores.sqlite import SqliteStore
 from outweigh.core.errors import LedgerCorrupt, LedgerError
-from outweigh.ports import ReceiptFilter
+from outweigh.ports import ReceiptFilter, View, ViewKind
 
 
 @pytest.fixture
@@ -297,4 +297,32 @@ def test_a_file_cut_short_is_found(ledger):
         file.truncate(ledger.stat().st_size // 2)
 
     with closing(SqliteStore(ledger)) as store, pytest.raises(LedgerCorrupt):
+        store.verify()
+
+
+@pytest.mark.parametrize(
+    ("tampering", "found"),
+    [
+        ("UPDATE views SET body = replace(body, '1.5', '0.5') WHERE seq = 2", r"view 2 .* was altered"),
+        ("UPDATE views SET kind = 'cost' WHERE seq = 2", "view 2 was altered in kind"),
+        ("DELETE FROM views WHERE seq = 1", "view 1 is missing"),
+        ("DELETE FROM views WHERE seq = 3", "the last 1 views are missing"),
+        ("DELETE FROM views_head", "the head of its views is missing"),
+    ],
+)
+def test_tampering_with_views_is_found_too(ledger, made, made_receipt, tampering, found):
+    address = made_receipt(1).content_hash
+    with closing(SqliteStore.open(ledger)) as store:
+        store.append_views(
+            View(address, ViewKind.CARBON, f"{number:064x}", (made.FACTOR,), (("carbon_g", 1.5),), "made up 1", "")
+            for number in range(3)
+        )
+    with closing(sqlite3.connect(ledger)) as raw:
+        with pytest.raises(sqlite3.IntegrityError):
+            raw.execute(tampering)
+        for (trigger,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            raw.execute(f"DROP TRIGGER {trigger}")
+        raw.executescript(tampering)
+
+    with closing(SqliteStore.open(ledger)) as store, pytest.raises(LedgerCorrupt, match=found):
         store.verify()

@@ -8,7 +8,7 @@ import pytest
 from outweigh import registry
 from outweigh.core.errors import LedgerError, UsageError
 from outweigh.core.intervals import Interval
-from outweigh.ports import ReceiptFilter, Store
+from outweigh.ports import KeepsViews, ReceiptFilter, Store, View, ViewKind
 
 # name -> where a new, empty ledger of that store is, asked of pytest's request
 OPENERS = {
@@ -235,3 +235,60 @@ def test_threads_may_share_a_store(store, made_receipt):
         addresses = list(pool.map(store.append, [made_receipt(index) for index in range(40)]))
 
     assert len(set(addresses)) == store.verify() == 40
+
+
+# --- views ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def view(made):
+    def make(receipt, factor_set="a" * 64, kind=ViewKind.CARBON, computed_at="2026-01-01T00:00:00.000000Z"):
+        return View(receipt, kind, factor_set, (made.FACTOR,), (("carbon_g", 1.5),), "made up 1", computed_at)
+
+    return make
+
+
+def test_a_store_keeps_views(store):
+    assert isinstance(store, KeepsViews)
+
+
+def test_views_come_back_the_same_and_in_order_and_leave_receipts_as_they_were(opened, made_receipt, view):
+    store = opened()
+    one, two = (store.append(made_receipt(index)) for index in range(2))
+    views = [view(one), view(two), view(one, kind=ViewKind.COST), view(one, factor_set="b" * 64)]
+
+    assert store.append_views(views) == 4
+
+    again = opened()
+    assert list(again.views()) == views
+    assert list(again.views(one)) == [views[0], views[2], views[3]]
+    assert again.verify() == 2
+    assert again.get(one) == made_receipt(0)
+
+
+def test_the_same_view_twice_is_kept_once_with_its_first_stamp(store, made_receipt, view):
+    address = store.append(made_receipt(1))
+    store.append_views([view(address)])
+
+    assert store.append_views([view(address, computed_at="2027-01-01T00:00:00.000000Z"), view(address)]) == 0
+
+    assert list(store.views()) == [view(address)]
+
+
+def test_a_view_of_no_receipt_is_refused_and_nothing_of_its_batch_is_kept(store, made_receipt, view):
+    address = store.append(made_receipt(1))
+
+    with pytest.raises(UsageError, match="no receipt"):
+        store.append_views([view(address), view("f" * 64)])
+
+    assert list(store.views()) == []
+    assert store.verify() == 1
+
+
+def test_more_views_than_a_page_are_complete(store, made_receipt, view):
+    address = store.append(made_receipt(1))
+
+    assert store.append_views([view(address, factor_set=f"{number:064x}") for number in range(501)]) == 501
+
+    assert len({found.factor_set for found in store.views(address)}) == 501
+    assert store.verify() == 1

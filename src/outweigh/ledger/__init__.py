@@ -4,18 +4,23 @@ from outweigh.ledger.carry import export_jsonl, import_jsonl
 from outweigh.ledger.drawn import Drawdown, drawdown, drawn
 from outweigh.ledger.listing import PhaseSummary, list_rows, show, summary, verify
 from outweigh.ledger.opening import default_path, open_ledger
+from outweigh.ledger.recomputing import carbon_of, money_of, recompute, views
 
 __all__ = [
     "Drawdown",
     "PhaseSummary",
+    "carbon_of",
     "default_path",
     "drawdown",
     "drawn",
     "export_jsonl",
     "import_jsonl",
     "list_rows",
+    "money_of",
     "open_ledger",
+    "recompute",
     "show",
     "summary",
     "verify",
+    "views",
 ]

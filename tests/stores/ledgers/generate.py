@@ -1,6 +1,7 @@
 """Write the fixture ledger of the present schema version: `python tests/stores/ledgers/generate.py v2`.
 
-Synthetic: three made-up receipts of `tests/stores/made_receipts.py`. A fixture is written once, with the version that
+Synthetic: three made-up receipts of `tests/stores/made_receipts.py`, and since version 2 a view of each in carbon and
+in money, under invented factors. A fixture is written once, with the version that
 introduced its schema, and never again: its whole point is that it was written by the past.
 """
 
@@ -10,6 +11,9 @@ from contextlib import closing
 from pathlib import Path
 
 from outweigh.backends.stores.sqlite import SqliteStore
+from outweigh.core import CarbonIntensity, Price
+from outweigh.ledger import recompute
+from outweigh.ports import ReceiptFilter
 
 
 def main(version):
@@ -17,10 +21,13 @@ def main(version):
     path = here / f"{version}.sqlite"
     if path.exists():
         sys.exit(f"{path} is there already; the past is not rewritten")
-    made_receipt = runpy.run_path(str(here.parent / "made_receipts.py"))["made_receipt"]
+    made = runpy.run_path(str(here.parent / "made_receipts.py"))
+    made_receipt = made["made_receipt"]
     with closing(SqliteStore.open(path)) as store:
         for index in range(3):
             store.append(made_receipt(index, batch="synthetic-batch"))
+        for rate in (CarbonIntensity(100.0), Price(0.25, "EUR")):
+            recompute(store, ReceiptFilter(), (rate, made["FACTOR"]), now=made["EPOCH"])
 
 
 if __name__ == "__main__":

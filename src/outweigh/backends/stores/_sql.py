@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import (
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Connection,
     Double,
     Engine,
+    ForeignKey,
     Index,
     Integer,
     MetaData,
@@ -25,6 +27,7 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
+    UniqueConstraint,
     insert,
     or_,
     select,
@@ -32,11 +35,11 @@ from sqlalchemy import (
 )
 
 from outweigh.core.errors import LedgerCorrupt, LedgerError, UsageError
-from outweigh.core.measurement import utc
+from outweigh.core.measurement import Factor, Grade, utc
 from outweigh.core.receipt import Receipt
-from outweigh.ports import ReceiptFilter
+from outweigh.ports import ReceiptFilter, View, ViewKind
 
-SCHEMA = "0001"  # the revision of `_migrations` that these tables are
+SCHEMA = "0002"  # the revision of `_migrations` that these tables are
 GENESIS = "0" * 64
 _PAGE = 500
 
@@ -73,6 +76,31 @@ head = Table(
     Column("kept", Integer, nullable=False),
     Column("chain", Text, nullable=False),
     CheckConstraint("id = 1", name="ledger_head_is_one_row"),
+)
+
+# Carbon and money of receipts, chained in the same way beside them: a receipt gets new views, never new content.
+views = Table(
+    "views",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("address", Text, nullable=False, unique=True),
+    Column("receipt", Text, ForeignKey("receipts.address"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("factor_set", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("prev_chain", Text, nullable=False),
+    Column("chain", Text, nullable=False),
+    UniqueConstraint("receipt", "kind", "factor_set", "method", name="views_are_kept_once"),
+)
+
+views_head = Table(
+    "views_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("kept", Integer, nullable=False),
+    Column("chain", Text, nullable=False),
+    CheckConstraint("id = 1", name="views_head_is_one_row"),
 )
 
 _RESTORE = "Restore the ledger from a backup or an export; keep this file to see what happened to it"
@@ -131,6 +159,56 @@ def _checked(row: RowMapping, location: str) -> Receipt:
         return Receipt.from_dict(json.loads(text))
     except (AttributeError, KeyError, TypeError, ValueError) as err:
         raise LedgerCorrupt(location, f"receipt {row['seq']} is not a receipt ({err!r})", _RESTORE) from err
+
+
+def _view_columns(view: View) -> dict[str, Any]:
+    return {
+        "receipt": view.receipt,
+        "kind": view.kind.value,
+        "factor_set": view.factor_set,
+        "method": view.method,
+    }
+
+
+def _view_row(view: View, location: str) -> dict[str, Any]:
+    body = {
+        **_view_columns(view),
+        "factors": [{**asdict(factor), "grade": factor.grade.value} for factor in view.factors],
+        "value": dict(view.value),
+        "computed_at": view.computed_at,
+    }
+    try:
+        text = _canonical(body)
+        address = hashlib.sha256(text.encode()).hexdigest()
+    except ValueError as err:
+        raise LedgerError(
+            location, f"a view of {view.receipt[:12]} cannot be written as JSON ({err})", "Give finite numbers"
+        ) from err
+    return {"address": address, **_view_columns(view), "body": text}
+
+
+def _same_view(row: dict[str, Any]) -> Select[Any]:
+    named = [views.c[name] == row[name] for name in ("receipt", "kind", "factor_set", "method")]
+    return select(views.c.seq).where(*named)
+
+
+def _checked_view(row: RowMapping, location: str) -> View:
+    text = row["body"]
+    if not isinstance(text, str) or hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest() != row["address"]:
+        raise LedgerCorrupt(location, f"view {row['seq']} ({str(row['address'])[:12]}) was altered", _RESTORE)
+    try:
+        body = json.loads(text)
+        return View(
+            receipt=body["receipt"],
+            kind=ViewKind(body["kind"]),
+            factor_set=body["factor_set"],
+            factors=tuple(Factor(**{**factor, "grade": Grade(factor["grade"])}) for factor in body["factors"]),
+            value=tuple(sorted(body["value"].items())),
+            method=body["method"],
+            computed_at=body["computed_at"],
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as err:
+        raise LedgerCorrupt(location, f"view {row['seq']} is not a view ({err!r})", _RESTORE) from err
 
 
 def _matching(which: ReceiptFilter) -> Select[Any]:
@@ -237,42 +315,87 @@ class SqlLedger:
                 return
             done = rows[-1]["seq"]
 
-    def verify(self) -> int:
-        """Walk the chain in one read transaction, so that writers at work raise no false alarm."""
-        count, chain = 0, GENESIS
-        with self.engine.connect() as connection:
-            last = connection.execute(select(head.c.kept, head.c.chain)).one_or_none()
+    def append_views(self, new: Sequence[View]) -> int:
+        kept = 0
+        with self.writing() as connection:
+            last = connection.execute(select(views_head.c.kept, views_head.c.chain).with_for_update()).one_or_none()
             if last is None:
-                raise LedgerCorrupt(self.location, "its head is missing", _RESTORE)
-            # Closed here: a server's cursor must not outlive its connection when a row is refused.
-            with closing(
-                connection.execution_options(yield_per=_PAGE).execute(select(receipts).order_by(receipts.c.seq))
-            ) as rows:
-                for row in rows.mappings():
-                    count += 1
-                    self._verify_row(row, count, chain)
-                    chain = row["chain"]
+                raise LedgerCorrupt(self.location, "the head of its views is missing", _RESTORE)
+            count, chain = last.kept, last.chain
+            for view in new:
+                row = _view_row(view, self.location)
+                if connection.execute(_same_view(row)).first() is not None:
+                    continue
+                if connection.execute(select(receipts.c.seq).where(receipts.c.address == view.receipt)).first() is None:
+                    raise UsageError(
+                        f"no receipt at {view.receipt[:12]} to take a view of", "`outweigh ledger list` shows them"
+                    )
+                following = link(chain, row["address"])
+                connection.execute(insert(views).values(**row, seq=count + 1, prev_chain=chain, chain=following))
+                # One by one: the trigger lets the head move by no more than one.
+                connection.execute(update(views_head).values(kept=count + 1, chain=following))
+                count, chain, kept = count + 1, following, kept + 1
+        return kept
+
+    def views(self, address: str = "") -> Iterator[View]:
+        query = select(views).order_by(views.c.seq)
+        if address:
+            query = query.where(views.c.receipt == address)
+        done = 0
+        while True:
+            with self.engine.connect() as connection:
+                rows = connection.execute(query.where(views.c.seq > done).limit(_PAGE)).mappings().all()
+            for row in rows:
+                yield _checked_view(row, self.location)
+            if len(rows) < _PAGE:
+                return
+            done = rows[-1]["seq"]
+
+    def verify(self) -> int:
+        """Walk both chains in one read transaction, so that writers at work raise no false alarm."""
+        with self.engine.connect() as connection:
+            count = self._walk(connection, "receipt", receipts, head)
+            self._walk(connection, "view", views, views_head)
+        return count
+
+    def _walk(self, connection: Connection, what: str, table: Table, its_head: Table) -> int:
+        count, chain = 0, GENESIS
+        last = connection.execute(select(its_head.c.kept, its_head.c.chain)).one_or_none()
+        if last is None:
+            its = "its head" if table is receipts else "the head of its views"
+            raise LedgerCorrupt(self.location, f"{its} is missing", _RESTORE)
+        # Closed here: a server's cursor must not outlive its connection when a row is refused.
+        with closing(
+            connection.execution_options(yield_per=_PAGE).execute(select(table).order_by(table.c.seq))
+        ) as rows:
+            for row in rows.mappings():
+                count += 1
+                self._verify_row(row, count, chain, what)
+                chain = row["chain"]
         if count < last.kept:
-            raise LedgerCorrupt(self.location, f"the last {last.kept - count} receipts are missing", _RESTORE)
+            raise LedgerCorrupt(self.location, f"the last {last.kept - count} {what}s are missing", _RESTORE)
         if (count, chain) != (last.kept, last.chain):
             raise LedgerCorrupt(
                 self.location,
-                f"its head says {last.kept} receipts, and {count} are there or the chain differs",
+                f"its head says {last.kept} {what}s, and {count} are there or the chain differs",
                 _RESTORE,
             )
         return count
 
-    def _verify_row(self, row: RowMapping, expected: int, chain: str) -> None:
+    def _verify_row(self, row: RowMapping, expected: int, chain: str, what: str) -> None:
         if row["seq"] != expected:
-            raise LedgerCorrupt(self.location, f"receipt {expected} is missing", _RESTORE)
-        _checked(row, self.location)
-        said = _columns(json.loads(row["body"]))
+            raise LedgerCorrupt(self.location, f"{what} {expected} is missing", _RESTORE)
+        if what == "receipt":
+            _checked(row, self.location)
+            said = _columns(json.loads(row["body"]))
+        else:
+            said = _view_columns(_checked_view(row, self.location))
         if altered := [name for name, value in said.items() if row[name] != value]:
-            raise LedgerCorrupt(self.location, f"receipt {row['seq']} was altered in {', '.join(altered)}", _RESTORE)
+            raise LedgerCorrupt(self.location, f"{what} {row['seq']} was altered in {', '.join(altered)}", _RESTORE)
         if row["prev_chain"] != chain or row["chain"] != link(chain, row["address"]):
             raise LedgerCorrupt(
                 self.location,
-                f"receipt {row['seq']} ({row['address'][:12]}) does not follow the one before it",
+                f"{what} {row['seq']} ({row['address'][:12]}) does not follow the one before it",
                 _RESTORE,
             )
 

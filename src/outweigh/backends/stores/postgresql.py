@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from outweigh.core.errors import LedgerCorrupt, LedgerError, MissingExtra, UsageError
 from outweigh.core.receipt import Receipt
-from outweigh.ports import Availability, ReceiptFilter
+from outweigh.ports import Availability, ReceiptFilter, View
 from outweigh.registry import stores
 
 if TYPE_CHECKING:
@@ -94,8 +94,18 @@ class PostgresqlStore:
         with self._translated():
             yield from self._ledger().receipts(which)
 
+    def append_views(self, views: Sequence[View]) -> int:
+        """Keep views of receipts, all or none; how many were new. See `ports.KeepsViews`."""
+        with self._translated():
+            return self._ledger().append_views(views)
+
+    def views(self, address: str = "") -> Iterator[View]:
+        """Views of the receipt at that whole address, or of all, in the order written."""
+        with self._translated():
+            yield from self._ledger().views(address)
+
     def verify(self) -> int:
-        """Number of receipts, after a check of each receipt's address, columns and link."""
+        """Number of receipts, after a check of address, columns and link of each receipt and each view."""
         with self._translated():
             return self._ledger().verify()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from outweigh.core.errors import LedgerCorrupt, LedgerError
 from outweigh.core.receipt import Receipt
-from outweigh.ports import Availability, ReceiptFilter
+from outweigh.ports import Availability, ReceiptFilter, View
 from outweigh.registry import stores
 
 if TYPE_CHECKING:
@@ -77,8 +77,19 @@ class SqliteStore:
         with self._translated():
             yield from self._ledger().receipts(which)
 
+    def append_views(self, views: Sequence[View]) -> int:
+        """Keep views of receipts, all or none; how many were new. See `ports.KeepsViews`."""
+        with self._translated():
+            return self._ledger().append_views(views)
+
+    def views(self, address: str = "") -> Iterator[View]:
+        """Views of the receipt at that whole address, or of all, in the order written."""
+        with self._translated():
+            yield from self._ledger().views(address)
+
     def verify(self) -> int:
-        """Number of receipts, after a check of the file's pages and of each receipt's address, columns and link."""
+        """Number of receipts, after a check of the file's pages and of address, columns and link of
+        each receipt and each view."""
         with self._translated():
             ledger = self._ledger()
             with ledger.engine.connect() as connection:
