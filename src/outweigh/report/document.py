@@ -105,7 +105,8 @@ def review_document(facts: ReviewFacts) -> dict[str, object]:
 
 def _evidence(facts: ReviewFacts) -> EvidenceShape:
     verdict, meter = facts.verdict, facts.meter
-    how = f"{_HOW[meter.method]} ({meter.source}; meter {meter.name}, grade {meter.grade.value})"
+    named = "" if meter.name in meter.source else f"meter {meter.name}, "
+    how = f"{_HOW[meter.method]} ({meter.source}; {named}grade {meter.grade.value})"
     if not verdict.provisional:
         statement = f"Energy is {how}."
     elif meter.method.is_measured:

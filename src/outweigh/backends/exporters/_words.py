@@ -228,7 +228,10 @@ def measured(doc: Document) -> list[tuple[str, str]]:
     return [
         ("Meter", f"{meter['name']}: {meter['sees']} (scope {meter['scope']})"),
         ("Grade", f"{meter['grade']}, {meter['method']}; source: {meter['source']}"),
-        ("Its own uncertainty", f"{known} on any energy it gives; it cancels in ratios taken on one testbed"),
+        (
+            "Its own uncertainty",
+            f"{known} on any energy it gives; what two variants share of it cancels in their ratio",
+        ),
         ("Hum", hum(doc)),
         (
             "Protocol",

@@ -50,7 +50,7 @@ def render(doc: Mapping[str, Any]) -> str:
     else:
         blocks += [_prose(_words.plan_sentences(doc)), _captioned(_tables.sites(doc))]
         if doc["plan"]["notes"]:
-            blocks.append(_bullets(doc["plan"]["notes"]))
+            blocks.append(_bullets(_words.sentence(doc, note) for note in doc["plan"]["notes"]))
     blocks += ["### How it was measured", _bullets(f"{term}: {text}" for term, text in _words.measured(doc))]
     if doc["trace"] is None:
         blocks.append(_prose([f"No power trace: {_words.sentence(doc, doc['trace_missing'], start=False)}"]))
@@ -63,7 +63,7 @@ def render(doc: Mapping[str, Any]) -> str:
     if doc["factors"]:
         blocks.append(_fold("Factors", _captioned(_tables.factors(doc))))
     if doc["notes"]:
-        blocks.append(_fold("Notes", _bullets(doc["notes"])))
+        blocks.append(_fold("Notes", _bullets(_words.sentence(doc, note) for note in doc["notes"])))
     blocks.append(_fold(f"{len(doc['receipts'])} receipts", _bullets(doc["receipts"])))
     versions = [f"outweigh {doc['outweigh_version']}", *(f"{name} {v}" for name, v in doc["versions"].items())]
     blocks.append(_fold("Versions", _prose([", ".join(versions)])))
