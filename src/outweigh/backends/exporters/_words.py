@@ -51,7 +51,7 @@ def sentence(doc: Document, text: str, *, start: bool = True) -> str:
     text = text.strip()
     if not text:
         return ""
-    first = text.split()[0]
+    first = text.split()[0].rstrip(":,;")
     if start and first.isalpha() and first not in {v["name"] for v in doc["variants"]}:
         text = text[0].upper() + text[1:]
     return text if text[-1] in ".!?" else f"{text}."
@@ -230,7 +230,7 @@ def measured(doc: Document) -> list[tuple[str, str]]:
         ("Grade", f"{meter['grade']}, {meter['method']}; source: {meter['source']}"),
         (
             "Its own uncertainty",
-            f"{known} on any energy it gives; what two variants share of it cancels in their ratio",
+            f"{known} on any energy; what two variants share of it cancels in their ratio",
         ),
         ("Hum", hum(doc)),
         (
