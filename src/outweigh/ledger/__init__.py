@@ -2,13 +2,16 @@
 
 from outweigh.ledger.carry import export_jsonl, import_jsonl
 from outweigh.ledger.drawn import Drawdown, drawdown, drawn
+from outweigh.ledger.journal import RunJournal, running_folder
 from outweigh.ledger.listing import PhaseSummary, list_rows, show, summary, verify
 from outweigh.ledger.opening import default_path, open_ledger
 from outweigh.ledger.recomputing import carbon_of, money_of, recompute, views
+from outweigh.ledger.recovering import recover
 
 __all__ = [
     "Drawdown",
     "PhaseSummary",
+    "RunJournal",
     "carbon_of",
     "default_path",
     "drawdown",
@@ -19,6 +22,8 @@ __all__ = [
     "money_of",
     "open_ledger",
     "recompute",
+    "recover",
+    "running_folder",
     "show",
     "summary",
     "verify",

@@ -1,0 +1,142 @@
+"""Runs that were cut off: found at the next start and closed with the energy seen so far."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from outweigh.core.errors import LedgerError, UsageError
+from outweigh.core.receipt import Receipt
+from outweigh.ledger.journal import FORMAT, SUFFIX, lock, started_ticks, sync_folder, writer
+from outweigh.ports import ReceiptFilter, Store
+
+_PATIENCE_S = 60.0  # how long a writer that cannot be seen may be silent
+_PATIENCE_PERIODS = 12
+
+
+def recover(store: Store, folder: Path) -> list[Receipt]:
+    """Close the runs in `folder` whose process is gone.
+
+    A run is closed with the last receipt its process wrote down: `interrupted`, with the energy seen so far; as
+    `unusable` when it was cut off before its first reading; or with its final receipt, when only the ledger had not got
+    it yet. The receipt is what the file says and nothing else, so two starters that recover at once, or one that is
+    killed half-way, keep it once.
+
+    A writer is dead when no process of its boot has its pid and its start. One in another container, on another machine
+    or from an earlier boot cannot be asked: it is dead when nobody holds the lock on the file, and the machine was
+    started anew since, or nothing was written for a minute (or twelve periods).
+
+    Args:
+        store: the ledger the runs belong to.
+        folder: `running_folder(...)`; one that is not there holds nothing.
+
+    Returns:
+        The receipts brought in, in the order of their run ids. A file that is no journal is put aside under the
+        ending `.unreadable`; one of a newer outweigh is left.
+
+    Raises:
+        LedgerError: the ledger cannot be written. What was not brought in stays for the next start.
+    """
+    found: list[Receipt] = []
+    if not folder.is_dir():
+        return found
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        receipt = _recover_one(store, path)
+        if receipt is not None:
+            found.append(receipt)
+    return found
+
+
+def _recover_one(store: Store, path: Path) -> Receipt | None:
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except FileNotFoundError:  # another starter was faster
+        return None
+    except OSError as err:
+        raise LedgerError(
+            str(path), f"a run in flight cannot be looked at ({err.strerror})", "Make it readable and writable"
+        ) from err
+    try:
+        entries = _entries(path)
+        head = entries[0] if entries else {}
+        if "outweigh_running" not in head:
+            if lock(handle) and _silent_s(handle) > _PATIENCE_S:
+                with contextlib.suppress(FileNotFoundError):
+                    path.rename(path.with_suffix(".unreadable"))
+            return None
+        if head["outweigh_running"] != FORMAT or not _is_dead(head, handle):
+            return None
+        try:
+            receipt = Receipt.from_dict(entries[-1].get("final") or entries[-1]["receipt"])
+        except UsageError:  # of a newer outweigh, which will know what to do with it
+            return None
+        new = _bring_in(store, receipt)
+        path.unlink(missing_ok=True)
+        sync_folder(path.parent)
+        return receipt if new else None
+    finally:
+        os.close(handle)
+
+
+def _bring_in(store: Store, receipt: Receipt) -> bool:
+    try:
+        store.get(receipt.content_hash)
+    except UsageError:
+        pass
+    else:
+        return False
+    try:
+        store.append(receipt)
+    except LedgerError:
+        # Its process got as far as the ledger and not as far as taking the journal away.
+        which = ReceiptFilter(project=receipt.project, batch=receipt.batch, phase=receipt.phase.value)
+        if any(kept.run_id == receipt.run_id for _, kept in store.receipts(which)):
+            return False
+        raise
+    return True
+
+
+def _entries(path: Path) -> list[Mapping[str, Any]]:
+    """The first and the last whole line, in that order; the last may be the first, and there may be none."""
+    lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last line end was cut off
+    first = _entry(lines[0]) if lines else None
+    if first is None:
+        return []
+    for line in reversed(lines[1:]):
+        # A power cut may leave a stretch of zeros where a line was to be.
+        if (last := _entry(line)) is not None:
+            return [first, last]
+    return [first]
+
+
+def _entry(line: bytes) -> Mapping[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) and ("receipt" in entry or "final" in entry) else None
+
+
+def _is_dead(head: Mapping[str, Any], handle: int) -> bool:
+    here = writer()
+    knows = bool(here["boot"]) and bool(here["pid_namespace"])
+    same_boot = knows and head.get("boot") == here["boot"]
+    if same_boot and head.get("pid_namespace") == here["pid_namespace"]:
+        pid = head.get("pid")
+        return not isinstance(pid, int) or started_ticks(pid) != head.get("started_ticks")
+    if not lock(handle):
+        return False
+    if knows and not same_boot and head.get("machine") == here["machine"] != "":
+        return True
+    every_s = head.get("every_s")
+    patience_s = _PATIENCE_PERIODS * every_s if isinstance(every_s, int | float) else 0.0
+    return _silent_s(handle) > max(_PATIENCE_S, patience_s)
+
+
+def _silent_s(handle: int) -> float:
+    return time.time() - os.fstat(handle).st_mtime
