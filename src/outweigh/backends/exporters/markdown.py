@@ -35,8 +35,7 @@ def render(doc: Mapping[str, Any]) -> str:
     verdict, badge = doc["verdict"], _words.badge(doc)
     blocks = [f"## {verdict['outcome'].upper()}: {escape(_words.title(doc))} · {escape(doc['project']['name'])}"]
     if badge:
-        statement = doc["evidence"]["statement"].removeprefix("Provisional: ")
-        blocks.append(_quote(f"**{escape(badge)}:** {escape(statement)}"))
+        blocks.append(_quote(f"**{escape(badge)}.** {escape(doc['evidence']['statement'])}"))
     blocks.append(_prose([_words.decided(doc)]))
     blocks.append(_bullets([*_words.next_steps(doc), f"Cheapest measured way to pass: {_words.cheapest(doc)}"]))
     blocks.append(_prose([_words.blocking(doc)]))
