@@ -174,7 +174,8 @@ def comparison_of(sat: Sat, candidate: Evidence, against: Evidence) -> Compariso
     pair = paired_quality(against.scores[primary.metric], candidate.scores[primary.metric])
     bounds = pair.bounds(confidence)
     names = f"{candidate.variant.name} and {against.variant.name}"
-    margin = f"{100 * primary.equivalence:g} points"
+    points = 100 * primary.equivalence
+    margin = f"{points:g} point{'' if points == 1 else 's'}"
     equivalent: bool | None
     if pair.p_equivalent(primary.equivalence) <= 1 - confidence:
         equivalent, statement = True, f"{names} are equally good within {margin} (TOST)"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from outweigh.app.review import Reviewed
-from outweigh.core.rounding import plus_minus, significant
+from outweigh.core.rounding import plus_minus, si_prefix, significant
 from outweigh.core.verdict import Outcome
 
 _WIDTH = 100
@@ -62,21 +62,29 @@ def gate_lines(document: Mapping[str, object], *, explain: bool = False) -> list
 
 def _variant_lines(document: Mapping[str, object]) -> list[str]:
     lines = []
+    incumbent = _dict(document["verdict"])["incumbent"]
+    ratios = {c["candidate"]: c["energy_ratio"] for c in cast("list[dict[str, Any]]", document["comparisons"])}
     unit = _dict(document["project"])["unit"]
     for one in cast("list[dict[str, Any]]", document["variants"]):
         quality, energy = one["quality"], one["energy_j_per_unit"]
-        score = plus_minus(100 * quality["value"], _hundred(quality["low"]), _hundred(quality["high"]))
-        joules = plus_minus(energy["value"], energy["low"], energy["high"])
+        score = plus_minus(100 * quality["value"], _times(100, quality["low"]), _times(100, quality["high"]))
+        low, high = energy["absolute_low"], energy["absolute_high"]
+        factor, prefix = si_prefix(energy["value"])
+        joules = plus_minus(energy["value"] / factor, _times(1 / factor, low), _times(1 / factor, high))
+        ratio = ratios.get(one["name"])
+        against = f"   x {plus_minus(ratio['value'], ratio['low'], ratio['high'])} of {incumbent}" if ratio else ""
         beaten = f"   dominated by {one['dominated_by']}" if one["dominated_by"] else ""
         lines.append(
-            f"  {one['name']:<12} {one['role']:<12} {quality['metric']} {score} %   {joules} J/{unit}   "
-            f"p95 {significant(one['latency_ms']['p95'])} ms{beaten}"
+            f"  {one['name']:<12} {one['role']:<12} {quality['metric']} {score} %   {joules} {prefix}J/{unit}   "
+            f"p95 {significant(one['latency_ms']['p95'])} ms"
         )
+        if against or beaten:
+            lines.append(f"{'':<28}{against.strip()}{beaten}")
     return lines
 
 
-def _hundred(value: float | None) -> float | None:
-    return None if value is None else 100 * value
+def _times(factor: float, value: float | None) -> float | None:
+    return None if value is None else factor * value
 
 
 def _dict(value: object) -> dict[str, Any]:
