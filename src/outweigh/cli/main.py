@@ -103,6 +103,12 @@ def run(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("outweigh: interrupted; what was measured before is in the ledger.", err=True)
         return 130
+    except SystemExit as stop:
+        # click turns a broken pipe into exit code 1, which is a verdict of ours; a verdict never raises SystemExit.
+        if isinstance(stop.__context__, BrokenPipeError):
+            _stop_writing()
+            return 0
+        raise
     except BrokenPipeError:
         # The reader went away (`| head`): nothing is wrong, and nobody is left to tell. Python would
         # complain again when it flushes stdout at exit, so point it at nothing.

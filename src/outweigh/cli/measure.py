@@ -1,4 +1,4 @@
-"""`outweigh measure -- CMD`: run a command and keep its receipt."""
+"""`outweigh measure -- CMD`: run a command and keep its receipt; `--pid` measures one that runs already."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from outweigh.cli.shown import echo_json, note
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
     epilog="Example: outweigh measure --phase training -- python train.py",
 )
-@click.argument("cmd", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument("cmd", nargs=-1, type=click.UNPROCESSED)
+@click.option(
+    "--pid",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Measure this running process and all it starts, until it ends or Ctrl-C, instead of a CMD.",
+)
 @click.option("--meter", default=None, help="Meter by name (see `outweigh doctor`); the best that works by default.")
 @click.option(
     "--hum",
@@ -41,6 +47,7 @@ from outweigh.cli.shown import echo_json, note
 )
 def command(
     cmd: tuple[str, ...],
+    pid: int | None,
     meter: str | None,
     hum_s: float,
     phase: str,
@@ -53,14 +60,23 @@ def command(
 
     CMD's output and exit code pass through. Our own failures end with 125 (outweigh itself), 126 (CMD
     cannot be run) or 127 (CMD not found), as with `env` and `timeout`.
+
+    With --pid nothing is started: the process is followed through /proc (Linux), and the exit code is 0.
     """
     from outweigh import app
     from outweigh.core.errors import CommandNotRun, OutweighError
 
+    if bool(cmd) == (pid is not None):
+        raise click.UsageError("give either a command, as in `outweigh measure -- python train.py`, or --pid PID")
     try:
-        receipt, address, kept_in = app.measure(
-            cmd, meter=meter, hum_s=hum_s, phase=phase, project=project, labels=labels, ledger=ledger
-        )
+        if pid is not None:
+            receipt, address, kept_in = app.measure_pid(
+                pid, meter=meter, phase=phase, project=project, labels=labels, ledger=ledger, told=note
+            )
+        else:
+            receipt, address, kept_in = app.measure(
+                cmd, meter=meter, hum_s=hum_s, phase=phase, project=project, labels=labels, ledger=ledger, told=note
+            )
     except CommandNotRun as err:
         note(f"outweigh: {err}")
         return err.exit_code_hint
