@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -19,10 +21,16 @@ from outweigh.ports import Availability, ChannelKind, Meter
 
 MakeMeter = Callable[[FakeClock], Meter]
 
+_spec = importlib.util.spec_from_file_location("further_meters", Path(__file__).with_name("further_meters.py"))
+further = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(further)
 
-@pytest.fixture(params=["rapl", "nvml", "nvml-power", "cpu-model", "replay", "replay-power"])
+
+@pytest.fixture(params=["rapl", "nvml", "nvml-power", "cpu-model", "replay", "replay-power", *further.MAKERS])
 def make_meter(request, powercap, cpuinfo, nvml) -> MakeMeter:
     """A meter of each kind on a made machine that draws 50 W per counter."""
+    if request.param in further.MAKERS:
+        return lambda clock: further.MAKERS[request.param](request, clock)
 
     def rapl(clock):
         zones = sorted(path.name for path in powercap.server().root.iterdir())
