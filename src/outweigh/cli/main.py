@@ -33,6 +33,15 @@ class _Verbs(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as err:
+            # The reader went away (`| head`): nothing is wrong, and nobody is left to tell. click itself would end
+            # with 1, which is a verdict of ours.
+            _stop_writing()
+            raise click.exceptions.Exit(0) from err
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -103,15 +112,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("outweigh: interrupted; what was measured before is in the ledger.", err=True)
         return 130
-    except SystemExit as stop:
-        # click turns a broken pipe into exit code 1, which is a verdict of ours; a verdict never raises SystemExit.
-        if isinstance(stop.__context__, BrokenPipeError):
-            _stop_writing()
-            return 0
-        raise
     except BrokenPipeError:
-        # The reader went away (`| head`): nothing is wrong, and nobody is left to tell. Python would
-        # complain again when it flushes stdout at exit, so point it at nothing.
         _stop_writing()
         return 0
     except OSError as err:
@@ -124,4 +125,5 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def _stop_writing() -> None:
+    """Point standard output at nothing: Python would complain again when it flushes it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
