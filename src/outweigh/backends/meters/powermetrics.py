@@ -184,6 +184,8 @@ class PowermetricsMeter:
             try:
                 new = stream.read(0.0 if documents else max(0.0, end_s - time.monotonic()))
             except EOFError as err:
+                if documents:
+                    return documents  # what it said before it ended counts; the next read finds the end again
                 self._stream = None
                 said = (stream.close().strip() or "nothing").splitlines()[-1]
                 remedy = _ROOT if "superuser" in said or "sudo" in said or "password" in said else "Start it again"
