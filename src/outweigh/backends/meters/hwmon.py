@@ -15,7 +15,7 @@ several with commas. A name without a scope picks among the known ones.
 - `amd_energy`: "Esocket" the processor package, "Ecore" a core in it.
 
 An antichain is counted, the widest scopes first; an energy counter goes before a power sensor of the same thing.
-`pread` of some sensors asks a slow bus: doubts about the rate are the update interval, 1 s unless the driver says.
+How often a driver asks its chip is rarely said: the update interval is 1 s unless `power*_average_interval` tells.
 
 Sources: Linux Documentation/hwmon/sysfs-interface.rst (names, units), acpi_power_meter.rst and
 drivers/hwmon/acpi_power_meter.c (power1_accuracy in percent, averaging interval in ms), amd_energy.rst,
