@@ -23,7 +23,7 @@ from outweigh.cli.shown import (
 @sitting_options
 @json_option
 def command(
-    variants: tuple[str, ...], project: Path, ledger: Path | None, meter: str | None, rounds: int | None, as_json: bool
+    variants: tuple[str, ...], project: Path, ledger: str | None, meter: str | None, rounds: int | None, as_json: bool
 ) -> None:
     """Measure variants of a project against each other; the first is what the others are held against.
 

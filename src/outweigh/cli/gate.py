@@ -25,7 +25,7 @@ def command(
     project: Path,
     review_file: Path | None,
     explain: bool,
-    ledger: Path | None,
+    ledger: str | None,
     meter: str | None,
     rounds: int | None,
     as_json: bool,

@@ -8,13 +8,12 @@ from typing import Any
 
 import click
 
-from outweigh.cli.shown import echo_json, json_option, table
+from outweigh.cli.shown import echo_json, json_option, note, table
 
 
 def ledger_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--ledger",
-        type=click.Path(path_type=Path),
         default=None,
         help="Ledger file; found from the current folder upwards by default.",
     )(function)
@@ -31,7 +30,7 @@ def command() -> None:
 @click.option("--batch", default="", help="Only the receipts of one review or comparison.")
 @ledger_option
 @json_option
-def list_(limit: int | None, phase: str | None, batch: str, ledger: Path | None, as_json: bool) -> None:
+def list_(limit: int | None, phase: str | None, batch: str, ledger: str | None, as_json: bool) -> None:
     """List receipts, oldest first."""
     from outweigh import app
     from outweigh.core.rounding import si
@@ -61,7 +60,7 @@ def list_(limit: int | None, phase: str | None, batch: str, ledger: Path | None,
 @command.command("show", epilog="Example: outweigh ledger show 8c1d")
 @click.argument("receipt")
 @ledger_option
-def show(receipt: str, ledger: Path | None) -> None:
+def show(receipt: str, ledger: str | None) -> None:
     """Show one receipt whole, as JSON. RECEIPT is its address or the start of it."""
     import json
 
@@ -74,7 +73,7 @@ def show(receipt: str, ledger: Path | None) -> None:
 
 @command.command("verify", epilog="Example: outweigh ledger verify && echo clean")
 @ledger_option
-def verify(ledger: Path | None) -> None:
+def verify(ledger: str | None) -> None:
     """Check every address and the hash chain; exit 3 on the first altered or missing receipt."""
     from outweigh import app
 
@@ -84,7 +83,7 @@ def verify(ledger: Path | None) -> None:
 
 @command.command("export", epilog="Example: outweigh ledger export > receipts.jsonl")
 @ledger_option
-def export(ledger: Path | None) -> None:
+def export(ledger: str | None) -> None:
     """Write every receipt as one JSON object a line."""
     from outweigh import app
     from outweigh.ledger import export_jsonl
@@ -94,14 +93,77 @@ def export(ledger: Path | None) -> None:
             click.echo(line)
 
 
-@command.command("import", epilog="Example: outweigh ledger import receipts.jsonl")
+@command.command("import", epilog="Example: outweigh ledger import emissions.csv --project support-triage")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--format",
+    "kind",
+    default="",
+    metavar="NAME",
+    help="jsonl (our own export), codecarbon, dcgm, kepler, sacct, trtllm, vllm or zeus; guessed by default.",
+)
+@click.option("--project", default="", help="Project to book foreign records on, where they name none.")
+@click.option(
+    "--phase",
+    type=click.Choice(["development", "training", "inference", "idle"]),
+    default="development",
+    show_default=True,
+    help="What foreign runs were for.",
+)
 @ledger_option
-def import_(file: Path, ledger: Path | None) -> None:
-    """Take in receipts exported elsewhere; those already here are kept once."""
-    from outweigh import app
-    from outweigh.ledger import import_jsonl
+def import_(file: Path, kind: str, project: str, phase: str, ledger: str | None) -> None:
+    """Take in receipts exported elsewhere, or the records of other tools as what they are: theirs, with their grade.
 
-    with app.opened(ledger, create=True) as store:
-        taken, known = import_jsonl(store, file.read_text(encoding="utf-8").splitlines())
-    click.echo(f"{taken} new receipts, {known} already here")
+    What is here already is kept once. A record without an interval or a unit is left out, and said.
+    """
+    from outweigh import app
+
+    new, known, left_out = app.import_records(file, kind=kind, project=project, phase=phase, ledger=ledger)
+    for sentence in left_out:
+        note(f"left out: {sentence}")
+    click.echo(f"{new} new receipts, {known} already here, {len(left_out)} left out")
+
+
+@command.command("recompute", epilog="Example: outweigh ledger recompute --zone US-CAL-CISO --region aws:us-west-1")
+@click.option("--zone", required=True, help="Grid zone whose carbon intensity and price to take.")
+@click.option(
+    "--region", default="", help="Cloud region whose PUE to take, such as aws:eu-central-1; IT energy without."
+)
+@click.option("--batch", default="", help="Only the receipts of one review or comparison.")
+@click.option("--phase", type=click.Choice(["development", "training", "inference", "idle"]), default=None)
+@ledger_option
+@json_option
+def recompute(zone: str, region: str, batch: str, phase: str | None, ledger: str | None, as_json: bool) -> None:
+    """Work out carbon and money of receipts under the factors of a zone, and keep every version.
+
+    Receipts never change: carbon and money are views of their energy. Doing it twice with the same factors adds
+    nothing.
+    """
+    from outweigh import app
+
+    rows, missing = app.recompute_views(zone, region=region, batch=batch, phase=phase or "", ledger=ledger)
+    for sentence in missing:
+        note(sentence)
+    if as_json:
+        echo_json(rows)
+        return
+    table(
+        ("receipt", "view", "value", "factor", "grade"),
+        (
+            (str(row["receipt"])[:12], str(row["kind"]), str(row["shown"]), str(row["factor"]), str(row["grade"]))
+            for row in rows
+        ),
+    )
+
+
+@command.command("recover", epilog="Example: outweigh ledger recover")
+@ledger_option
+def recover(ledger: str | None) -> None:
+    """Close runs that were cut off (kill -9, power cut) with the energy seen so far; `measure` does it at its start."""
+    from outweigh import app
+
+    found = app.recover_runs(ledger)
+    for sentence in found:
+        click.echo(sentence)
+    if not found:
+        click.echo("no run was cut off")

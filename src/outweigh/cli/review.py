@@ -19,7 +19,7 @@ from outweigh.cli.shown import echo_json, json_option, progress, project_argumen
 )
 @sitting_options
 @json_option
-def command(project: Path, out: Path, ledger: Path | None, meter: str | None, rounds: int | None, as_json: bool) -> int:
+def command(project: Path, out: Path, ledger: str | None, meter: str | None, rounds: int | None, as_json: bool) -> int:
     """Measure, compare, weigh and plan PROJECT (an energy.toml or its folder), and write one report.
 
     Ends with the verdict's exit code: 0 pass, 1 fail, 5 inconclusive.

@@ -88,7 +88,6 @@ def sitting_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--ledger",
-            type=click.Path(path_type=Path),
             default=None,
             help="Ledger file; .outweigh/ledger.sqlite in the project's folder by default.",
         ),

@@ -27,7 +27,7 @@ def command(
     variant: str,
     levers: tuple[str, ...],
     project: Path,
-    ledger: Path | None,
+    ledger: str | None,
     meter: str | None,
     rounds: int | None,
     as_json: bool,
