@@ -1,3 +1,25 @@
 """Outweigh: energy as a first-class engineering budget for AI."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from outweigh.app.blocks import EnergyBudgetWarning, Run, measured, measuring
+
+__all__ = ["EnergyBudgetWarning", "Run", "__version__", "measured", "measuring"]
+
+
+def __getattr__(name: str) -> object:
+    # Imported when asked for: `import outweigh` itself costs a millisecond, in every program that has it.
+    if name in __all__:
+        from outweigh.app import blocks as room
+
+        return getattr(room, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -34,15 +34,18 @@ class Kept:
     """
 
     def __init__(self, ledger: Path | str | None, told: Callable[[str], None] = lambda _: None) -> None:
-        from outweigh.ledger import open_ledger, recover, running_folder
+        from outweigh.ledger import default_path, open_ledger, recover, running_folder
 
         self.where = find_ledger(ledger)
         self.store: Store = open_ledger(self.where)
-        beside = not (isinstance(self.where, str) and "://" in self.where)
-        root = Path(self.where).parent if beside else Path.cwd()
-        # The journal of a ledger in a folder .outweigh is that folder's; any other ledger has its own beside it.
-        self.folder = root / "running" if beside else running_folder(root)
-        self.folder.parent.mkdir(exist_ok=True)
+        # In our own folder the journals have a folder of their own; a ledger elsewhere has one that bears its name, so
+        # that two ledgers side by side do not recover each other's runs.
+        path = None if isinstance(self.where, str) and "://" in self.where else Path(self.where)
+        if path is None or path == default_path(path.parent.parent):
+            self.folder = running_folder(Path.cwd() if path is None else path.parent.parent)
+            self.folder.parent.mkdir(exist_ok=True)
+        else:
+            self.folder = path.with_name(f"{path.name}.running")
         for receipt in recover(self.store, self.folder):
             told(
                 f"a run of {receipt.project} that was cut off on {receipt.interval.start:%Y-%m-%d %H:%M} UTC is now in "

@@ -125,11 +125,11 @@ class ProcessTree:
 
     def _everyone(self) -> dict[int, _Seen]:
         found = {}
-        for name in os.listdir(self._proc):
-            if name.isdigit():
-                seen = self._read(int(name))
+        for folder in self._proc.iterdir():
+            if folder.name.isdigit():
+                seen = self._read(int(folder.name))
                 if seen is not None:
-                    found[int(name)] = seen
+                    found[int(folder.name)] = seen
         return found
 
     def _read(self, pid: int) -> _Seen | None:

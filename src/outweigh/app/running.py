@@ -120,9 +120,9 @@ def measure_pid(
     run_id = uuid.uuid4().hex
     about = project or Path.cwd().name
     named = parse_labels(labels)
-    notes = [f"process {pid} and its descendants, from when it was first looked at"]
+    notes = ["a running process and its descendants, from when it was first looked at"]
     if not attributed:
-        notes = [f"all of {chosen.name}'s scope while process {pid} ran, not that process's share"]
+        notes = [f"all of {chosen.name}'s scope while the process ran, not that process's share"]
     try:
         with (
             MeterSession(chosen) as session,
@@ -131,6 +131,7 @@ def measure_pid(
             status = RunStatus.COMPLETED
             with Watched(session, journal) as watched:
                 try:
+                    told(f"measuring process {pid} until it ends; Ctrl-C stops the watching, not the process")
                     if not tree.wait(limit_s):
                         status = RunStatus.INTERRUPTED
                 except KeyboardInterrupt:
