@@ -8,15 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
-from outweigh.core.intervals import Interval
-from outweigh.core.measurement import Factor, Grade, Method, Scope, UncertaintyComponent
-from outweigh.core.project import TaskSpec
-from outweigh.core.quantities import CarbonIntensity, Price
-from outweigh.core.receipt import Receipt
-from outweigh.core.variant import Variant
+# A promise names these words and needs none of them: a meter should not have to load what tasks and stores speak of.
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from outweigh.core.intervals import Interval
+    from outweigh.core.measurement import Factor, Grade, Method, Scope, UncertaintyComponent
+    from outweigh.core.project import TaskSpec
+    from outweigh.core.quantities import CarbonIntensity, Price
+    from outweigh.core.receipt import Receipt
+    from outweigh.core.variant import Variant
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,15 @@ Nothing is imported until it is asked for. Third parties add a back-end with an 
 
 from __future__ import annotations
 
-import difflib
 import importlib
-import pkgutil
 from collections.abc import Callable
-from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from outweigh.core.errors import UnknownBackend
-from outweigh.ports import Executor, Exporter, GridSource, Lever, Meter, Store, TaskAdapter
+
+# Every back-end imports this module, and a meter should be quick to load: what only a look-up needs waits for one.
+if TYPE_CHECKING:
+    from outweigh.ports import Executor, Exporter, GridSource, Lever, Meter, Store, TaskAdapter
 
 T = TypeVar("T")
 C = TypeVar("C", bound=type)
@@ -40,6 +40,9 @@ class Registry(Generic[T]):
 
     def names(self) -> tuple[str, ...]:
         """All known names, sorted: ours by file name, then installed entry points and run-time registrations."""
+        import pkgutil
+        from importlib.metadata import entry_points
+
         package = importlib.import_module(f"outweigh.backends.{self.kind}")
         ours = {_typed(module.name) for module in pkgutil.iter_modules(package.__path__) if module.name[0] != "_"}
         theirs = {point.name for point in entry_points(group=f"outweigh.{self.kind}")}
@@ -51,6 +54,8 @@ class Registry(Generic[T]):
             return self._classes[name]
         known = self.names()
         if name not in known:
+            import difflib
+
             near = difflib.get_close_matches(name, known, n=1)
             remedy = f"Did you mean {near[0]!r}?" if near else "`outweigh doctor` lists what there is"
             raise UnknownBackend(self.kind.rstrip("s"), name, known, remedy)
@@ -59,6 +64,8 @@ class Registry(Generic[T]):
         except ModuleNotFoundError as err:
             if err.name is None or not err.name.startswith(f"outweigh.backends.{self.kind}."):
                 raise
+            from importlib.metadata import entry_points
+
             for point in entry_points(group=f"outweigh.{self.kind}", name=name):
                 self._classes[name] = point.load()
         return self._classes[name]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from outweigh.core.intervals import Interval
 from outweigh.core.measurement import (
@@ -27,11 +27,14 @@ from outweigh.core.measurement import (
 from outweigh.core.quantities import Energy, Power
 from outweigh.core.receipt import RunStatus
 from outweigh.data.cpu_power import IDLE_INTERCEPT, INSTRUCTION_MIX
-from outweigh.measure.integrate import Integrated
+from outweigh.measure.integrating import Integrated
 from outweigh.ports import Channel, ChannelKind
 
 #: Component in joules from the spread of the idle power that was observed.
 IDLE_SPREAD = "idle power"
+
+#: Component in joules from what a sensor does not look at.
+PART_TIME = "part-time sensor"
 
 #: Two sensors of one device that differ by more than this share lower the grade.
 DISAGREEMENT = 0.10
@@ -89,7 +92,13 @@ class WindowReading:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What the meter says of itself, taken once per session."""
+    """What the meter says of itself, taken once per session.
+
+    Attributes:
+        shortest_s: the shortest window it can be trusted with [s].
+        seen_share: share of the time its sensor looks, in (0, 1]: 0.25 for boards that average a quarter of a period.
+        owners: for each of the components, the channels it speaks of; empty when each speaks of all.
+    """
 
     grade: Grade
     method: Method
@@ -97,6 +106,9 @@ class About:
     factors: tuple[Factor, ...]
     components: tuple[UncertaintyComponent, ...]
     notes: tuple[str, ...]
+    shortest_s: float = 0.0
+    seen_share: float = 1.0
+    owners: tuple[frozenset[str], ...] = ()
 
 
 def lower(grade: Grade) -> Grade:
@@ -119,6 +131,25 @@ def common_scope(scopes: Sequence[Scope]) -> Scope:
     return next(s for s in holders if all(other.contains(s) for other in holders))
 
 
+def hum_between(before: HumReading, after: HumReading) -> HumReading:
+    """The idle draw during the work, from what was heard before and after it.
+
+    The mean of both. Where it lay in between nobody knows: the difference counts as the full width of a uniform
+    spread (JCGM 100:2008, 4.3.7), beside the scatter of the two.
+    """
+    before_w, after_w = before.power.watts, after.power.watts
+    return HumReading(
+        power=Power((before_w + after_w) / 2),
+        standard_w=math.sqrt((before.standard_w**2 + after.standard_w**2) / 4 + (after_w - before_w) ** 2 / 12),
+        observed=True,
+        seconds=before.seconds + after.seconds,
+        grade=Grade.worst((before.grade, after.grade)),
+        method=after.method,
+        source=after.source,
+        note=f"idle draw observed before and after the work: {before_w:.4g} W and {after_w:.4g} W",
+    )
+
+
 def compose(
     about: About,
     parts: Sequence[tuple[Channel, Integrated]],
@@ -138,6 +169,7 @@ def compose(
         spoiled: whether one of them makes the window unusable.
     """
     counted = [(c, i) for c, i in parts if c.counted]
+    about = _weighted(about, counted)
     usable = not spoiled and all(i.usable for _, i in counted)
     coverage = min((i.coverage for _, i in counted), default=0.0)
     notes = [*extra_notes, *(reason for _, i in counted for reason in i.reasons)]
@@ -152,8 +184,15 @@ def compose(
         seen = " + ".join(dict.fromkeys(scopes))
         notes.append(f"counts {seen}, a part of {scope}; the label keeps it from being added to either")
     seconds = max(0.0, interval.seconds)
+    if seconds < about.shortest_s:
+        usable = False
+        notes.append(
+            f"{seconds:.3g} s is too short for this meter, which needs {about.shortest_s:g} s: repeat the work "
+            f"{math.ceil(about.shortest_s / seconds) if seconds else 'several'} times in one window"
+        )
+        grade = Grade.D
     total_j = sum(i.energy_j for _, i in counted)
-    window = _window_components(counted)
+    window = (*_window_components(counted), *_part_time(about, parts, seconds))
     hum_j = hum.power.watts * seconds if hum is not None else None
     work_j = total_j - hum_j if hum_j is not None else None
     if work_j is not None and work_j < 0:
@@ -208,6 +247,30 @@ def compose(
         notes=tuple(dict.fromkeys((*about.notes, *notes))),
         coverage=coverage,
     )
+
+
+def _weighted(about: About, counted: Sequence[tuple[Channel, Integrated]]) -> About:
+    """Components that speak of some of the channels only, made relative to the sum of all."""
+    total_j = sum(i.energy_j for _, i in counted)
+    if not about.owners or total_j <= 0:
+        return about
+    shares = [sum(i.energy_j for c, i in counted if c.id in owned) / total_j for owned in about.owners]
+    return replace(
+        about,
+        components=tuple(
+            replace(component, standard=component.standard * share)
+            for component, share in zip(about.components, shares, strict=True)
+        ),
+    )
+
+
+def _part_time(
+    about: About, parts: Sequence[tuple[Channel, Integrated]], seconds: float
+) -> tuple[UncertaintyComponent, ...]:
+    """What a sensor that looks a part of the time cannot see: the rest may lie one scatter off, in step with it."""
+    scatters = {c.device: i.scatter_w for c, i in parts if c.kind is ChannelKind.POWER}
+    unseen_j = (1 - about.seen_share) * math.hypot(*scatters.values()) * seconds / math.sqrt(3)
+    return (UncertaintyComponent(PART_TIME, unseen_j, "unseen share x scatter, rectangular"),) if unseen_j > 0 else ()
 
 
 def _common(about: About, value_j: float) -> tuple[UncertaintyComponent, ...]:

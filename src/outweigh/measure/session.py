@@ -23,32 +23,42 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from types import TracebackType
-from typing import Self
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from outweigh.core.errors import MeterUnavailable, OutweighError, UnusableMeasurement, UsageError
-from outweigh.core.intervals import Interval
-from outweigh.core.measurement import check_disjoint
-from outweigh.core.quantities import Power
-from outweigh.core.receipt import MeterCost, RunStatus
-from outweigh.data.cpu_power import IDLE_FACTOR, MAX_FACTOR
-from outweigh.measure.clock import Clock, SystemClock, Ticker
-from outweigh.measure.integrate import Mark, Running, What, heartbeat_s
-from outweigh.measure.reading import About, HumReading, WindowReading, compose
-from outweigh.ports import Meter, Sample
+from outweigh.measure.clock import SystemClock
+from outweigh.measure.integrating import SHORTEST_UPDATES, Mark, Running, What, heartbeat_s
+
+# What composes a reading out of two edges is imported when the first one is composed: taking the edges needs none of
+# it, and a program that measures should not have to wait for words it may never say.
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from outweigh.core.receipt import MeterCost
+    from outweigh.measure.clock import Clock, Ticker
+    from outweigh.measure.reading import About, HumReading, WindowReading
+    from outweigh.ports import Meter, Sample
 
 _TRACE_POINTS = 4_096
 _SUSPEND_S = 1.0  # boot time and monotonic time are read one after the other: less than this is noise
 _CLOCK_STEP_S = 1.0
 _HUM_SLICES = 10
 _GAP_PERIODS = 5
+_ALIGN_FROM_S = 5e-3  # counters that refresh faster than this are read as they are
+_ALIGN_STEPS = 50  # looks per refresh
+_ALIGN_REFRESHES = 3  # how long to wait for one that does not come
 
 
 class Window:
     """One measured stretch of work; a context manager. `reading` is there once it has ended."""
 
-    def __init__(self, session: MeterSession) -> None:
+    __slots__ = ("_align", "_end", "_hum", "_reading", "_session", "_start")
+
+    def __init__(self, session: MeterSession, align: bool = False) -> None:
         self._session = session
+        self._align = align
         self._start: _Edge | None = None
         self._end: _Edge | None = None
         self._hum: HumReading | None = None
@@ -56,12 +66,12 @@ class Window:
 
     def __enter__(self) -> Self:
         self._session._check_open()
-        self._start = self._session._edge()
+        self._start = self._session._edge(align=self._align)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._session._is_ours():
-            self._end = self._session._edge(leaving=True)
+            self._end = self._session._edge(leaving=True, align=self._align)
             self._hum = self._session.latest_hum
 
     @property
@@ -73,6 +83,25 @@ class Window:
         if self._reading is None:
             self._reading = self._session._compose(self._start, self._end, self._hum)
         return self._reading
+
+    def listen_after(self, seconds: float) -> HumReading:
+        """Listen to the idle draw once more, now that the work is done; the split is made by both.
+
+        Without an idle draw before it, the one after it is taken. A model's constant stays what it is.
+
+        Raises:
+            UsageError: the window has not ended.
+            UnusableMeasurement: the idle window itself cannot be used; the one before it still holds.
+        """
+        from outweigh.measure.reading import hum_between
+
+        if self._end is None:
+            raise UsageError("the window has not ended yet", "Listen after the `with` block")
+        before = self._hum
+        after = self._session.hum(seconds)
+        self._hum = after if before is None or not after.observed else hum_between(before, after)
+        self._reading = None
+        return self._hum
 
     def _mean_w(self) -> float:
         if self._start is None or self._end is None or self._end.t_s <= self._start.t_s:
@@ -90,10 +119,14 @@ class _Edge:
 
     __slots__ = ("marks", "slept_s", "t_s", "utc")
 
-    def __init__(self, session: MeterSession, t_s: float, slept_s: float) -> None:
-        self.t_s, self.slept_s = t_s, slept_s
+    def __init__(self, session: MeterSession, t_s: float, refreshed: tuple[tuple[float, float] | None, ...]) -> None:
+        self.t_s, self.slept_s = t_s, session._slept_s
         self.utc = session.clock.utc()
-        self.marks: tuple[Mark, ...] = tuple(running.mark(t_s) for running in session._running)
+        self.marks: tuple[Mark, ...] = (
+            tuple([running.mark(t_s, seen) for running, seen in zip(session._running, refreshed, strict=True)])
+            if refreshed
+            else tuple([running.mark(t_s) for running in session._running])
+        )
 
 
 class MeterSession:
@@ -103,16 +136,25 @@ class MeterSession:
         meter: what to read.
         clock: where time comes from.
         sample_hz: background samples per second; 0 leaves only the heartbeat that counters need.
+        synchronise: called before each edge is read, so that work handed to a device has been done by then
+            (`torch.cuda.synchronize`); None when the work is done when its call returns.
 
     Raises:
         MeterUnavailable: on entering, when the meter cannot be opened or read.
         OverlappingScopes: the meter counts the same joules twice.
     """
 
-    def __init__(self, meter: Meter, clock: Clock | None = None, sample_hz: float = 10.0) -> None:
+    def __init__(
+        self,
+        meter: Meter,
+        clock: Clock | None = None,
+        sample_hz: float = 10.0,
+        synchronise: Callable[[], object] | None = None,
+    ) -> None:
         self.meter = meter
         self.clock: Clock = clock if clock is not None else SystemClock()
         self.sample_hz = sample_hz
+        self.synchronise = synchronise
         self.latest_hum: HumReading | None = None
         self._lock = threading.Lock()
         self._pid = os.getpid()
@@ -146,10 +188,16 @@ class MeterSession:
             self._stopped_cpu_s, self._ticker = self._ticker.cpu_s, None
         self.meter.close()
 
-    def window(self) -> Window:
-        """A stretch to measure: `with session.window() as window: ...`, then `window.reading`."""
+    def window(self, align: bool = False) -> Window:
+        """A stretch to measure: `with session.window() as window: ...`, then `window.reading`.
+
+        Args:
+            align: wait at both edges until counters that refresh slowly (every 5 ms or more: NVML does every 20 to
+                100 ms) have just done so, and let the window lie between the two. Its energy is then known to a
+                hundredth of that; its edges cost up to one refresh of time each.
+        """
         self._check_open()
-        return Window(self)
+        return Window(self, align)
 
     def hum(self, seconds: float) -> HumReading:
         """Idle draw, to be measured while nobody works. Later windows split their energy by it.
@@ -157,12 +205,14 @@ class MeterSession:
         A model knows its own idle draw and is not listened to: its constant is returned at once and says so.
 
         Args:
-            seconds: how long to listen [s].
+            seconds: how long to listen [s]; a meter that refreshes slowly is listened to for as many refreshes as
+                a window needs, if that is longer.
 
         Raises:
             UnusableMeasurement: the idle window itself cannot be used.
         """
         self._check_open()
+        seconds = max(seconds, SHORTEST_UPDATES * self._slowest_s(), self._told().shortest_s)
         reading = self._constant_hum(self._told())
         if reading is None:
             reading = self._listen(seconds)
@@ -184,12 +234,18 @@ class MeterSession:
         A model of this process counts its own sampler among the work; the figure says how much of it that is.
         """
         cpu_s = self._ticker.cpu_s if self._ticker is not None else self._stopped_cpu_s
+        from outweigh.core.receipt import MeterCost
+        from outweigh.data.cpu_power import IDLE_FACTOR, MAX_FACTOR
+
         curve = {factor.name: factor.value for factor in self.meter.factors}
         if IDLE_FACTOR in curve and MAX_FACTOR in curve:
             return MeterCost(cpu_s, cpu_s * (curve[MAX_FACTOR] - curve[IDLE_FACTOR]))
         return MeterCost(cpu_s)
 
     def _begin(self) -> None:
+        from outweigh.core.measurement import check_disjoint
+        from outweigh.measure.reading import About
+
         channels = self.meter.channels
         check_disjoint((c.device, c.scope) for c in channels if c.counted)
         period_s = self._period_s()
@@ -205,6 +261,9 @@ class MeterSession:
             factors=self.meter.factors,
             components=self.meter.components(),
             notes=tuple(getattr(self.meter, "notes", ())),
+            shortest_s=getattr(self.meter, "shortest_s", 0.0),
+            seen_share=getattr(self.meter, "seen_share", 1.0),
+            owners=tuple(getattr(self.meter, "owners", ())),
         )
         self.latest_hum = self._constant_hum(self._about)
         self._t0_s = self._t_s
@@ -214,6 +273,9 @@ class MeterSession:
 
     def _constant_hum(self, about: About) -> HumReading | None:
         """The idle draw a model carries with it; None for a meter that has to be listened to."""
+        from outweigh.core.quantities import Power
+        from outweigh.measure.reading import HumReading
+
         counted = [c for c in self.meter.channels if c.counted]
         constants = [c.hum_w for c in counted if c.hum_w is not None]
         if not counted or len(constants) < len(counted):
@@ -271,16 +333,45 @@ class MeterSession:
             running.feed(sample.t_s, value)
         self._t_s = max(self._t_s, sample.t_s)
 
-    def _edge(self, leaving: bool = False) -> _Edge:
+    def _edge(self, leaving: bool = False, align: bool = False) -> _Edge:
+        if self.synchronise is not None:
+            self.synchronise()
         with self._lock:
-            try:
-                self._feed(self.meter.read())
-            except MeterUnavailable as err:
-                if not leaving:
-                    raise
-                # What was seen up to now is kept: the window ends here, covered only as far as the samples go.
-                self._lost(err)
-            return _Edge(self, self._t_s, self._slept_s)
+            self._read(leaving)
+            if not align:
+                return _Edge(self, self._t_s, ())
+        refreshed = self._aligned(leaving)
+        with self._lock:
+            return _Edge(self, self._t_s, refreshed)
+
+    def _read(self, leaving: bool) -> None:
+        """Under the lock: take a reading; a meter that is gone ends a window and does not begin one."""
+        try:
+            self._feed(self.meter.read())
+        except MeterUnavailable as err:
+            if not leaving:
+                raise
+            # What was seen up to now is kept: the window ends here, covered only as far as the samples go.
+            self._lost(err)
+
+    def _aligned(self, leaving: bool) -> tuple[tuple[float, float] | None, ...]:
+        """Wait until each slow counter has refreshed once: between which two looks it did [s]; None for the others."""
+        slow = [r for r in self._running if r.channel.kind == "energy" and r.channel.update_s >= _ALIGN_FROM_S]
+        before = {r.channel.id: r.value for r in slow}
+        seen: dict[str, tuple[float, float]] = {}
+        longest_s = max((r.channel.update_s for r in slow), default=0.0)
+        look_s = min((r.channel.update_s for r in slow), default=0.0) / _ALIGN_STEPS
+        end_s = self._t_s + _ALIGN_REFRESHES * longest_s
+        while len(seen) < len(slow) and self._t_s < end_s:
+            last_s = self._t_s
+            self.clock.sleep(look_s)
+            with self._lock:
+                self._read(leaving)
+                for running in slow:
+                    if running.channel.id not in seen and running.value != before[running.channel.id]:
+                        # A tick of the sampler may have looked in between; the wider span is the safe one.
+                        seen[running.channel.id] = (last_s, self._t_s)
+        return tuple(seen.get(running.channel.id) for running in self._running)
 
     def _lost(self, err: MeterUnavailable) -> None:
         now_s = self.clock.monotonic_s()
@@ -309,6 +400,9 @@ class MeterSession:
                 self._trace_stride *= 2
 
     def _listen(self, seconds: float) -> HumReading:
+        from outweigh.core.receipt import RunStatus
+        from outweigh.measure.reading import HumReading
+
         about = self._told()
         slices_w: list[float] = []
         with Window(self) as whole:
@@ -335,13 +429,16 @@ class MeterSession:
             grade=reading.total.grade,
             method=about.method,
             source=about.source,
-            note=f"idle draw observed for {reading.seconds:.3g} s before the work",
+            note=f"idle draw observed for {reading.seconds:.3g} s while nothing ran",
         )
 
     def _slowest_s(self) -> float:
         return max((c.update_s for c in self.meter.channels if c.counted), default=0.0)
 
     def _compose(self, start: _Edge, end: _Edge, hum: HumReading | None) -> WindowReading:
+        from outweigh.core.intervals import Interval
+        from outweigh.measure.reading import compose
+
         parts = [
             (running.channel, running.between(before, after))
             for running, before, after in zip(self._running, start.marks, end.marks, strict=True)

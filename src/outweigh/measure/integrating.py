@@ -8,6 +8,11 @@ device can draw at most: a wrap that would take more than that was a reset. The 
 the range is never added on faith; what cannot be known makes the window unusable, with its energy as a lower
 bound. A counter that could have wrapped once more unseen is refused too, which is why the session reads it at
 least every `heartbeat_s`.
+
+A reading is older than the moment it is read, by anything up to one refresh. What that does to a window is known:
+its mean is corrected, and what is left has the shape of two unlike uniform spreads (`edge_uncertainty_j`).
+
+Records here are named tuples: they are made at every edge, and a frozen dataclass takes five times as long.
 """
 
 from __future__ import annotations
@@ -15,10 +20,11 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
 
-from outweigh.ports import Channel, ChannelKind
+if TYPE_CHECKING:
+    from outweigh.ports import Channel
 
 #: How far above its stated maximum a device may read before we call it a fault.
 MARGIN = 1.2
@@ -29,7 +35,17 @@ LONGEST_HEARTBEAT_S = 30.0
 #: Share of a window that must be covered by samples for its energy to be usable.
 MIN_COVERAGE = 0.95
 
+#: A window of fewer refreshes than this is refused: its two edges alone leave it uncertain by a sixth (k = 2).
+SHORTEST_UPDATES = 5
+
+_SLACK = 1e-6  # a window of just so many refreshes is not refused over the last bit of a float
 _KEPT_EVENTS = 1_000
+
+# The value of ChannelKind.ENERGY, a StrEnum: comparing with it spares importing every port.
+_ENERGY = "energy"
+
+# The power beside an edge is learnt over this many refreshes, so that one refresh more or less is a fifth of it.
+_LEARNING_UPDATES = 5
 
 
 class What(StrEnum):
@@ -44,8 +60,7 @@ class What(StrEnum):
     LOST = "lost"  # the meter did not answer
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """Something between `start_s` and `end_s` [s, monotonic] that a reader of the energy has to know."""
 
     what: What
@@ -59,8 +74,7 @@ class Event:
         return self.what in (What.RESET, What.AMBIGUOUS, What.IMPLAUSIBLE, What.SUSPEND)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """Energy between two samples [J], its variance [J²] from sampling alone, and what happened, if anything."""
 
     energy_j: float
@@ -146,33 +160,66 @@ def heartbeat_s(channels: Sequence[Channel]) -> float | None:
     periods = [
         LONGEST_HEARTBEAT_S if c.max_power_w is None else min(LONGEST_HEARTBEAT_S, c.wrap_j / (2 * c.max_power_w))
         for c in channels
-        if c.kind is ChannelKind.ENERGY and c.wrap_j is not None
+        if c.kind == _ENERGY and c.wrap_j is not None
     ]
     return min(periods, default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """State of one channel's running sum at one moment: a window is the difference of two marks."""
+def edge_uncertainty_j(start_j: float, end_j: float) -> float:
+    """Standard uncertainty from the age of the two readings at the ends of a window [J].
+
+    An age anywhere in [0, A], all values alike, under power P, spreads the energy uniformly over P·A; two such
+    spreads, unlike and independent, make a trapezoid. Its 95 % half-width is taken and divided by 2, so that the
+    coverage factor of 2 under which it is combined and stated gives 95 % (JCGM 100:2008, 4.3.4 and G.2.3; for a
+    single uniform spread k = 2 would cover everything, G.2.2).
+
+    Args:
+        start_j, end_j: P·A at the start and at the end [J].
+
+    >>> round(edge_uncertainty_j(1.0, 0.0), 4)  # a uniform spread of 1 J: 95 % of ± 0.5 J, halved
+    0.2375
+    """
+    narrow_j, wide_j = sorted((abs(start_j) / 2, abs(end_j) / 2))
+    if narrow_j < 0.05 * wide_j:
+        return 0.95 * wide_j / 2
+    # Beyond the flat top the tail is (w1 + w2 - x)² / (8·w1·w2); it is set to 2.5 %.
+    return (wide_j + narrow_j - math.sqrt(0.2 * wide_j * narrow_j)) / 2
+
+
+class Mark(NamedTuple):
+    """State of one channel's running sum at one moment: a window is the difference of two marks.
+
+    Attributes:
+        variance_j2: sum of (dP·dt)²/12 of the power steps so far [J²].
+        cross_j2: sum of -5/6·dP·dP'·dt·dt' of neighbouring steps [J²].
+        scatter_w2s: sum of dP²·dt/2 [W²·s].
+        power_w: power lately, None while it is not known yet.
+        age_s: how old the latest reading is, in the mean [s].
+        spread_s: over how wide a span its age is spread, all values alike [s].
+    """
 
     t_s: float
     energy_j: float
     covered_s: float
     variance_j2: float
-    power_w: float
+    cross_j2: float
+    scatter_w2s: float
+    power_w: float | None
+    age_s: float
+    spread_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Integrated:
+class Integrated(NamedTuple):
     """Energy of one channel over one window.
 
     Attributes:
-        energy_j: energy drawn [J]; a lower bound when not usable.
+        energy_j: energy drawn [J], corrected for the mean age of the readings; a lower bound when not usable.
         edge_j: standard uncertainty from how old a reading can be at the two ends [J].
         resolution_j: standard uncertainty from the counter's step, at both ends [J].
         sampling_j: standard uncertainty from what happened between samples [J].
         coverage: share of the window that samples cover, in [0, 1].
         reasons: why it is not usable, or what to know although it is.
+        scatter_w: how far successive power samples lie apart, as a standard deviation [W].
     """
 
     energy_j: float
@@ -184,35 +231,84 @@ class Integrated:
     longest_gap_s: float
     usable: bool
     reasons: tuple[str, ...]
+    scatter_w: float = 0.0
 
 
 class Running:
     """Running sum of one channel, fed one sample at a time; memory does not grow with the run."""
 
+    __slots__ = (
+        "_anchor_j",
+        "_anchor_s",
+        "_counts",
+        "_covered_s",
+        "_cross_j2",
+        "_energy_j",
+        "_last_s",
+        "_last_step",
+        "_last_value",
+        "_learn_s",
+        "_powers",
+        "_power_w",
+        "_scatter_w2s",
+        "_variance_j2",
+        "channel",
+        "events",
+        "max_gap_s",
+    )
+
     def __init__(self, channel: Channel, max_gap_s: float) -> None:
         self.channel, self.max_gap_s = channel, max_gap_s
         self.events: deque[Event] = deque(maxlen=_KEPT_EVENTS)
-        self._last: tuple[float, float] | None = None
-        self._energy_j = self._covered_s = self._variance_j2 = self._power_w = 0.0
-        self._anchor = (0.0, 0.0)
+        self._counts = channel.kind == _ENERGY
+        self._learn_s = _LEARNING_UPDATES * channel.update_s
+        self._last_s: float | None = None
+        self._last_value = 0.0
+        self._energy_j = self._covered_s = self._variance_j2 = 0.0
+        self._power_w: float | None = None
+        self._cross_j2 = self._scatter_w2s = 0.0
+        self._last_step = 0.0
+        self._anchor_s = self._anchor_j = 0.0
         self._powers: deque[tuple[float, float]] = deque(maxlen=_KEPT_EVENTS)
 
     def feed(self, t_s: float, value: float | None) -> None:
         """Take a sample: joules or watts by the channel's kind, None when it did not answer."""
-        if value is None or (self._last is not None and t_s < self._last[0]):
+        last_s = self._last_s
+        if value is None or (last_s is not None and t_s < last_s):
             return
-        if self._last is not None:
-            self._advance(*self._last, t_s, value)
-        else:
-            self._anchor = (t_s, 0.0)
-        self._last = (t_s, value)
+        if last_s is None:
+            self._anchor_s, self._anchor_j = t_s, self._energy_j
+        elif t_s > last_s or value != self._last_value:
+            self._advance(last_s, self._last_value, t_s, value)
+        self._last_s, self._last_value = t_s, value
 
     def cut(self, start_s: float, end_s: float, what: What, detail: str) -> None:
         """Record that something happened which the samples alone do not show."""
         self.events.append(Event(what, start_s, end_s, detail))
 
-    def mark(self, t_s: float) -> Mark:
-        return Mark(t_s, self._energy_j, self._covered_s, self._variance_j2, self._power_w)
+    @property
+    def value(self) -> float:
+        """The latest reading, as the meter gave it."""
+        return self._last_value
+
+    def mark(self, t_s: float, refreshed: tuple[float, float] | None = None) -> Mark:
+        """The state now. `refreshed` is given where the last refresh is known to lie between two moments [s]."""
+        update_s = self.channel.update_s
+        if refreshed is None:
+            age_s, spread_s = update_s / 2, update_s
+        else:
+            age_s, spread_s = t_s - sum(refreshed) / 2, refreshed[1] - refreshed[0]
+        return Mark(
+            t_s,
+            self._energy_j,
+            self._covered_s,
+            self._variance_j2,
+            self._cross_j2,
+            self._scatter_w2s,
+            self._power_w,
+            age_s,
+            spread_s,
+        )
 
     def between(self, start: Mark, end: Mark) -> Integrated:
         """Energy of a window, with what is uncertain about it and why it may not be usable."""
@@ -221,20 +317,37 @@ class Running:
         covered_s = end.covered_s - start.covered_s
         coverage = min(1.0, covered_s / duration_s) if duration_s > 0 else 0.0
         mean_w = energy_j / covered_s if covered_s > 0 else 0.0
-        # A reading is up to one update old. As ± update × power, rectangular, at each end (JCGM 100:2008, 4.3.7).
-        early_w = max(start.power_w, mean_w, next((w for t, w in self._powers if t > start.t_s), 0.0))
-        edge_j = channel.update_s / math.sqrt(3) * math.hypot(early_w, max(end.power_w, mean_w))
-        is_counter = channel.kind is ChannelKind.ENERGY
+        # What a stale reading holds back was drawn before the edge: power before it, or the nearest that is known.
+        before_w = start.power_w
+        if before_w is None:
+            before_w = next((w for t, w in self._powers if t > start.t_s), mean_w)
+        after_w = mean_w if end.power_w is None else end.power_w
+        edge_j = edge_uncertainty_j(before_w * start.spread_s, after_w * end.spread_s)
+        is_counter = self._counts
         # Two readings of a counter with step r, each rectangular over r: u² = 2 · r²/12.
         resolution_j = channel.resolution / math.sqrt(6) if is_counter else 0.0
+        # Steps of a smooth course lie in a row and leave (dP·dt)²/12 each. Samples of a draw that jumps about faster
+        # than it is sampled scatter on their own: s² of each, and the products of neighbouring steps are then -s².
+        variance_j2 = max(0.0, end.variance_j2 - start.variance_j2)
+        jumpy_j2 = variance_j2 + end.cross_j2 - start.cross_j2
         seen = [e for e in self.events if e.end_s > start.t_s and e.start_s < end.t_s]
         reasons = [f"{channel.id}: {e.detail}" for e in seen if e.what is not What.WRAP]
         usable = duration_s > 0 and not any(e.spoils for e in seen)
         if duration_s <= 0:
             reasons.append(f"{channel.id}: the window has no length")
+        elif duration_s < (1 - _SLACK) * SHORTEST_UPDATES * channel.update_s:
+            usable = False
+            repeats = math.ceil(SHORTEST_UPDATES * channel.update_s / duration_s)
+            reasons.append(
+                f"{channel.id}: {duration_s:.3g} s is too short for a reading that is refreshed every "
+                f"{channel.update_s:.3g} s; repeat the work {repeats} times or more in one window"
+            )
         elif coverage < MIN_COVERAGE:
             usable = False
             reasons.append(f"{channel.id}: samples cover {coverage:.0%} of the window, {MIN_COVERAGE:.0%} is the least")
+        if usable and energy_j > 0:
+            # How old the readings are in the mean is known, and corrected for (JCGM 100:2008, 3.2.4).
+            energy_j = max(0.0, energy_j + after_w * end.age_s - before_w * start.age_s)
         if is_counter and channel.resolution > 0 and energy_j <= 0 and duration_s > max(1.0, 10 * channel.update_s):
             usable = False
             reasons.append(f"{channel.id}: the counter did not move in {duration_s:.3g} s")
@@ -243,19 +356,18 @@ class Running:
             duration_s=duration_s,
             edge_j=edge_j,
             resolution_j=resolution_j,
-            sampling_j=math.sqrt(max(0.0, end.variance_j2 - start.variance_j2)),
+            sampling_j=math.sqrt(max(variance_j2, jumpy_j2)),
             coverage=coverage,
             longest_gap_s=max((e.end_s - e.start_s for e in seen if e.what is not What.WRAP), default=0.0),
             usable=usable,
             reasons=tuple(dict.fromkeys(reasons)),
+            scatter_w=math.sqrt(max(0.0, end.scatter_w2s - start.scatter_w2s) / duration_s) if duration_s > 0 else 0.0,
         )
 
     def _advance(self, before_s: float, before: float, t_s: float, value: float) -> None:
         dt_s = t_s - before_s
         channel = self.channel
-        if channel.kind is ChannelKind.POWER:
-            step = power_step(before, value, dt_s, max_gap_s=self.max_gap_s)
-        else:
+        if self._counts:
             step = counter_step(
                 before,
                 value,
@@ -264,18 +376,24 @@ class Running:
                 max_power_w=channel.max_power_w,
                 update_s=channel.update_s,
             )
+        else:
+            step = power_step(before, value, dt_s, max_gap_s=self.max_gap_s)
+            rise_w = value - before if step.covered else 0.0
+            self._cross_j2 -= 5 / 6 * rise_w * dt_s * self._last_step
+            self._scatter_w2s += rise_w * rise_w * dt_s / 2
+            self._last_step = rise_w * dt_s
         self._energy_j += step.energy_j
         self._variance_j2 += step.variance_j2
         if step.covered:
             self._covered_s += dt_s
-            # Between reads closer than an update a counter shows nothing or a whole step: power is learnt over two.
-            span_s, drawn_j = t_s - self._anchor[0], self._energy_j - self._anchor[1]
-            if span_s > 0 and span_s >= 2 * channel.update_s:
-                self._power_w = drawn_j / span_s
+            # Between reads closer than an update a counter shows nothing or a whole step: power is learnt over several.
+            span_s = t_s - self._anchor_s
+            if span_s > 0 and span_s >= self._learn_s:
+                self._power_w = (self._energy_j - self._anchor_j) / span_s
                 self._powers.append((t_s, self._power_w))
-                self._anchor = (t_s, self._energy_j)
+                self._anchor_s, self._anchor_j = t_s, self._energy_j
         else:
-            self._anchor = (t_s, self._energy_j)
+            self._anchor_s, self._anchor_j = t_s, self._energy_j
         if step.what is not None:
             self.events.append(Event(step.what, before_s, t_s, step.detail))
 
@@ -288,6 +406,7 @@ def integrate(samples: Sequence[tuple[float, float | None]], channel: Channel, *
         max_gap_s: longest gap in power samples that is bridged [s].
 
     >>> from outweigh.core.measurement import Scope
+    >>> from outweigh.ports import Channel, ChannelKind
     >>> gpu = Channel("gpu-0", "gpu-0", Scope.GPU, ChannelKind.POWER)
     >>> integrate([(0.0, 100.0), (0.5, 100.0), (1.0, 200.0)], gpu).energy_j
     125.0
