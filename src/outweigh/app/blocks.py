@@ -24,7 +24,7 @@ from outweigh.core.rounding import si
 from outweigh.core.units import parse_energy
 
 if TYPE_CHECKING:
-    from outweigh.measure import MeterSession
+    from outweigh.measure import MeterSession, WindowReading
     from outweigh.ports import Meter
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -92,13 +92,17 @@ class Run:
         """What was drawn, hum and work together: so far, or in all once the run has ended."""
         if self._receipt is not None:
             return self._receipt.total.value
-        return self._open().so_far().total.value
+        return self.so_far().total.value
 
     @property
     def work(self) -> Energy | None:
         """What was drawn beyond the hum, so far or in all; None where no idle draw is known."""
-        split = self._receipt.work if self._receipt is not None else self._open().so_far().work
+        split = self._receipt.work if self._receipt is not None else self.so_far().work
         return None if split is None else split.value
+
+    def so_far(self) -> WindowReading:
+        """Hum and work from the beginning until now. Raises UsageError once the run has ended."""
+        return self._open().so_far()
 
     # --- its life -------------------------------------------------------------------------------------
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from outweigh.cli.shown import echo_json, note
@@ -39,9 +37,7 @@ from outweigh.cli.shown import echo_json, note
 )
 @click.option("--project", default="", help="Name to book the run on; the current folder's name by default.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Label to keep on the receipt; repeatable.")
-@click.option(
-    "--ledger", type=click.Path(path_type=Path), default=None, help="Ledger file; .outweigh/ledger.sqlite by default."
-)
+@click.option("--ledger", default=None, help="Ledger file; .outweigh/ledger.sqlite by default.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the receipt as one JSON object on stdout after CMD's own output."
 )
@@ -53,7 +49,7 @@ def command(
     phase: str,
     project: str,
     labels: tuple[str, ...],
-    ledger: Path | None,
+    ledger: str | None,
     as_json: bool,
 ) -> int:
     """Run CMD, measure the hum before it and the energy during it, and keep the receipt.
