@@ -222,7 +222,7 @@ def measuring(
         print(run.energy, run.receipt.grade)
 
     Blocks may nest and overlap (threads, asyncio tasks): each sees all that is drawn meanwhile, so an outer block
-    contains its inner ones and their energies are not to be added. A block costs a few milliseconds, for its receipt is
+    contains its inner ones and their energies are not to be added. A block costs some 20 ms, for its receipt is
     on the disk when it ends; for windows of microseconds use `outweigh.measure.MeterSession`.
 
     Args:
