@@ -9,8 +9,12 @@ from outweigh.core.measurement import Grade
 from outweigh.measure.doctor import probe_one
 from outweigh.ports import Availability, Meter
 
-#: Test data: used when named, never chosen.
-_NEVER_CHOSEN = "replay"
+#: Used when named, never chosen: test data, and meters that refresh so seldom (a second and more) or see so much more
+#: than this machine's work that a window of a comparison would be mostly somebody else's. `doctor` shows them.
+_NEVER_CHOSEN = frozenset({"replay", "battery", "dcgm", "ipmi", "prometheus", "redfish", "slurm"})
+
+#: Which of one grade is taken: the counters that cost least to read first, then by name.
+_FIRST = ("rapl", "nvml", "amdsmi", "hwmon")
 
 
 def choose_meter(name: str | None = None, minimum: Grade | None = None) -> tuple[Meter, tuple[Availability, ...]]:
@@ -18,7 +22,7 @@ def choose_meter(name: str | None = None, minimum: Grade | None = None) -> tuple
 
     Args:
         name: the meter to use, by the name `outweigh doctor` shows, with an argument after a colon where it
-            takes one ("replay:trace.csv"); None for the best by grade (A before B before C before D, then by name).
+            takes one ("replay:trace.csv"); None for the best by grade (A before B before C before D; of one grade the cheapest to read).
         minimum: the lowest grade that will do.
 
     Returns:
@@ -42,12 +46,16 @@ def choose_meter(name: str | None = None, minimum: Grade | None = None) -> tuple
                 raise MeterUnavailable(plain, found.reason, found.remedy)
         _reach(meter.grade, minimum, plain)
         return meter, ()
-    probed = {each: probe_one("meters", each) for each in meters.names() if each != _NEVER_CHOSEN}
-    usable = sorted((found.grade or Grade.D, each) for each, found in probed.items() if found.usable)
+    probed = {each: probe_one("meters", each) for each in meters.names() if each not in _NEVER_CHOSEN}
+    usable = sorted(
+        (found.grade or Grade.D, _FIRST.index(each) if each in _FIRST else len(_FIRST), each)
+        for each, found in probed.items()
+        if found.usable
+    )
     if not usable:
         reasons = "; ".join(f"{each}: {found.reason}" for each, found in probed.items())
         raise MeterUnavailable("no meter", reasons, "`outweigh doctor` says how to mend each")
-    grade, best = usable[0]
+    grade, _, best = usable[0]
     _reach(grade, minimum, best)
     return meters.get(best)(), tuple(found for each, found in probed.items() if each != best)
 
