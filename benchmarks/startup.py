@@ -47,6 +47,12 @@ def main() -> int:
     for case, command, limit_ms, over_bare in [
         ("import outweigh", [sys.executable, "-c", "import outweigh"], 60.0, True),
         ("import outweigh.measure", [sys.executable, "-c", "import outweigh.measure"], 25.0, True),
+        (
+            "from outweigh.measure import MeterSession",
+            [sys.executable, "-c", "from outweigh.measure import MeterSession; MeterSession"],
+            25.0,
+            True,
+        ),
         ("outweigh --help", [outweigh, "--help"], 250.0, False),
     ]:
         seconds = median_s(command)
@@ -55,6 +61,14 @@ def main() -> int:
         goal = f"<= {limit_ms:g}"
         rows.append(Row(case, value_ms, unit, reference=bare_s * 1e3, goal=goal, holds=value_ms <= limit_ms))
         rows.append(Row(f"{case}, ratio to python -c pass", seconds / bare_s, "x", reference=1.0))
+    window = (
+        "from outweigh.measure import MeterSession; from outweigh.backends.meters.cpu_model import CpuModelMeter\n"
+        "with MeterSession(CpuModelMeter()) as session, session.window(): pass"
+    )
+    window_ms = (median_s([sys.executable, "-c", window]) - bare_s) * 1e3
+    rows.append(
+        Row("a session on cpu-model, one window", window_ms, "ms over bare Python", note="first use, all loaded")
+    )
     inside_ms = imported_ms("outweigh")
     rows.append(Row("-X importtime outweigh", inside_ms, "ms", goal="<= 60", holds=inside_ms <= 60))
     return finish("startup", rows)

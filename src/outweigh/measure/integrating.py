@@ -194,6 +194,7 @@ class Mark(NamedTuple):
         cross_j2: sum of -5/6·dP·dP'·dt·dt' of neighbouring steps [J²].
         scatter_w2s: sum of dP²·dt/2 [W²·s].
         power_w: power lately, None while it is not known yet.
+        change_w: by how much that was another power before [W].
         age_s: how old the latest reading is, in the mean [s].
         spread_s: over how wide a span its age is spread, all values alike [s].
     """
@@ -205,6 +206,7 @@ class Mark(NamedTuple):
     cross_j2: float
     scatter_w2s: float
     power_w: float | None
+    change_w: float
     age_s: float
     spread_s: float
 
@@ -240,6 +242,7 @@ class Running:
     __slots__ = (
         "_anchor_j",
         "_anchor_s",
+        "_change_w",
         "_counts",
         "_covered_s",
         "_cross_j2",
@@ -248,10 +251,14 @@ class Running:
         "_last_step",
         "_last_value",
         "_learn_s",
+        "_most_w",
         "_power_w",
         "_powers",
         "_scatter_w2s",
+        "_slack_s",
         "_variance_j2",
+        "_wrap_j",
+        "beside",
         "channel",
         "events",
         "max_gap_s",
@@ -260,12 +267,19 @@ class Running:
     def __init__(self, channel: Channel, max_gap_s: float) -> None:
         self.channel, self.max_gap_s = channel, max_gap_s
         self.events: deque[Event] = deque(maxlen=_KEPT_EVENTS)
+        #: A power sensor of the same device: what it shows at an edge is nearer than what the counter taught before.
+        self.beside: Running | None = None
         self._counts = channel.kind == _ENERGY
+        bounded = channel.max_power_w is not None and channel.wrap_j is not None
+        self._most_w = math.inf if channel.max_power_w is None else channel.max_power_w * MARGIN
+        self._slack_s = 2 * channel.update_s
+        self._wrap_j = channel.wrap_j if bounded else None
         self._learn_s = _LEARNING_UPDATES * channel.update_s
         self._last_s: float | None = None
         self._last_value = 0.0
         self._energy_j = self._covered_s = self._variance_j2 = 0.0
         self._power_w: float | None = None
+        self._change_w = 0.0
         self._cross_j2 = self._scatter_w2s = 0.0
         self._last_step = 0.0
         self._anchor_s = self._anchor_j = 0.0
@@ -281,10 +295,17 @@ class Running:
         elif t_s > last_s or value != self._last_value:
             self._advance(last_s, self._last_value, t_s, value)
         self._last_s, self._last_value = t_s, value
+        if not self._counts:
+            self._learn(value)
 
     def cut(self, start_s: float, end_s: float, what: What, detail: str) -> None:
         """Record that something happened which the samples alone do not show."""
         self.events.append(Event(what, start_s, end_s, detail))
+
+    @property
+    def energy_j(self) -> float:
+        """Energy so far, as the samples give it [J]."""
+        return self._energy_j
 
     @property
     def value(self) -> float:
@@ -294,8 +315,10 @@ class Running:
     def mark(self, t_s: float, refreshed: tuple[float, float] | None = None) -> Mark:
         """The state now. `refreshed` is given where the last refresh is known to lie between two moments [s]."""
         update_s = self.channel.update_s
+        power = self if self.beside is None or self.beside._last_s is None else self.beside
         if refreshed is None:
-            age_s, spread_s = update_s / 2, update_s
+            # A counter stood there at its refresh; a power reading is the mean of the time since the one before.
+            age_s, spread_s = update_s / 2 if self._counts else update_s, update_s
         else:
             age_s, spread_s = t_s - sum(refreshed) / 2, refreshed[1] - refreshed[0]
         return Mark(
@@ -305,7 +328,8 @@ class Running:
             self._variance_j2,
             self._cross_j2,
             self._scatter_w2s,
-            self._power_w,
+            power._power_w,
+            power._change_w,
             age_s,
             spread_s,
         )
@@ -322,7 +346,12 @@ class Running:
         if before_w is None:
             before_w = next((w for t, w in self._powers if t > start.t_s), mean_w)
         after_w = mean_w if end.power_w is None else end.power_w
-        edge_j = edge_uncertainty_j(before_w * start.spread_s, after_w * end.spread_s)
+        # The power beside an edge is a mean over some refreshes; the piece held back may have had another. Two means in
+        # a row that differ by d are each d / sqrt(2) from the power between them.
+        edge_j = math.hypot(
+            edge_uncertainty_j(before_w * start.spread_s, after_w * end.spread_s),
+            *(m.change_w / math.sqrt(2) * math.hypot(m.age_s, m.spread_s / math.sqrt(12)) for m in (start, end)),
+        )
         is_counter = self._counts
         # Two readings of a counter with step r, each rectangular over r: u² = 2 · r²/12.
         resolution_j = channel.resolution / math.sqrt(6) if is_counter else 0.0
@@ -364,10 +393,30 @@ class Running:
             scatter_w=math.sqrt(max(0.0, end.scatter_w2s - start.scatter_w2s) / duration_s) if duration_s > 0 else 0.0,
         )
 
+    def _learn_from(self, t_s: float, span_s: float) -> None:
+        power_w = (self._energy_j - self._anchor_j) / span_s
+        self._learn(power_w)
+        self._powers.append((t_s, power_w))
+        self._anchor_s, self._anchor_j = t_s, self._energy_j
+
+    def _learn(self, power_w: float) -> None:
+        if power_w != self._power_w:  # a sensor that has not refreshed says nothing of how much the draw changes
+            self._change_w = 0.0 if self._power_w is None else power_w - self._power_w
+            self._power_w = power_w
+
     def _advance(self, before_s: float, before: float, t_s: float, value: float) -> None:
         dt_s = t_s - before_s
         channel = self.channel
         if self._counts:
+            # By far the most common case is looked at first: the counter rose by what it can, and has no wrap to hide.
+            drawn_j, most_j = value - before, self._most_w * (dt_s + self._slack_s)
+            if 0.0 <= drawn_j <= most_j and (self._wrap_j is None or drawn_j + self._wrap_j > most_j):
+                self._energy_j += drawn_j
+                self._covered_s += dt_s
+                span_s = t_s - self._anchor_s
+                if span_s >= self._learn_s and span_s > 0:
+                    self._learn_from(t_s, span_s)
+                return
             step = counter_step(
                 before,
                 value,
@@ -389,9 +438,7 @@ class Running:
             # Between reads closer than an update a counter shows nothing or a whole step: power is learnt over several.
             span_s = t_s - self._anchor_s
             if span_s > 0 and span_s >= self._learn_s:
-                self._power_w = (self._energy_j - self._anchor_j) / span_s
-                self._powers.append((t_s, self._power_w))
-                self._anchor_s, self._anchor_j = t_s, self._energy_j
+                self._learn_from(t_s, span_s)
         else:
             self._anchor_s, self._anchor_j = t_s, self._energy_j
         if step.what is not None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from outweigh.core.receipt import MeterCost
     from outweigh.measure.clock import Clock, Ticker
     from outweigh.measure.reading import About, HumReading, WindowReading
-    from outweigh.ports import Meter, Sample
+    from outweigh.ports import Channel, Meter, Sample
 
 _TRACE_POINTS = 4_096
 _SUSPEND_S = 1.0  # boot time and monotonic time are read one after the other: less than this is noise
@@ -162,6 +162,7 @@ class MeterSession:
         self._ticker: Ticker | None = None
         self._stopped_cpu_s = 0.0
         self._running: tuple[Running, ...] = ()
+        self._counted: tuple[Running, ...] = ()
         self._about: About | None = None
         self._t0_s = self._t_s = self._slept_s = 0.0
         self._trace: list[tuple[float, float]] = []
@@ -196,7 +197,8 @@ class MeterSession:
                 100 ms) have just done so, and let the window lie between the two. Its energy is then known to a
                 hundredth of that; its edges cost up to one refresh of time each.
         """
-        self._check_open()
+        if not self._open or self._pid != os.getpid():
+            self._check_open()
         return Window(self, align)
 
     def hum(self, seconds: float) -> HumReading:
@@ -252,6 +254,9 @@ class MeterSession:
         slowest_s = max((c.update_s for c in channels), default=0.0)
         max_gap_s = max(1.0, _GAP_PERIODS * max(period_s or 0.0, slowest_s))
         self._running = tuple(Running(channel, max_gap_s) for channel in channels)
+        for running in self._running:
+            running.beside = next((r for r in self._running if _is_beside(r.channel, running.channel)), None)
+        self._counted = tuple(running for running in self._running if running.channel.counted)
         self._slept_s = self._slept()
         self._feed(self.meter.read())
         self._about = About(
@@ -329,9 +334,11 @@ class MeterSession:
             for running in self._running:
                 running.cut(self._t_s, sample.t_s, What.SUSPEND, f"the machine slept for {asleep_s:.3g} s")
         self._slept_s = slept_s
+        t_s = sample.t_s
         for running, value in zip(self._running, sample.values, strict=True):
-            running.feed(sample.t_s, value)
-        self._t_s = max(self._t_s, sample.t_s)
+            running.feed(t_s, value)
+        if t_s > self._t_s:
+            self._t_s = t_s
 
     def _edge(self, leaving: bool = False, align: bool = False) -> _Edge:
         if self.synchronise is not None:
@@ -392,7 +399,7 @@ class MeterSession:
             if self._trace_skipped < self._trace_stride:
                 return
             self._trace_skipped = 0
-            energy_j = sum(r.mark(self._t_s).energy_j for r in self._running if r.channel.counted)
+            energy_j = sum([r.energy_j for r in self._counted])
             self._trace.append((self._t_s, energy_j))
             if len(self._trace) > _TRACE_POINTS:
                 # Points are cumulative: every other one can go and the energy between the rest stays right.
@@ -452,3 +459,11 @@ class MeterSession:
             notes.append(f"the wall clock was set by {drift_s:+.3g} s during the window; its length is not affected")
         interval = Interval.starting(start.utc, max(0.0, end.t_s - start.t_s))
         return compose(self._told(), parts, interval, hum, notes)
+
+
+def _is_beside(sensor: Channel, counter: Channel) -> bool:
+    return (
+        counter.kind == "energy"
+        and sensor.kind == "power"
+        and (sensor.device, sensor.scope) == (counter.device, counter.scope)
+    )

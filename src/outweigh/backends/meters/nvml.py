@@ -15,8 +15,9 @@ nvmlDeviceGetPowerUsage (milliwatts, +/- 5 %, one-second average), NVML_FI_DEV_P
 from __future__ import annotations
 
 import os
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,6 +31,12 @@ PCI_DEVICES = Path("/sys/bus/pci/devices")
 
 _J_PER_MJ = 1e-3
 _W_PER_MW = 1e-3
+# Boards whose power sensor looks at a quarter of each period only: Yang, Adamek and Armour, "Accurate and Convenient
+# Energy Measurements for GPUs", SC24, arXiv:2312.02741. What it does not see is bounded by the scatter of what it does,
+# and windows of less than some seconds are refused.
+_PART_TIME = re.compile(r"\b(A100|H100)\b")
+_PART_TIME_SHARE = 0.25
+_PART_TIME_SHORTEST_S = 5.0
 _ENERGY_UPDATE_S = 0.1  # slowest refresh seen: 20 to 100 ms by board (PETSc manual; ml-energy/zeus)
 _POWER_UPDATE_S = 0.1
 _AVERAGED_UPDATE_S = 1.0
@@ -81,6 +88,9 @@ class NvmlMeter:
         self.source = "nvml"
         self.factors: tuple[Factor, ...] = ()
         self.notes: tuple[str, ...] = ()
+        self.seen_share = 1.0
+        self.shortest_s = 0.0
+        self._channels: tuple[Channel, ...] = ()
 
     @classmethod
     def probe(cls, nvml: Any = None, visible: str | None = None, pci: Path = PCI_DEVICES) -> Availability:
@@ -105,7 +115,7 @@ class NvmlMeter:
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        return tuple(channel for board in self._boards for channel in _channels(board))
+        return self._channels
 
     def open(self) -> None:
         """Start NVML and find the boards. Raises MissingExtra without the package, MeterUnavailable otherwise."""
@@ -134,6 +144,14 @@ class NvmlMeter:
         self.source = f"nvml {driver} {how}: {', '.join(board.label for board in self._boards)}"
         if not all(board.has_instant for board in self._boards) and not all(counters):
             notes.append("power is a one-second average on Ampere and newer: windows of seconds are smeared")
+        self._channels = tuple(channel for board in self._boards for channel in _channels(board))
+        part_time = [board.label for board in self._boards if _PART_TIME.search(board.label)]
+        if part_time:
+            self.seen_share, self.shortest_s = _PART_TIME_SHARE, _PART_TIME_SHORTEST_S
+            notes.append(
+                f"the sensor of {', '.join(part_time)} looks {_PART_TIME_SHARE:.0%} of the time: several windows of "
+                f"{_PART_TIME_SHORTEST_S:g} s and more, begun at random moments, tell more than one"
+            )
         self.notes = tuple(notes)
 
     def read(self) -> Sample:
@@ -145,10 +163,35 @@ class NvmlMeter:
             if board.has_counter:
                 values.append(self._energy_j(board))
             values.append(self._power_w(board))
-        counted = [value for channel, value in zip(self.channels, values, strict=True) if channel.counted]
+        counted = [value for channel, value in zip(self._channels, values, strict=True) if channel.counted]
         if all(value is None for value in counted):
             raise MeterUnavailable("nvml", "no board answers", "See nvidia-smi: the board may have fallen off the bus")
         return Sample(now_s, tuple(values))
+
+    def shares(self, pids: Collection[int], since_us: int = 0) -> dict[str, float | None]:
+        """Which part of each board's work these processes did, by its own count of busy multiprocessors.
+
+        An allocation, not a measurement: the driver samples it about six times a second, and idle joules have no
+        owner in it. Shares of all processes of a board add up to 1.
+
+        Args:
+            pids: the processes of the run.
+            since_us: only samples after this moment of the driver's clock [µs].
+
+        Returns:
+            Board uuid -> share in [0, 1]; None where the board does not say (MIG, older drivers, or nothing ran).
+        """
+        nvml = self._nvml
+        shares: dict[str, float | None] = {}
+        for board in self._boards:
+            try:
+                samples = nvml.nvmlDeviceGetProcessUtilization(board.handle, since_us)
+            except nvml.NVMLError:
+                samples = []
+            all_busy = sum(sample.smUtil for sample in samples)
+            busy = sum(sample.smUtil for sample in samples if sample.pid in pids)
+            shares[board.uuid] = busy / all_busy if all_busy > 0 else None
+        return shares
 
     def components(self) -> tuple[UncertaintyComponent, ...]:
         return (UncertaintyComponent("calibration", _CALIBRATION, _CALIBRATION_SOURCE),)
