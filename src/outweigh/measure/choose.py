@@ -22,7 +22,8 @@ def choose_meter(name: str | None = None, minimum: Grade | None = None) -> tuple
 
     Args:
         name: the meter to use, by the name `outweigh doctor` shows, with an argument after a colon where it
-            takes one ("replay:trace.csv"); None for the best by grade (A before B before C before D; of one grade the cheapest to read).
+            takes one ("replay:trace.csv"); None for the best by grade (A before B before C before D), and of one
+            grade the cheapest to read.
         minimum: the lowest grade that will do.
 
     Returns:
