@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,14 @@ def write_corpus(root: Path, texts: Sequence[tuple[str, str]]) -> Path:
         (root / topic).mkdir(parents=True, exist_ok=True)
         (root / topic / f"{number:03d}.txt").write_text(text, encoding="utf-8")
     return root
+
+
+@pytest.fixture(autouse=True, scope="session")
+def uncalibrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whatever this user's `doctor --calibrate` found, tests go by the published curves."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OUTWEIGH_CALIBRATION", str(tmp_path_factory.mktemp("user") / "calibration.json"))
+        yield
 
 
 @pytest.fixture

@@ -7,7 +7,9 @@ The powers come from published load measurements of servers of the same microarc
 (`outweigh.data.cpu_power`), never from a nameplate, and no constant for memory is added. What is modelled is this
 process tree and its share of a server; the machine's other work is not in it. It is the only way to speak of
 energy on a virtual machine, where the processor's counters are not passed through, and it is never called
-measured: grade C when the microarchitecture is in the table, grade D with the table's default otherwise.
+measured: grade C when the microarchitecture is in the table, grade D with the table's default otherwise. Where
+`outweigh doctor --calibrate` was run on this processor its fit takes the table's place, at grade C: what a busy
+thread adds and this process's share of the idle draw, in the scope of the meter it was fitted to.
 
 Children are counted when they are waited for, exactly and however short they lived (RUSAGE_CHILDREN); one that
 still runs, or that was abandoned, is not. Linear in CPU seconds: two threads of one core and a core in turbo
@@ -21,7 +23,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from outweigh.core.errors import FactorMissing
 from outweigh.core.measurement import Factor, Grade, Method, Scope, UncertaintyComponent
@@ -39,6 +41,9 @@ from outweigh.data.cpu_power import (
 )
 from outweigh.ports import Availability, Channel, ChannelKind, Sample
 from outweigh.registry import meters
+
+if TYPE_CHECKING:
+    from outweigh.data.calibration import Calibration
 
 # Dargie and Wen, "A Probabilistic Model for Estimating the Power Consumption of Processors and Network Interface
 # Cards", IEEE TrustCom 2013, doi:10.1109/TrustCom.2013.103: a power model driven by utilisation, fitted on one
@@ -60,6 +65,7 @@ class CpuModelMeter:
         cpu_seconds: CPU time of this process and its waited-for children so far [s].
         cpuinfo: where the processor names itself; absent on platforms other than Linux, and then grade D.
         threads: hardware threads this process may use; None to ask the platform.
+        calibration: the file of calibrations; None for the user's.
     """
 
     name: ClassVar[str] = "cpu-model"
@@ -71,18 +77,24 @@ class CpuModelMeter:
         cpu_seconds: Callable[[], float] | None = None,
         cpuinfo: Path = Path("/proc/cpuinfo"),
         threads: float | None = None,
+        calibration: Path | None = None,
     ) -> None:
         self._now = now
         self._cpu_seconds = cpu_seconds if cpu_seconds is not None else process_tree_cpu_s
         self._threads = threads if threads is not None else available_threads()
-        self._row, self._unknown = _row_for(cpuinfo)
+        self._calibration, self._why_not = _calibration_for(cpuinfo, calibration)
+        if self._calibration is not None:
+            self._row, self._unknown = self._calibration.row(), ""
+        else:
+            self._row, self._unknown = _row_for(cpuinfo)
         self._start_s = self._start_cpu_s = 0.0
         self.grade = Grade.D if self._row.is_default else Grade.C
         self.method = Method.MODELLED
-        self.source = (
-            f"cpu-model: CPU seconds x power curve of {self._row.microarchitecture}, {self._threads:g} hardware threads"
-        )
-        self.notes = tuple(_notes(self._row, self._unknown))
+        told = f"power curve of {self._row.microarchitecture}"
+        if self._calibration is not None:
+            told = f"a power curve {self._calibration.told}"
+        self.source = f"cpu-model: CPU seconds x {told}, {self._threads:g} hardware threads"
+        self.notes = tuple(_notes(self._row, self._unknown, self._calibration, self._why_not))
         self.factors = tuple(
             Factor(
                 name, value, "W", self._row.source, self._row.year, self._row.year, self._row.licence, grade=self.grade
@@ -93,7 +105,8 @@ class CpuModelMeter:
     @classmethod
     def probe(cls) -> Availability:
         meter = cls()
-        hints = [meter._unknown] if meter._unknown else []
+        hints = [hint for hint in (meter._unknown, meter._why_not) if hint]
+        one = meter._calibration
         if is_virtual(Path("/proc/cpuinfo")):
             hints.append("on a virtual machine energy is only modelled; a bare-metal host has counters")
         else:
@@ -101,7 +114,7 @@ class CpuModelMeter:
         return Availability(
             "cpu-model",
             usable=True,
-            sees=f"this process tree, modelled ({meter._row.microarchitecture})",
+            sees=f"this process tree, modelled ({meter._row.microarchitecture if one is None else one.told})",
             grade=meter.grade,
             improve="; ".join(hints),
         )
@@ -130,8 +143,9 @@ class CpuModelMeter:
         return Sample(now_s, (work_j + hum_j,))
 
     def components(self) -> tuple[UncertaintyComponent, ...]:
+        one = self._calibration
         return (
-            *_curve_components(self._row),
+            *(_curve_components(self._row) if one is None else one.components()),
             UncertaintyComponent(INSTRUCTION_MIX, _INSTRUCTION_MIX, _MIX_SOURCE),
         )
 
@@ -225,10 +239,27 @@ def _row_for(cpuinfo: Path) -> tuple[CpuPower, str]:
         return default_cpu_power(), f"no sourced power curve for {err.key}"
 
 
-def _notes(row: CpuPower, unknown: str) -> list[str]:
-    notes = ["modelled from CPU seconds, not measured: this process tree's share of a server, not the whole machine"]
+def _calibration_for(cpuinfo: Path, path: Path | None) -> tuple[Calibration | None, str]:
+    """The calibration that holds for this processor now, or why a kept one is not used; both empty without one."""
+    # Imported here, so that a meter that is only listed need not load it.
+    from datetime import UTC, datetime
+
+    from outweigh.data.calibration import find_calibration
+
+    return find_calibration(cpuinfo, datetime.now(UTC), path)
+
+
+def _notes(row: CpuPower, unknown: str, calibration: Calibration | None, why_not: str) -> list[str]:
+    seen = "this process tree's share of a server, not the whole machine"
+    if calibration is not None:
+        seen = f"this process tree's share of what {calibration.reference} sees ({calibration.reference_scope})"
+    notes = [f"modelled from CPU seconds, not measured: {seen}"]
     if unknown:
         notes.append(f"{unknown}: the {row.microarchitecture} stands in, at grade D")
+    if why_not:
+        notes.append(why_not)
+    if calibration is not None and not calibration.straight:
+        notes.append("the calibrated power curve bends: a straight line stands for it, with a wider interval")
     return notes
 
 
