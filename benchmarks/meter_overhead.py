@@ -27,7 +27,7 @@ SAMPLING_S = 20.0
 OURS = """
 import json, os, statistics, sys, time
 from outweigh.backends.meters.rapl import RaplMeter
-from outweigh.measure import MeterSession
+from outweigh.measure import MeterSession, SystemClock
 meter = RaplMeter()
 session = MeterSession(meter, sample_hz=10.0)
 times = []
@@ -44,7 +44,11 @@ with MeterSession(meter, sample_hz=0) as bare:
     before = time.process_time()
     time.sleep(float(sys.argv[1]) / 4)
     floor = 4 * (time.process_time() - before)
-print(json.dumps({"block_s": statistics.median(times), "sampling_s": max(0.0, sampling - floor)}))
+ticker = SystemClock().every(0.1, lambda: None)
+before = time.process_time()
+time.sleep(float(sys.argv[1]))
+empty = time.process_time() - before
+print(json.dumps({"block_s": statistics.median(times), "sampling_s": max(0.0, sampling - floor), "empty_s": empty}))
 """
 
 ZEUS = """
@@ -240,6 +244,11 @@ def main(arguments: list[str]) -> int:
             no_root or "beside CodeCarbon's",
         )
     )
+    if "empty_s" in ours:
+        empty = 100 * ours["empty_s"] / SAMPLING_S
+        rows.append(
+            Row("  a thread that wakes at 10 Hz and does nothing", empty, "%", note="what waking up costs here")
+        )
     rows.append(Row("  CodeCarbon: sampling every 0.1 s", core(carbon), "%", note=carbon_note))
     rows.append(
         Row("  Zeus: sampling", None, "%", note="samples boards only; its processor helper wakes to count wraps")

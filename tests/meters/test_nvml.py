@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from outweigh.backends.meters.nvml import NvmlMeter, asleep
@@ -145,3 +147,33 @@ def test_a_sleeping_board_is_seen_without_waking_it(tmp_path):
 
 def test_a_machine_without_boards_is_not_asleep(tmp_path):
     assert not asleep(tmp_path)
+
+
+def test_two_processes_on_one_board_share_its_work_without_overlap(nvml, monkeypatch):
+    busy = [SimpleNamespace(pid=1, smUtil=30), SimpleNamespace(pid=2, smUtil=60), SimpleNamespace(pid=1, smUtil=10)]
+    monkeypatch.setattr(nvml, "nvmlDeviceGetProcessUtilization", lambda handle, since: busy, raising=False)
+    meter = NvmlMeter(nvml=nvml, visible="0")
+    meter.open()
+    one, two = meter.shares([1])[FIRST], meter.shares([2])[FIRST]
+    assert one == pytest.approx(0.4)
+    assert one + two == pytest.approx(1.0)
+
+
+def test_a_board_that_does_not_say_who_is_busy_gives_no_share(nvml, monkeypatch):
+    def refuse(handle, since):
+        raise nvml.NVMLError("Not Supported")
+
+    monkeypatch.setattr(nvml, "nvmlDeviceGetProcessUtilization", refuse, raising=False)
+    meter = NvmlMeter(nvml=nvml, visible="0")
+    meter.open()
+    assert meter.shares([1]) == {FIRST: None}
+
+
+@pytest.mark.parametrize(("name", "part_time"), [("NVIDIA H100 80GB HBM3", True), ("NVIDIA L40S", False)])
+def test_boards_that_look_a_quarter_of_the_time_say_so_and_need_a_longer_window(nvml, name, part_time):
+    nvml.boards[0].name = name
+    meter = NvmlMeter(nvml=nvml, visible="0")
+    meter.open()
+    assert (meter.seen_share < 1) is part_time
+    assert (meter.shortest_s >= 5) is part_time
+    assert any("of the time" in note for note in meter.notes) is part_time

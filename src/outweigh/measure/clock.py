@@ -86,14 +86,17 @@ class _ThreadTicker:
             self._thread.join(timeout=_JOIN_S)
 
     def _run(self) -> None:
-        due = time.monotonic() + self._period_s
-        while not self._wait.rung_within(max(0.0, due - time.monotonic())):
-            self._call()
+        rung_within, call, period_s, monotonic = self._wait.rung_within, self._call, self._period_s, time.monotonic
+        due, left_s = monotonic() + period_s, period_s
+        while not rung_within(left_s):
+            call()
             self._cpu_s = time.thread_time()
             # From the schedule and not from now, so that ticks do not drift; a missed tick is skipped, not made up.
-            due += self._period_s
-            if due < time.monotonic():
-                due = time.monotonic() + self._period_s
+            due += period_s
+            now = monotonic()
+            if due < now:
+                due = now + period_s
+            left_s = due - now
 
 
 class _Bell:
