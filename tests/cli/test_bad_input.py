@@ -220,3 +220,80 @@ def test_measure_keeps_command_line_environment_and_host_out_of_the_receipt(tmp_
     assert done.returncode == 0
     for word in ("hush-hush", "quiet-word", platform.node(), str(tmp_path)):
         assert word not in done.stdout
+
+
+def test_a_plan_that_cannot_be_made_leaves_the_verdict_and_says_why(project):
+    folder = project()
+    with (folder / "energy.toml").open("a") as file:
+        file.write('[site.here]\nzone = "US-CAL-CISO"\ncapacity = "0 W"\npue = 1.2\n')
+
+    done = review(folder)
+
+    found = json.loads((folder / "out" / "review.json").read_text())
+    assert done.returncode in (0, 1, 5), done.stderr
+    assert found["plan"] is None
+    assert "short by" in found["plan_missing"]
+
+
+def test_a_metric_nobody_measures_is_found_before_anything_is_measured(project):
+    folder = project('metric = "accuracy"', 'metric = "acuracy"')
+
+    done = review(folder)
+
+    assert done.returncode == 2
+    assert "'accuracy'" in done.stderr
+    assert outweigh("ledger", "list", "--json", "--ledger", folder / ".outweigh/ledger.sqlite").stdout == ""
+
+
+def test_levers_are_charged_to_the_variant_they_made_and_the_reuse_of_an_artefact_is_said(project):
+    folder = project()
+
+    first = outweigh("shrink", "small", "--project", folder, "--json")
+    again = outweigh("shrink", "small", "--project", folder)
+
+    rows = [json.loads(line) for line in first.stdout.splitlines()]
+    assert rows[1]["applying_levers_j"] > 0
+    assert rows[1]["energy_j_per_unit_low"] < rows[1]["energy_j_per_unit_scatter_low"]
+    assert "from an earlier run" in again.stderr
+
+
+def test_shrinking_a_variant_nobody_declared_lists_the_declared_ones_only(project):
+    done = outweigh("shrink", "nope", "--project", project())
+
+    assert done.returncode == 2
+    assert done.stderr.rstrip().endswith("It declares: small, large")
+
+
+def test_a_review_that_is_told_to_stop_keeps_what_it_measured(project):
+    import signal
+    import time
+
+    folder = project("rounds = 3", "rounds = 40")
+    process = subprocess.Popen(
+        [OUTWEIGH, "review", folder, "--out", folder / "out"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    ledger = folder / ".outweigh" / "ledger.sqlite"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None and kept(ledger) < 2:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=60)
+
+    assert process.returncode == 143, stderr
+    assert "Traceback" not in stderr
+    assert outweigh("ledger", "verify", "--ledger", ledger).returncode == 0
+    assert kept(ledger) >= 2
+
+
+def kept(ledger):
+    """Receipts in a ledger that somebody is writing, read without starting a process."""
+    import contextlib
+    import sqlite3
+
+    with (
+        contextlib.suppress(sqlite3.OperationalError),
+        contextlib.closing(sqlite3.connect(f"{ledger.as_uri()}?mode=ro", uri=True)) as connection,
+    ):
+        return connection.execute("select count(*) from receipts").fetchone()[0]
+    return 0

@@ -272,7 +272,7 @@ def test_an_unknown_guard_names_the_metrics_there_are(bench):
 
 
 def test_an_unknown_primary_metric_is_refused(bench):
-    with pytest.raises(UsageError, match="'f1' was not measured for base"):
+    with pytest.raises(UsageError, match="'f1' is not measured for base"):
         weigh(Contenders(*pair(bench, 120, 20)), bench.terms(primary=PrimaryMetric("f1")))
 
 

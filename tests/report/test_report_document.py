@@ -117,10 +117,11 @@ def test_energy_between_rounds_is_a_t_interval_as_scipy_computes_it():
     rounds=st.lists(st.floats(1e-3, 1e3), min_size=2, max_size=20),
     relative=st.floats(0, 2.0),
 )
-def test_the_absolute_interval_always_holds_the_scatter_between_rounds(rounds, relative):
+def test_the_absolute_interval_holds_the_scatter_between_rounds_and_stays_above_zero(rounds, relative):
     found = energy_interval(np.array(rounds), 0.95, relative)
 
-    assert found["absolute_low"] <= found["low"] + 1e-9
+    # Below zero there is nothing to hold: two rounds reach there by the interval's symmetry alone.
+    assert found["absolute_low"] <= found["low"] + 1e-9 or found["low"] <= 0 < found["absolute_low"]
     assert found["absolute_low"] > 0 or found["absolute_low"] == found["low"]
     assert found["absolute_high"] >= found["high"] - 1e-9
 

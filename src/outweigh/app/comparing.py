@@ -57,6 +57,9 @@ def shrink(
         UsageError: no lever is usable here.
     """
     project = with_rounds(load_project(project_path), rounds)
+    if name not in [variant.name for variant in project.variants]:
+        known = ", ".join(variant.name for variant in project.variants)
+        raise UsageError(f"{project.source} declares no variant {name!r}", f"It declares: {known}")
     usable = [lever for lever in lever_registry.names() if lever_registry.get(lever).probe().usable]
     chosen = list(dict.fromkeys(lever_names)) or usable
     for lever in chosen:
@@ -85,6 +88,7 @@ def _compared(sat: Sat) -> Compared:
     first = next(iter(evidence.values()))
     beaten = {d.name: d for d in dominated_by([Point.of(one, primary) for one in evidence.values()])}
     applying = {made.variant.name: made.applying for made in sat.made}
+    reused = {made.variant.name: made.reused for made in sat.made}
     rows: list[dict[str, Any]] = []
     notes = []
     for name, one in evidence.items():
@@ -92,7 +96,9 @@ def _compared(sat: Sat) -> Compared:
         energy = energy_interval(one.energy_j_per_unit, confidence, sat.doubts.absolute)
         latency = latency_figures(one.latency_ms, confidence)
         against = comparison_of(sat, one, first) if one is not first else None
-        lever = applying[name]
+        lever = None if reused[name] else applying[name]
+        if reused[name]:
+            notes.append(f"{name}: its artefact lay there from an earlier run, so what applying took is not known here")
         saving_j = (first.work_j_per_unit + first.hum_j_per_unit) - (one.work_j_per_unit + one.hum_j_per_unit)
         pays = None
         if lever is not None and against is not None:
@@ -107,8 +113,10 @@ def _compared(sat: Sat) -> Compared:
                 "quality_high": quality["high"],
                 "n_items": int(one.items.size),
                 "energy_j_per_unit": energy["value"],
-                "energy_j_per_unit_low": energy["low"],
-                "energy_j_per_unit_high": energy["high"],
+                "energy_j_per_unit_low": energy["absolute_low"],
+                "energy_j_per_unit_high": energy["absolute_high"],
+                "energy_j_per_unit_scatter_low": energy["low"],
+                "energy_j_per_unit_scatter_high": energy["high"],
                 "work_j_per_unit": one.work_j_per_unit,
                 "hum_j_per_unit": one.hum_j_per_unit,
                 "amortised_j_per_unit": one.amortised_j_per_unit,

@@ -14,11 +14,13 @@ from outweigh.compare.evidence import Evidence
 from outweigh.compare.perunit import Facility
 from outweigh.compare.protocol import Comparison, Sitting, run_protocol
 from outweigh.core.budget import Phase
+from outweigh.core.constants import S_PER_MONTH
 from outweigh.core.errors import UsageError
 from outweigh.core.measurement import Scope, UncertaintyComponent, combine
 from outweigh.core.project import Project
 from outweigh.core.receipt import MeterCost, Receipt
 from outweigh.core.site import Site
+from outweigh.gate import check_metric_names
 from outweigh.measure import IDLE_INTERCEPT, INSTRUCTION_MIX, MeterSession, WindowReading, choose_meter
 from outweigh.measure.receipts import receipt_for, versions
 from outweigh.plan import planning_pue
@@ -81,8 +83,8 @@ class Doubts:
 
     Attributes:
         ratio: of the ratio of two variants of unlike instruction mix; 0 for counters.
-        absolute: of an absolute energy per unit, meter gain and factors, instruction mix left out: it cancels in a
-            ratio. The largest of the variants'.
+        absolute: of an absolute energy per unit, all of it: gain, instruction mix, idle constant. The largest of the
+            variants'.
         hum: of the idle draw.
     """
 
@@ -102,8 +104,8 @@ class Doubts:
         gain = combine(c for c in components if c.name not in (INSTRUCTION_MIX, IDLE_INTERCEPT))
         work_shares = [e.work_j_per_unit / (e.work_j_per_unit + e.hum_j_per_unit) for e in evidence]
         if idle == 0:
-            return Doubts(math.sqrt(2) * mix * max(work_shares), gain, gain)
-        absolute = max(math.hypot(gain * share, idle * (1 - share)) for share in work_shares)
+            return Doubts(math.sqrt(2) * mix * max(work_shares), math.hypot(gain, mix * max(work_shares)), gain)
+        absolute = max(math.hypot(gain * share, mix * share, idle * (1 - share)) for share in work_shares)
         return Doubts(math.sqrt(2) * mix * max(work_shares), absolute, idle)
 
 
@@ -136,6 +138,7 @@ def sit(
             progress("reading the data", 0.0)
             task = tasks.get(project.task.adapter)()
             task.load(project.task, Path(project.root))
+            check_metric_names(project.task, task.metrics)
             progress("hum", 0.01)
             session.hum(project.protocol.hum_s)
 
@@ -154,6 +157,7 @@ def sit(
                     sitting=Sitting(project=project.name, unit=project.unit, batch=batch),
                     facility=facility,
                     on_receipt=kept.keep,
+                    making_j={one.variant.name: _making_j(one) for one in made},
                     progress=lambda what, done: progress(what, 0.05 + 0.93 * done),
                 )
             finally:
@@ -188,6 +192,10 @@ def _check_declared(project: Project, name: str) -> None:
     known = [variant.name for variant in project.variants]
     if name not in known:
         raise UsageError(f"{project.source} declares no variant {name!r}", f"It declares: {', '.join(known)}")
+
+
+def _making_j(made: MadeVariant) -> float:
+    return 0.0 if made.applying is None else made.applying.total.value.joules
 
 
 def _lever_receipt(made: MadeVariant, meter: str, project: Project, batch: str) -> Receipt:
@@ -226,7 +234,13 @@ def _close(runners: Sequence[Runner]) -> None:
 
 
 def monthly_it_energy_j(sat: Sat, name: str) -> float:
-    """IT energy [J] of a month's serving at the expected volume: work and the unit's share of the hum, before PUE."""
-    evidence = sat.comparison.evidence[name]
-    per_unit_j = (evidence.work_j_per_unit + evidence.hum_j_per_unit) / sat.facility.pue
-    return per_unit_j * sat.project.volume_per_month
+    """IT energy [J] of a month's serving at the expected volume: work and the replicas' hum, before PUE.
+
+    The hum is that of the replicas the expected volume needs, not the low volume's share times more units.
+    """
+    evidence, serving = sat.comparison.evidence[name], sat.project.serving
+    volume = sat.project.volume_per_month
+    busy_s = volume * float(evidence.service_s.sum() / evidence.units.sum())
+    replica_s = max(busy_s / serving.utilisation, serving.min_replicas * S_PER_MONTH)
+    hum_w = sat.comparison.hum.power.watts * serving.threads / sat.facility.threads_total
+    return volume * float(evidence.work_j.sum() / evidence.units.sum()) + hum_w * replica_s

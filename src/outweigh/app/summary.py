@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 from collections.abc import Mapping
 from typing import Any, cast
@@ -10,7 +11,7 @@ from outweigh.app.review import Reviewed
 from outweigh.core.rounding import plus_minus, si_prefix, significant
 from outweigh.core.verdict import Outcome
 
-_WIDTH = 100
+_WIDTH = max(40, min(100, shutil.get_terminal_size((100, 24)).columns))
 
 
 def _item(name: str, text: str) -> list[str]:

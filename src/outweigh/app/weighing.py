@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from outweigh.app.sitting import Sat, monthly_it_energy_j
 from outweigh.core.budget import Period
-from outweigh.core.errors import UsageError
+from outweigh.core.errors import InvalidQuantity, PlanInfeasible, UsageError
 from outweigh.core.intervals import Bounds, Estimate, Interval
 from outweigh.core.measurement import Missing
 from outweigh.core.plan import Plan
@@ -44,7 +44,7 @@ def verdict_of(sat: Sat, *, home: Site | None, store: Store, now: datetime) -> V
     """Weigh the project's proposal on the evidence of one sitting."""
     project, gate = sat.project, sat.project.gate
     evidence = sat.comparison.evidence
-    apart = {gate.incumbent, gate.proposal}
+    apart = {gate.incumbent, gate.proposal, gate.anchor}
     contenders = Contenders(
         incumbent=evidence[gate.incumbent],
         proposal=evidence[gate.proposal],
@@ -56,7 +56,8 @@ def verdict_of(sat: Sat, *, home: Site | None, store: Store, now: datetime) -> V
         spec=gate,
         primary=project.task.primary,
         guards=project.task.guards,
-        budgets=budget_lines(project, store, now),
+        # Up to the start of this sitting: what it drew itself is the evidence, and is not held against it twice.
+        budgets=budget_lines(project, store, sat.started),
         unit=project.unit,
         volume_per_month=project.volume_per_month,
         hum_w=facility_hum_w(sat),
@@ -133,4 +134,8 @@ def plan_of(sat: Sat, verdict: Verdict, sites: Sequence[Site], now: datetime) ->
     energy = Energy(monthly_it_energy_j(sat, variant_to_serve(verdict)))
     # Without a declared price of carbon, money alone decides; the plan says so.
     carbon_price = sat.project.carbon_price_per_tonne or Money(0.0, sites[0].price.currency)
-    return plan_serving(sites, energy, next_month(now), sites[0].name, carbon_price)
+    try:
+        return plan_serving(sites, energy, next_month(now), sites[0].name, carbon_price)
+    except (PlanInfeasible, UsageError, InvalidQuantity) as err:
+        # The verdict has been measured and stands without a plan.
+        return Missing("plan", str(err))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -14,6 +15,7 @@ from outweigh import __version__
 from outweigh.cli.verbs import VERBS, Verb
 from outweigh.core.errors import OutweighError
 
+_SIGINT_CODE, _SIGTERM_CODE = 130, 143  # 128 + signal, as a shell reports it
 _BY_NAME = {verb.name: verb for verb in VERBS}
 
 
@@ -92,7 +94,17 @@ def cli() -> None:
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code; never shows a traceback for an error we know."""
+    # A scheduler's SIGTERM ends a run as Ctrl-C does: the receipt of the run in flight is kept as interrupted.
+    signal.signal(signal.SIGTERM, _told_to_stop)
     sys.exit(run(argv))
+
+
+class _ToldToStop(KeyboardInterrupt):
+    """SIGTERM, on its way up through whatever keeps things tidy on Ctrl-C."""
+
+
+def _told_to_stop(_signal: int, _frame: object) -> NoReturn:
+    raise _ToldToStop
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -109,9 +121,10 @@ def run(argv: Sequence[str] | None = None) -> int:
     except OutweighError as err:
         click.echo(f"outweigh: {err}", err=True)
         return err.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("outweigh: interrupted; what was measured before is in the ledger.", err=True)
-        return 130
+    except (KeyboardInterrupt, click.Abort) as stop:
+        click.echo("outweigh: interrupted; runs that were measured before are in the ledger.", err=True)
+        told = isinstance(stop, _ToldToStop) or isinstance(stop.__cause__ or stop.__context__, _ToldToStop)
+        return _SIGTERM_CODE if told else _SIGINT_CODE
     except BrokenPipeError:
         _stop_writing()
         return 0

@@ -84,6 +84,7 @@ def run_protocol(
     sitting: Sitting,
     facility: Facility,
     on_receipt: Callable[[Receipt], str | None],
+    making_j: Mapping[str, float] | None = None,
     progress: Callable[[str, float], None] = lambda text, share: None,
 ) -> Comparison:
     """Measure all variants against each other.
@@ -100,6 +101,7 @@ def run_protocol(
         sitting: what the receipts carry.
         facility: where the variants would serve, for the energy per unit.
         on_receipt: keeps a receipt durably; may return its address.
+        making_j: variant name -> IT energy [J] that making it took (its levers), written off like its training.
         progress: told what is going on, and the share that is done in [0, 1].
 
     Raises:
@@ -126,7 +128,8 @@ def run_protocol(
         done += 1
 
     advance("hum")
-    hum = session.hum(protocol.hum_s)
+    # Who made the variants in the same session has listened already; the idle draw is listened to once.
+    hum = session.latest_hum or session.hum(protocol.hum_s)
 
     bench = _Bench(session, sitting, on_receipt)
     tallies = {runner.variant.name: _Tally(runner.variant, {}, np.full(items.size, np.nan)) for runner in runners}
@@ -157,7 +160,8 @@ def run_protocol(
     for index, chunk in enumerate(chunks):
         item_rounds[np.searchsorted(items, chunk)] = index
     evidence = {
-        name: _evidence(tally, items, item_rounds, hum.power.watts, facility) for name, tally in tallies.items()
+        name: _evidence(tally, items, item_rounds, hum.power.watts, facility, (making_j or {}).get(name, 0.0))
+        for name, tally in tallies.items()
     }
     return Comparison(evidence=evidence, order=tuple(order), hum=hum, seed=protocol.seed)
 
@@ -338,13 +342,17 @@ def _latency(results: ItemResults) -> Latency:
     return Latency(mean_ms=float(times.mean()), p50_ms=float(p50), p95_ms=float(p95), n=int(times.size))
 
 
-def _evidence(tally: _Tally, items: Ints, item_rounds: Ints, hum_w: float, facility: Facility) -> Evidence:
+def _evidence(
+    tally: _Tally, items: Ints, item_rounds: Ints, hum_w: float, facility: Facility, making_j: float
+) -> Evidence:
     totals = [reading.total for reading in tally.readings]
     work_j = np.array([reading.work.value.joules for reading in tally.readings if reading.work is not None])
     hum_j = np.array([reading.hum.value.joules for reading in tally.readings if reading.hum is not None])
     units, service_s = np.array(tally.units), np.array([total.interval.seconds for total in totals])
-    # Training and what it took to evaluate the variant were drawn by the same machine, under the same roof.
-    spent_j = math.fsum(total.value.joules for total in totals) + (tally.fit.value.joules if tally.fit else 0.0)
+    # Levers, training and evaluation of the variant were drawn by the same machine, under the same roof.
+    spent_j = (
+        making_j + math.fsum(total.value.joules for total in totals) + (tally.fit.value.joules if tally.fit else 0.0)
+    )
     per_unit = energy_per_unit(
         work_j, units, service_s, hum_w=hum_w, amortised_j=facility.pue * spent_j, facility=facility
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from outweigh.compare.evidence import Evidence
 from outweigh.compare.quality import PairedQuality, latency_ratio, paired_quality
 from outweigh.core.errors import UsageError
-from outweigh.core.project import Guard
+from outweigh.core.project import Guard, TaskSpec
 from outweigh.core.verdict import Outcome
 from outweigh.gate.inputs import Terms
 from outweigh.gate.judged import Judged, from_tails, not_binding
@@ -33,19 +34,28 @@ def all_guards(terms: Terms) -> tuple[Guard, ...]:
 def check_metrics(terms: Terms, everyone: Sequence[Evidence]) -> None:
     """Raises UsageError, with the known metrics, for a primary or guard metric that was not measured."""
     for evidence in everyone:
-        known = sorted(evidence.scores)
-        if terms.primary.metric not in evidence.scores:
-            raise UsageError(
-                f"the primary metric {terms.primary.metric!r} was not measured for {evidence.variant.name}",
-                f"Known metrics: {', '.join(known)}",
-            )
-        known += [*LATENCY_QUANTILES, MEAN_LATENCY]
-        for guard in terms.guards:
-            if guard.metric not in known:
-                raise UsageError(
-                    f"the guard metric {guard.metric!r} was not measured for {evidence.variant.name}",
-                    f"Known metrics: {', '.join(known)}",
-                )
+        _check_names(terms.primary.metric, terms.guards, evidence.scores, evidence.variant.name)
+
+
+def check_metric_names(task: TaskSpec, metrics: Iterable[str]) -> None:
+    """The same before anything is measured, from the metrics the task says it has."""
+    _check_names(task.primary.metric, task.guards, metrics, "by this task")
+
+
+def _check_names(primary: str, guarded: Iterable[Guard], metrics: Iterable[str], whom: str) -> None:
+    scored = sorted(metrics)
+    known = [*scored, *LATENCY_QUANTILES, MEAN_LATENCY]
+    told = whom if whom.startswith("by ") else f"for {whom}"
+    if primary not in scored:
+        raise UsageError(f"the primary metric {primary!r} is not measured {told}", _nearest(primary, scored))
+    for guard in guarded:
+        if guard.metric not in known:
+            raise UsageError(f"the guard metric {guard.metric!r} is not measured {told}", _nearest(guard.metric, known))
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"{f'Did you mean {near[0]!r}? ' if near else ''}Known metrics: {', '.join(known)}"
 
 
 def guards(pair: Pair) -> list[Judged]:

@@ -219,7 +219,8 @@ def _to_settle(part: str, items: int | None, rounds: int | None, proposal: Evide
         ways.append(f"{rounds:,} more rounds")
     if ways:
         return f"measure {' or '.join(ways)}: that settles {part} if the estimates stay"
-    return f"{part} lies so close to its limit that measuring more is no practical way to settle it"
+    far = f" (it would take {items:,} more evaluation items)" if items is not None else ""
+    return f"{part} lies so close to its limit that measuring more is no practical way to settle it{far}"
 
 
 def _cheaper_equivalents(contenders: Contenders, terms: Terms, cheapest: str, seed: int) -> list[str]:

@@ -67,8 +67,10 @@ def energy_interval(rounds_j: Floats, confidence: float, relative_standard: floa
         log_standard = math.sqrt(math.log1p(relative_standard**2))
         meter = float(stats.norm.ppf(0.5 + confidence / 2)) * log_standard
         factor = math.exp(math.hypot((high - low) / 2 / mean, meter))
-        # Where the meter adds next to nothing, the symmetric interval reaches a little lower than the factor does.
-        absolute_low, absolute_high = min(mean / factor, low), max(mean * factor, high)
+        # Where the meter adds next to nothing, the symmetric interval reaches a little lower than the factor does;
+        # what it reaches below zero is the symmetry's doing, not the data's.
+        absolute_low = min(mean / factor, low) if low > 0 else mean / factor
+        absolute_high = max(mean * factor, high)
         absolute_method = "scatter between rounds and the meter's own uncertainty, in quadrature, as a factor"
     return {
         "value": mean,
