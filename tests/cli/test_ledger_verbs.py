@@ -111,3 +111,12 @@ def test_a_killed_run_is_found_at_the_next_start_and_closed_as_interrupted(ledge
     rows = [json.loads(line) for line in outweigh("ledger", "list", "--json", "--ledger", ledger).stdout.splitlines()]
     assert [row["status"] for row in rows] == ["completed", "failed", "interrupted"]
     assert rows[-1]["energy_j"] > 0
+
+
+def test_the_hum_of_a_period_has_an_owner_and_an_action(ledger):
+    rows = [json.loads(line) for line in outweigh("ledger", "hum", "--json", "--ledger", ledger).stdout.splitlines()]
+
+    assert [row["owner"] for row in rows] == ["p"]
+    assert rows[0]["share_of_hum"] == 1.0
+    assert rows[0]["action"]
+    assert outweigh("ledger", "hum", "--days", "-1", "--ledger", ledger).returncode == 2

@@ -2,10 +2,11 @@
 
 from outweigh.app.blocks import measured, measuring
 from outweigh.app.files import ledger_rows, opened, rewrite_report, start_project
-from outweigh.app.record import import_records, recompute_views, recover_runs
+from outweigh.app.record import hum_rows, import_records, recompute_views, recover_runs
 from outweigh.app.running import measure, measure_pid, receipt_line
 
 __all__ = [
+    "hum_rows",
     "import_records",
     "ledger_rows",
     "measure",

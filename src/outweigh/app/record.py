@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from outweigh.app.files import find_ledger, opened
 from outweigh.app.keeping import Kept
 from outweigh.core.budget import Phase
 from outweigh.core.errors import FactorMissing, UsageError
+from outweigh.core.intervals import Interval
 from outweigh.core.rounding import si, significant
 from outweigh.ports import ReceiptFilter, View, ViewKind
 from outweigh.registry import grid_sources
@@ -91,3 +92,27 @@ def recover_runs(ledger: Path | str | None = None) -> list[str]:
     told: list[str] = []
     Kept(find_ledger(ledger), told.append).close()
     return told
+
+
+def hum_rows(days: float, *, ledger: Path | str | None = None, now: datetime | None = None) -> list[dict[str, Any]]:
+    """Who owned the hum of the last days, largest first, with an action for each.
+
+    Raises:
+        UsageError: `days` is not above zero.
+    """
+    from outweigh.measure.hum import hum_view
+
+    if not 0 < days < 36_525:
+        raise UsageError(f"{days:g} days are no period", "Give --days above 0, such as 30")
+    end = now or datetime.now(UTC)
+    period = Interval(end - timedelta(days=days), end)
+    with opened(ledger) as store:
+        rows = hum_view((receipt for _, receipt in store.receipts(ReceiptFilter(within=period))), period)
+    return [
+        {
+            "owner": row.owner, "hum_j": row.hum.joules, "work_j": row.work.joules, "share_of_hum": row.share,
+            "runs": row.runs, "runs_without_hum": row.unknown, "energy_without_hum_j": row.unknown_energy.joules,
+            "action": row.action,
+        }
+        for row in rows
+    ]  # fmt: skip

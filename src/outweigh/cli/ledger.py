@@ -167,3 +167,35 @@ def recover(ledger: str | None) -> None:
         click.echo(sentence)
     if not found:
         click.echo("no run was cut off")
+
+
+@command.command("hum", epilog="Example: outweigh ledger hum --days 7")
+@click.option("--days", type=float, default=30.0, show_default=True, help="How far back to look.")
+@ledger_option
+@json_option
+def hum(days: float, ledger: str | None, as_json: bool) -> None:
+    """Who owned the hum, largest first, with an action for each.
+
+    An owner is a receipt's label "owner" (`outweigh measure --label owner=team-a`), or its project.
+    """
+    from outweigh import app
+    from outweigh.core.rounding import si
+
+    rows = app.hum_rows(days, ledger=ledger)
+    if as_json:
+        echo_json(rows)
+        return
+    table(
+        ("owner", "hum", "share", "work", "runs", "what to do"),
+        (
+            (
+                row["owner"],
+                si(row["hum_j"], "J"),
+                f"{100 * row['share_of_hum']:.0f} %",
+                si(row["work_j"], "J"),
+                str(row["runs"]),
+                row["action"],
+            )
+            for row in rows
+        ),
+    )
