@@ -44,6 +44,16 @@ SHORTEST_CROSS_CHECK_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
+class HumPart:
+    """Mean idle power of one channel [W]; `counted` as the channel is."""
+
+    scope: Scope
+    device: str
+    counted: bool
+    power_w: float
+
+
+@dataclass(frozen=True, slots=True)
 class HumReading:
     """Idle draw before the work.
 
@@ -52,6 +62,7 @@ class HumReading:
         standard_w: its standard uncertainty from the idle window itself, k = 1 [W]; 0 for a model's intercept.
         observed: True when it was measured, False when it is the constant of a model.
         seconds: how long was listened [s]; 0 for a model's constant.
+        parts: the same by channel, counted and shown.
     """
 
     power: Power
@@ -62,6 +73,7 @@ class HumReading:
     method: Method
     source: str
     note: str
+    parts: tuple[HumPart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +159,10 @@ def hum_between(before: HumReading, after: HumReading) -> HumReading:
         method=after.method,
         source=after.source,
         note=f"idle draw observed before and after the work: {before_w:.4g} W and {after_w:.4g} W",
+        parts=tuple(
+            replace(one, power_w=(one.power_w + other.power_w) / 2)
+            for one, other in zip(before.parts, after.parts, strict=False)
+        ),
     )
 
 

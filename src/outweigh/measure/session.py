@@ -103,6 +103,12 @@ class Window:
         self._reading = None
         return self._hum
 
+    def _energies_j(self) -> list[tuple[Channel, float]]:
+        if self._start is None or self._end is None:
+            return []
+        marks = zip(self._session._running, self._start.marks, self._end.marks, strict=True)
+        return [(running.channel, running.between(before, after).energy_j) for running, before, after in marks]
+
     def _mean_w(self) -> float:
         if self._start is None or self._end is None or self._end.t_s <= self._start.t_s:
             return 0.0
@@ -221,6 +227,11 @@ class MeterSession:
         self.latest_hum = reading
         return reading
 
+    @property
+    def started_s(self) -> float:
+        """When the session began, in its clock's monotonic time [s]: what `trace` counts from."""
+        return self._t0_s
+
     def trace(self) -> list[tuple[float, float]]:
         """Power over time: (seconds since the session began at the end of the step, mean power of the step [W])."""
         self._check_process()
@@ -279,7 +290,7 @@ class MeterSession:
     def _constant_hum(self, about: About) -> HumReading | None:
         """The idle draw a model carries with it; None for a meter that has to be listened to."""
         from outweigh.core.quantities import Power
-        from outweigh.measure.reading import HumReading
+        from outweigh.measure.reading import HumPart, HumReading
 
         counted = [c for c in self.meter.channels if c.counted]
         constants = [c.hum_w for c in counted if c.hum_w is not None]
@@ -294,6 +305,7 @@ class MeterSession:
             method=about.method,
             source=about.source,
             note="idle draw is the model's constant, not observed",
+            parts=tuple(HumPart(c.scope, c.device, True, c.hum_w or 0.0) for c in counted),
         )
 
     def _period_s(self) -> float | None:
@@ -408,7 +420,7 @@ class MeterSession:
 
     def _listen(self, seconds: float) -> HumReading:
         from outweigh.core.receipt import RunStatus
-        from outweigh.measure.reading import HumReading
+        from outweigh.measure.reading import HumPart, HumReading
 
         about = self._told()
         slices_w: list[float] = []
@@ -437,6 +449,10 @@ class MeterSession:
             method=about.method,
             source=about.source,
             note=f"idle draw observed for {reading.seconds:.3g} s while nothing ran",
+            parts=tuple(
+                HumPart(channel.scope, channel.device, channel.counted, joules / reading.seconds)
+                for channel, joules in whole._energies_j()
+            ),
         )
 
     def _slowest_s(self) -> float:
