@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 # A promise names these words and needs none of them: a meter should not have to load what tasks and stores speak of.
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from outweigh.core.intervals import Interval
@@ -163,6 +164,23 @@ class TaskAdapter(Protocol):
     def runner(self, variant: Variant) -> Runner: ...
 
 
+@runtime_checkable
+class TeachesLevers(Protocol):
+    """What a task may offer beside `TaskAdapter`: its training split, for levers that calibrate or fine-tune.
+
+    Never an evaluation item: a lever that has seen what it will be judged on proves nothing.
+    """
+
+    def feeds(self, variant: Variant, n: int) -> Iterator[Mapping[str, Any]]:
+        """Up to `n` training items as the named inputs of the variant's model, in an order fixed by the task's seed.
+
+        Each is input name -> numpy array with a batch axis of one.
+        """
+
+    def examples(self) -> tuple[Any, Any]:
+        """All training items as numpy arrays: inputs, shape (N, ...), and targets, shape (N,)."""
+
+
 # --- levers, executors, stores, exporters, grid -----------------------------------------------------
 
 
@@ -176,6 +194,33 @@ class Lever(Protocol):
     def probe(cls) -> Availability: ...
 
     def apply(self, variant: Variant, workdir: Path) -> Variant: ...
+
+
+@runtime_checkable
+class TaughtLever(Protocol):
+    """A lever that needs training items: to set ranges by them, or to fine-tune. Fails with LeverError."""
+
+    name: ClassVar[str]
+
+    @classmethod
+    def probe(cls) -> Availability: ...
+
+    def apply_taught(self, variant: Variant, workdir: Path, task: TeachesLevers) -> Variant: ...
+
+
+@runtime_checkable
+class DeviceLever(Protocol):
+    """A lever that changes a setting of the device while its variant runs, and restores it. Fails with LeverError."""
+
+    name: ClassVar[str]
+
+    @classmethod
+    def probe(cls) -> Availability: ...
+
+    def apply(self, variant: Variant, workdir: Path) -> Variant: ...
+
+    def held(self) -> AbstractContextManager[object]:
+        """The setting in force; on leaving, and after a kill at the next start, what it was before."""
 
 
 @dataclass(frozen=True, slots=True)

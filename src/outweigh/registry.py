@@ -70,6 +70,17 @@ class Registry(Generic[T]):
                 self._classes[name] = point.load()
         return self._classes[name]
 
+    def named(self, text: str) -> tuple[type[T], str]:
+        """The class and its argument: "batch:8" is `batch` with "8", where no back-end has the whole as its name.
+
+        Raises UnknownBackend with the nearest name.
+        """
+        known = self.names()
+        head = text
+        while head not in known and ":" in head:
+            head = head.rpartition(":")[0]
+        return (self.get(head), text[len(head) + 1 :]) if head in known else (self.get(text), "")
+
 
 def _typed(module: str) -> str:
     return module.replace("__", ":").replace("_", "-")
