@@ -2,6 +2,7 @@
 
 import json
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from outweigh.core import (
     Energy,
     Factor,
     Grade,
+    HumSplit,
     Interval,
     Latency,
     Measurement,
@@ -73,6 +75,7 @@ receipts = st.builds(
     versions=pairs,
     labels=pairs,
     notes=st.lists(text, max_size=2).map(tuple),
+    hum_split=st.none() | st.builds(HumSplit, *[st.none() | st.builds(Energy, number)] * 4),
 )
 
 
@@ -102,3 +105,23 @@ def test_receipts_come_back_from_the_store_and_from_json_lines_with_the_same_add
 def test_a_newer_receipt_schema_says_to_upgrade(made_receipt):
     with pytest.raises(UsageError, match="Upgrade"):
         Receipt.from_dict({**made_receipt(1).to_dict(), "schema": 99})
+
+
+def test_a_receipt_from_before_the_split_of_the_hum_reads_and_keeps_its_address(made_receipt):
+    old = made_receipt(1)
+
+    body = old.to_dict()
+
+    assert body["schema"] == 1
+    assert "hum_split" not in body
+    assert Receipt.from_dict(body).content_hash == old.content_hash
+
+
+def test_a_split_hum_says_its_unit_and_what_is_unknown_and_asks_older_readers_to_upgrade(made_receipt):
+    split = replace(made_receipt(1), hum_split=HumSplit(allocated=Energy(3.0), unallocated=Energy(1.0)))
+
+    body = split.to_dict()
+
+    assert body["hum_split"] == {"allocated_j": 3.0, "unallocated_j": 1.0, "host_j": None, "cooling_j": None}
+    assert body["schema"] == 2
+    assert split.content_hash != made_receipt(1).content_hash

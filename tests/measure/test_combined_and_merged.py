@@ -17,6 +17,8 @@ from outweigh.core.measurement import Grade, Measurement, Method, Scope, Uncerta
 from outweigh.core.quantities import Energy
 from outweigh.core.receipt import Receipt, RunStatus
 from outweigh.measure import CombinedMeter, FakeClock, MeterSession, hum_view, merge_receipts, node_labels, split_hum
+from outweigh.measure.hum import split_of
+from outweigh.measure.reading import HumPart
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -216,6 +218,83 @@ def test_the_parts_of_a_hum_make_the_whole_and_unknown_parts_stay_unknown():
     bare = split_hum(Energy(100.0), allocated_share=1.0)
     assert bare.host is None
     assert bare.cooling is None
+    assert split_hum(Energy(100.0), allocated_share=None).allocated is None
+
+
+def idle(watts, scope, device="", counted=True):
+    return HumPart(scope, device, counted, watts)
+
+
+def test_a_quarter_of_the_threads_and_a_whole_board_are_allocated_each_by_its_kind():
+    # 40 W of package for 10 s, a quarter of it the run's; 60 W of the board it may see, all of it
+    split = split_of(Energy(1_000.0), [idle(40.0, Scope.PACKAGE), idle(60.0, Scope.GPU)], thread_share=0.25, pue=1.5)
+    assert split.allocated.joules == pytest.approx(700.0)
+    assert split.unallocated.joules == pytest.approx(300.0)
+    assert split.host is None
+    assert split.cooling.joules == pytest.approx(500.0)
+
+
+def test_a_node_meter_beside_the_devices_gives_the_host():
+    parts = [
+        idle(100.0, Scope.NODE), idle(30.0, Scope.PACKAGE, counted=False), idle(20.0, Scope.CORE, counted=False),
+        idle(10.0, Scope.DRAM, counted=False),
+    ]  # fmt: skip
+    split = split_of(Energy(1_000.0), parts, thread_share=0.5)
+    assert split.host.joules == pytest.approx(600.0)
+    assert split.allocated.joules == split.unallocated.joules == pytest.approx(200.0)
+
+
+@pytest.mark.parametrize(
+    ("parts", "thread_share"),
+    [
+        ([idle(100.0, Scope.NODE)], 0.5),  # nobody read its devices
+        ([idle(100.0, Scope.PACKAGE)], None),  # nobody knows what the run may use
+        (
+            [idle(100.0, Scope.NODE), idle(150.0, Scope.PACKAGE, counted=False)],
+            0.5,
+        ),  # parts exceed the whole
+        ([idle(0.0, Scope.PACKAGE)], 0.5),
+        ([], 0.5),
+    ],
+)
+def test_a_hum_of_which_nothing_is_known_is_not_split(parts, thread_share):
+    assert split_of(Energy(1_000.0), parts, thread_share=thread_share) is None
+
+
+@given(
+    watts=st.lists(st.floats(0.1, 1e4), min_size=1, max_size=4), share=st.floats(0, 1), pue=st.floats(1, 3),
+    hum_j=st.floats(1, 1e9),
+)  # fmt: skip
+def test_whatever_is_metered_the_parts_make_the_hum(watts, share, pue, hum_j):
+    parts = [idle(w, Scope.PACKAGE, f"package-{i}") for i, w in enumerate(watts)] + [idle(50.0, Scope.GPU, "gpu-0")]
+    split = split_of(Energy(hum_j), parts, thread_share=share, pue=pue)
+    assert split.allocated.joules + split.unallocated.joules == pytest.approx(hum_j)
+    assert split.cooling.joules == pytest.approx(hum_j * (pue - 1), abs=1e-9 * hum_j)
+
+
+def test_the_hum_of_a_period_says_what_it_is_made_of_as_far_as_it_is_known():
+    period = Interval(START, START + timedelta(seconds=100))
+    known = replace(receipt(1_000.0, 800.0), hum_split=split_hum(Energy(800.0), allocated_share=0.25, pue=1.2))
+    half_inside = replace(
+        receipt(1_000.0, 800.0, start_s=50.0), hum_split=split_hum(Energy(800.0), allocated_share=1.0)
+    )
+    (row,) = hum_view([known, half_inside, receipt(1_000.0, 100.0)], period)
+    assert row.split.allocated.joules == pytest.approx(200.0 + 400.0)
+    assert row.split.unallocated.joules == pytest.approx(600.0)
+    assert row.split.cooling.joules == pytest.approx(160.0)
+    assert row.split.host is None
+
+
+def test_a_session_knows_its_idle_draw_by_channel():
+    clock = FakeClock()
+    meter = CombinedMeter([playing(50.0, clock, Scope.PACKAGE), playing(400.0, clock, Scope.NODE)])
+    with MeterSession(meter, clock) as session:
+        hum = session.hum(2.0)
+    assert [(p.scope, p.counted, round(p.power_w)) for p in hum.parts] == [
+        (Scope.PACKAGE, False, 50),
+        (Scope.NODE, True, 400),
+    ]
+    assert split_of(Energy(400.0), hum.parts, thread_share=1.0).host.joules == pytest.approx(350.0)
 
 
 @pytest.mark.parametrize(

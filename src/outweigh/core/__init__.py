@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         Power,
         Price,
     )
-    from outweigh.core.receipt import Latency, MeterCost, Quality, Receipt, RunStatus
+    from outweigh.core.receipt import HumSplit, Latency, MeterCost, Quality, Receipt, RunStatus
     from outweigh.core.site import PueCurve, Site
     from outweigh.core.variant import Variant
     from outweigh.core.verdict import Outcome, PartResult, Verdict
@@ -60,7 +60,7 @@ _HOMES = {
         "Power",
         "Price",
     ),
-    "receipt": ("Latency", "MeterCost", "Quality", "Receipt", "RunStatus"),
+    "receipt": ("HumSplit", "Latency", "MeterCost", "Quality", "Receipt", "RunStatus"),
     "site": ("PueCurve", "Site"),
     "variant": ("Variant",),
     "verdict": ("Outcome", "PartResult", "Verdict"),
@@ -95,6 +95,7 @@ __all__ = [
     "Estimate",
     "Factor",
     "Grade",
+    "HumSplit",
     "Interval",
     "Latency",
     "LocationCarbon",

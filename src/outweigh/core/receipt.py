@@ -18,7 +18,9 @@ from outweigh.core.intervals import Bounds, Interval
 from outweigh.core.measurement import Factor, Grade, Measurement, Method, Scope, UncertaintyComponent, utc
 from outweigh.core.quantities import Energy
 
-RECEIPT_SCHEMA = 1
+#: What this version reads. A receipt is written in the oldest of them that can hold it, so that one from before keeps
+#: its address: 2 has the parts of the hum.
+RECEIPT_SCHEMAS = (1, 2)
 
 
 class RunStatus(StrEnum):
@@ -57,6 +59,23 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
+class HumSplit:
+    """What a hum is made of. A part that nobody measured or declared is None, never 0.
+
+    Attributes:
+        allocated: idle draw of what the run had for itself.
+        unallocated: idle draw of the same devices that the run did not have.
+        host: the rest of the machine: board, memory, fans.
+        cooling: what the building adds, on top of IT energy (PUE - 1): not a part of the receipt's hum.
+    """
+
+    allocated: Energy | None = None
+    unallocated: Energy | None = None
+    host: Energy | None = None
+    cooling: Energy | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """The record of one run.
 
@@ -71,6 +90,7 @@ class Receipt:
         overlapping: readings of scopes that `total` already contains; shown, never added.
         versions: (name, version) of every method and library that shaped the figures.
         labels: (key, value) pairs the user gave.
+        hum_split: what the hum is made of, as far as it is known; None when nothing is.
     """
 
     run_id: str
@@ -95,7 +115,11 @@ class Receipt:
     versions: tuple[tuple[str, str], ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
-    schema: int = RECEIPT_SCHEMA
+    hum_split: HumSplit | None = None
+
+    @property
+    def schema(self) -> int:
+        return 1 if self.hum_split is None else 2
 
     @property
     def interval(self) -> Interval:
@@ -110,6 +134,9 @@ class Receipt:
         body = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
         body["versions"] = dict(self.versions)
         body["labels"] = dict(self.labels)
+        body["schema"] = self.schema
+        if self.hum_split is None:
+            del body["hum_split"]
         return body
 
     @property
@@ -120,12 +147,12 @@ class Receipt:
     @staticmethod
     def from_dict(body: dict[str, Any]) -> Receipt:
         """The receipt a dictionary of `to_dict` describes. Raises UsageError for a newer schema."""
-        if body.get("schema") != RECEIPT_SCHEMA:
+        if body.get("schema") not in RECEIPT_SCHEMAS:
             raise UsageError(
-                f"receipt schema {body.get('schema')!r} is not the {RECEIPT_SCHEMA} this version reads",
+                f"receipt schema {body.get('schema')!r} is none of those this version reads, 1 and 2",
                 "Upgrade outweigh, or migrate the ledger with `outweigh ledger migrate`",
             )
-        latency, cost = body["latency"], body["meter_cost"]
+        latency, cost, split = body["latency"], body["meter_cost"], body.get("hum_split")
         return Receipt(
             run_id=body["run_id"],
             project=body["project"],
@@ -152,6 +179,7 @@ class Receipt:
             versions=tuple(sorted(body["versions"].items())),
             labels=tuple(sorted(body["labels"].items())),
             notes=tuple(body["notes"]),
+            hum_split=HumSplit(**{part: _energy(split[f"{part}_j"]) for part in _PARTS}) if split else None,
         )
 
 
@@ -159,6 +187,13 @@ def content_hash(body: dict[str, Any]) -> str:
     """SHA-256 [hex] of canonical JSON: sorted keys, no spaces, shortest round-trip floats, NaN refused."""
     text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+_PARTS = tuple(f.name for f in fields(HumSplit))
+
+
+def _energy(joules: float | None) -> Energy | None:
+    return None if joules is None else Energy(joules)
 
 
 def _plain(value: Any) -> Any:
@@ -175,6 +210,9 @@ def _plain(value: Any) -> Any:
             "components": [{"name": c.name, "standard_j": c.standard, "source": c.source} for c in value.components],
             "factors": [{**asdict(f), "grade": f.grade.value} for f in value.factors],
         }
+    if isinstance(value, HumSplit):
+        parts = {part: getattr(value, part) for part in _PARTS}
+        return {f"{part}_j": None if energy is None else energy.joules for part, energy in parts.items()}
     if isinstance(value, StrEnum):
         return value.value
     if isinstance(value, tuple):

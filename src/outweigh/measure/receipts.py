@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from outweigh.core.budget import Phase
-from outweigh.core.receipt import Latency, MeterCost, Quality, Receipt, RunStatus
+from outweigh.core.receipt import HumSplit, Latency, MeterCost, Quality, Receipt, RunStatus
 from outweigh.measure.reading import WindowReading
 
 
@@ -45,6 +45,8 @@ def receipt_for(
     exit_code: int | None = None,
     labels: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
+    hum_split: HumSplit | None = None,
+    run_id: str = "",
 ) -> Receipt:
     """The receipt of one window.
 
@@ -52,12 +54,14 @@ def receipt_for(
         meter: name of the meter.
         status: how the run ended; a reading that cannot be used stays UNUSABLE whatever is given.
         notes: what to add to the reading's own notes.
+        hum_split: what the hum is made of (`outweigh.measure.hum.split_of`).
+        run_id: the id that the run's journal or samples have already; a new one by default.
     """
     import uuid
 
     unusable = reading.status is RunStatus.UNUSABLE
     return Receipt(
-        run_id=uuid.uuid4().hex,
+        run_id=run_id or uuid.uuid4().hex,
         project=project,
         phase=phase,
         status=RunStatus.UNUSABLE if unusable else status or reading.status,
@@ -79,4 +83,5 @@ def receipt_for(
         versions=versions(reading.total.source),
         labels=tuple(sorted((labels or {}).items())),
         notes=(*reading.notes, *notes),
+        hum_split=hum_split,
     )
