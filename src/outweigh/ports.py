@@ -6,7 +6,7 @@ Verbs know only these; `registry` turns the name people type into the class.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
@@ -119,11 +119,14 @@ class ItemResults:
         scores: metric name -> one score an item; the metric is the mean of the scores that are not None
             (an item outside a class has no say in that class's recall).
         latency_ms: wall time of each item [ms].
+        counts: further figures, one an item, 0 or more. Known names: "tokens_in", "tokens_out" [tokens], "prefill_s",
+            "decode_s" [s], the wall time a language model spent reading its input and writing its output.
     """
 
     items: tuple[int, ...]
     scores: Mapping[str, tuple[float | None, ...]]
     latency_ms: tuple[float, ...]
+    counts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 class Runner(Protocol):
