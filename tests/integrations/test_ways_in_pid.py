@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from outweigh.app.process_tree import ProcessTree
 from outweigh.core.errors import UsageError
+from outweigh.data.processes import ProcessTree
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 
@@ -39,6 +39,7 @@ def proc(tmp_path):
 
 
 def seconds(tree):
+    tree.look()
     return round(tree.cpu_s() / tree._tick_s)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from outweigh.backends.meters.cpu_model import CpuModelMeter, available_threads, process_tree_cpu_s
+from outweigh.backends.meters.cpu_model import CpuModelMeter, available_threads, container
 from outweigh.core.measurement import Grade, Method, combine
 from outweigh.measure import INSTRUCTION_MIX, FakeClock, MeterSession
 
@@ -54,12 +55,50 @@ def test_the_instruction_mix_belongs_to_work_alone_and_can_be_read_apart(cpuinfo
     assert INSTRUCTION_MIX in {c.name for c in reading.total.components}
 
 
+BURN = "import time\nend = time.process_time() + {s}\nwhile time.process_time() < end: pass\n"
+
+
+def cpu_s_of(window, meter):
+    dynamic_w = meter.factors[1].value - meter.factors[0].value
+    return window.reading.work.value.joules / dynamic_w
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps no account of ended children")
 def test_a_child_that_lived_for_a_moment_is_counted_in_full():
-    before = process_tree_cpu_s()
-    code = "import time\nwhile time.process_time() < 0.4: pass"
-    subprocess.run([sys.executable, "-c", code], check=True)
-    assert process_tree_cpu_s() - before >= 0.4
+    meter = CpuModelMeter()
+    with MeterSession(meter, sample_hz=0) as session, session.window() as window:
+        subprocess.run([sys.executable, "-c", BURN.format(s=0.4)], check=True)
+    assert cpu_s_of(window, meter) >= 0.4
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_a_worker_that_lives_on_is_counted_while_it_lives():
+    # What a data loader does: workers that nobody waits for until the program ends.
+    code = BURN.format(s=0.4) + "print('done', flush=True)\nimport sys\nsys.stdin.readline()"
+    meter = CpuModelMeter()
+    with MeterSession(meter) as session, session.window() as window:
+        worker = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert worker.stdout.readline() == b"done\n"
+    worker.communicate(timeout=60)
+    # A clock tick, 10 ms, is what /proc counts in: user and system time may each lose one.
+    assert cpu_s_of(window, meter) >= 0.38
+
+
+def test_following_a_run_counts_its_time_alone_and_the_energy_never_falls(cpuinfo):
+    clock, ours, runs = FakeClock(), [100.0], [3.0]
+    meter = CpuModelMeter(now=clock.monotonic_s, cpu_seconds=lambda: ours[0], cpuinfo=cpuinfo(), threads=1)
+    with MeterSession(meter, clock) as session:
+        with session.window() as before:
+            ours[0] += 1.0
+        meter.follow(lambda: runs[0])
+        with session.window() as run:
+            ours[0] += 50.0
+            runs[0] += 2.0
+        meter.follow(None)
+        with session.window() as after:
+            ours[0] += 4.0
+            runs[0] += 70.0
+    assert [cpu_s_of(window, meter) for window in (before, run, after)] == pytest.approx([1.0, 2.0, 4.0])
 
 
 def test_a_busy_loop_on_this_machine_is_work_and_sleep_is_hum():
@@ -90,6 +129,26 @@ def test_a_container_is_charged_for_its_quota_and_not_for_the_host(tmp_path, own
         (tmp_path / "fs" / name).write_text(text)
     free = available_threads(tmp_path / "none", tmp_path / "fs")
     assert available_threads(tmp_path / "cgroup", tmp_path / "fs") == min(free, threads)
+
+
+@pytest.mark.parametrize(
+    ("group", "files", "found"),
+    [
+        ("0::/user.slice/user-1000.slice/session-2.scope\n", [], ""),
+        ("0::/system.slice/docker-0123abc.scope\n", [], "a control group of docker"),
+        ("0::/kubepods.slice/kubepods-burstable.slice/cri-containerd-99.scope\n", [], "a control group of kubepods"),
+        ("4:cpu:/docker/0123abc\n", [], "a control group of docker"),
+        ("0::/user.slice/libpod-77.scope/container\n", [], "a control group of libpod"),
+        ("0::/\n", [".dockerenv"], "/.dockerenv"),
+        ("0::/\n", ["run/.containerenv"], "/run/.containerenv"),
+    ],
+)
+def test_a_container_is_known_by_its_file_or_its_control_group(tmp_path, group, files, found):
+    (tmp_path / "cgroup").write_text(group)
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert container(tmp_path / "cgroup", tmp_path) == found
 
 
 def test_what_the_sampler_costs_is_told_in_joules_too():

@@ -103,24 +103,28 @@ def measure_pid(
         UsageError: there is no such process, or this platform has no /proc.
         LedgerError, MeterUnavailable: before anything was measured.
     """
-    from outweigh.app.process_tree import ProcessTree
+    from dataclasses import replace
+
     from outweigh.core.receipt import RunStatus
-    from outweigh.measure import MeterSession, choose_meter, receipt_for
+    from outweigh.data.processes import ProcessTree
+    from outweigh.measure import MeterSession, attribution, choose_meter, receipt_for
     from outweigh.ports import Meter
     from outweigh.registry import meters
 
     tree = ProcessTree(pid)
     attributed = meter in (None, _ATTRIBUTING)
+    group_s = attribution.group_cpu_s(pid)
+    run_s, how = (tree.cpu_s, attribution.BY_PROC) if group_s is None else (group_s, attribution.BY_GROUP)
     if attributed:
         make: Callable[..., Meter] = meters.get(_ATTRIBUTING)
-        chosen = make(cpu_seconds=tree.cpu_s, threads=tree.threads())
+        chosen = make(cpu_seconds=run_s, threads=tree.threads())
     else:
         chosen, _ = choose_meter(meter)
     kept = Kept(ledger, told)
     run_id = uuid.uuid4().hex
     about = project or Path.cwd().name
     named = parse_labels(labels)
-    notes = ["a running process and its descendants, from when it was first looked at"]
+    notes = ["a running process and its descendants, from when it was first looked at", f"attribution: {how}"]
     if not attributed:
         notes = [f"all of {chosen.name}'s scope while the process ran, not that process's share"]
     try:
@@ -130,12 +134,20 @@ def measure_pid(
         ):
             status = RunStatus.COMPLETED
             with Watched(session, journal) as watched:
+                before = attribution.MachineTime.now(run_s())
+                attribution.watch(chosen, tree.living)
                 try:
                     told(f"measuring process {pid} until it ends; Ctrl-C stops the watching, not the process")
                     if not tree.wait(limit_s):
                         status = RunStatus.INTERRUPTED
                 except KeyboardInterrupt:
                     status = RunStatus.INTERRUPTED
+                finally:
+                    attribution.watch(chosen, None)
+                after = attribution.MachineTime.now(run_s())
+            if before is not None and after is not None and attribution.sees_processor(chosen):
+                notes.append(f"{attribution.share_note(before, after)} ({how})")
+            shares, told_of_shares = attribution.allocated(chosen, watched.reading.total.interval)
             if status is RunStatus.INTERRUPTED:
                 notes.append("watching was stopped before the process ended")
             receipt = receipt_for(
@@ -146,9 +158,9 @@ def measure_pid(
                 status=status,
                 meter_cost=session.cost(),
                 labels=named,
-                notes=notes,
+                notes=[*notes, *told_of_shares],
             )
-            receipt = receipt_named(receipt, run_id)
+            receipt = replace(receipt_named(receipt, run_id), overlapping=(*receipt.overlapping, *shares))
             return receipt, journal.finish(kept.store, receipt), str(kept.where)
     finally:
         kept.close()

@@ -11,14 +11,18 @@ measured: grade C when the microarchitecture is in the table, grade D with the t
 `outweigh doctor --calibrate` was run on this processor its fit takes the table's place, at grade C: what a busy
 thread adds and this process's share of the idle draw, in the scope of the meter it was fitted to.
 
-Children are counted when they are waited for, exactly and however short they lived (RUSAGE_CHILDREN); one that
-still runs, or that was abandoned, is not. Linear in CPU seconds: two threads of one core and a core in turbo
-cost the same per second here, which is what the "power curve" and "instruction mix" components are for.
+Children that were waited for are counted exactly and however short they lived (RUSAGE_CHILDREN), living ones by
+/proc where there is one (Linux). A command is followed by whoever measures it (`follow`), with what it abandoned and
+without us. In a container the idle draw is that of the CPU quota, never the host's.
+
+Linear in CPU seconds: two threads of one core and a core in turbo cost the same per second here, which is what the
+"power curve" and "instruction mix" components are for.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -39,6 +43,7 @@ from outweigh.data.cpu_power import (
     spread_between,
     spread_within,
 )
+from outweigh.data.processes import Descendants
 from outweigh.ports import Availability, Channel, ChannelKind, Sample
 from outweigh.registry import meters
 
@@ -55,6 +60,9 @@ _MIX_SOURCE = (
     "on a benchmark it was not fitted to"
 )
 
+_CONTAINER_FILES = (".dockerenv", "run/.containerenv")
+_CONTAINER_GROUP = re.compile(r"[/:-](docker|kubepods|containerd|cri-o|crio|libpod|lxc|garden|ecs)\b")
+
 
 @meters.register("cpu-model")
 class CpuModelMeter:
@@ -62,7 +70,7 @@ class CpuModelMeter:
 
     Args:
         now: monotonic time [s].
-        cpu_seconds: CPU time of this process and its waited-for children so far [s].
+        cpu_seconds: CPU time to go by so far [s]; by default that of this process and its descendants.
         cpuinfo: where the processor names itself; absent on platforms other than Linux, and then grade D.
         threads: hardware threads this process may use; None to ask the platform.
         calibration: the file of calibrations; None for the user's.
@@ -80,21 +88,26 @@ class CpuModelMeter:
         calibration: Path | None = None,
     ) -> None:
         self._now = now
-        self._cpu_seconds = cpu_seconds if cpu_seconds is not None else process_tree_cpu_s
+        self._default = cpu_seconds if cpu_seconds is not None else _OwnTree().cpu_s
+        # What is gone by, and what it said when the energy so far was 0: replaced as one, for a sampler reads it.
+        self._counting: tuple[Callable[[], float], float] = (self._default, 0.0)
         self._threads = threads if threads is not None else available_threads()
         self._calibration, self._why_not = _calibration_for(cpuinfo, calibration)
         if self._calibration is not None:
             self._row, self._unknown = self._calibration.row(), ""
         else:
             self._row, self._unknown = _row_for(cpuinfo)
-        self._start_s = self._start_cpu_s = 0.0
+        self._start_s = 0.0
         self.grade = Grade.D if self._row.is_default else Grade.C
         self.method = Method.MODELLED
         told = f"power curve of {self._row.microarchitecture}"
         if self._calibration is not None:
             told = f"a power curve {self._calibration.told}"
         self.source = f"cpu-model: CPU seconds x {told}, {self._threads:g} hardware threads"
-        self.notes = tuple(_notes(self._row, self._unknown, self._calibration, self._why_not))
+        told_notes = _notes(self._row, self._unknown, self._calibration, self._why_not)
+        if threads is None:
+            told_notes += _container_notes(self._threads)
+        self.notes = tuple(told_notes)
         self.factors = tuple(
             Factor(
                 name, value, "W", self._row.source, self._row.year, self._row.year, self._row.licence, grade=self.grade
@@ -134,11 +147,20 @@ class CpuModelMeter:
         )
 
     def open(self) -> None:
-        self._start_s, self._start_cpu_s = self._now(), self._cpu_seconds()
+        self._start_s, self._counting = self._now(), (self._default, self._default())
+
+    def follow(self, cpu_seconds: Callable[[], float] | None) -> None:
+        """Go by the CPU time of one run from now on [s], ours not in it; None for what was gone by at first.
+
+        The energy so far stays, so that counters go on and never fall.
+        """
+        counted_s = self._counted_s()
+        source = self._default if cpu_seconds is None else cpu_seconds
+        self._counting = (source, source() - counted_s)
 
     def read(self) -> Sample:
         now_s = self._now()
-        work_j = (self._cpu_seconds() - self._start_cpu_s) * self._row.dynamic_w_per_thread
+        work_j = self._counted_s() * self._row.dynamic_w_per_thread
         hum_j = (now_s - self._start_s) * self._row.idle_w_per_thread * self._threads
         return Sample(now_s, (work_j + hum_j,))
 
@@ -152,29 +174,53 @@ class CpuModelMeter:
     def close(self) -> None:
         """Nothing is held open."""
 
+    def _counted_s(self) -> float:
+        source, from_s = self._counting
+        return source() - from_s
 
-def process_tree_cpu_s() -> float:
-    """CPU time of this process, all threads, and of every child it has waited for, with their children [s].
 
-    Windows keeps no account of ended children: there it is this process alone.
-    """
-    own_s = time.process_time()
-    if sys.platform == "win32":
-        return own_s
-    import resource
+class _OwnTree:
+    """CPU time of this process, all threads, with its descendants: the living too, which rusage does not see."""
 
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return own_s + children.ru_utime + children.ru_stime
+    def __init__(self) -> None:
+        self._pid = 0
+        self._below: Descendants | None = None
+
+    def cpu_s(self) -> float:
+        if self._below is None or self._pid != os.getpid():  # a forked child has a tree of its own
+            self._pid, self._below = os.getpid(), Descendants()
+        return time.process_time() + self._below.cpu_s()
 
 
 def available_threads(cgroup: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> float:
-    """Hardware threads this process may use: affinity, and a container's CPU quota where it is smaller."""
+    """Hardware threads this process may use: affinity, and a container's CPU quota where it is smaller.
+
+    The quota is the smallest of `cpu.max` (cgroup v2), or of cpu.cfs_quota_us / cpu.cfs_period_us (v1), from this
+    process's control group up to the top (the kernel's Documentation/admin-guide/cgroup-v2.rst).
+    """
     if sys.platform == "win32" or not hasattr(os, "sched_getaffinity"):
         allowed = float(os.cpu_count() or 1)
     else:
         allowed = float(len(os.sched_getaffinity(0)))
     quotas = [quota for quota in _quotas(cgroup, root) if quota > 0]
     return min([allowed, *quotas])
+
+
+def container(cgroup: Path = Path("/proc/self/cgroup"), root: Path = Path("/")) -> str:
+    """What says that this process is in a container; "" when nothing does.
+
+    A container engine leaves a file (`/.dockerenv`, `/run/.containerenv`) or names its control groups; one whose
+    group is hidden by a namespace of its own and that leaves no file is not told from a plain machine.
+    """
+    for name in _CONTAINER_FILES:
+        if (root / name).exists():
+            return f"/{name}"
+    try:
+        text = cgroup.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    found = _CONTAINER_GROUP.search(text)
+    return f"a control group of {found.group(1)}" if found else ""
 
 
 def is_virtual(cpuinfo: Path) -> bool:
@@ -201,7 +247,8 @@ def _quotas(cgroup: Path, root: Path) -> list[float]:
             folders = [root / controllers, root / "cpu"]
         else:
             continue
-        parts = [p for p in path.split("/") if p]
+        # ".." leads out of a namespace of control groups, to a folder that cannot be seen from here.
+        parts = [p for p in path.split("/") if p not in ("", "..")]
         quotas += [_quota(folder.joinpath(*parts[:depth])) for folder in folders for depth in range(len(parts) + 1)]
     return quotas
 
@@ -261,6 +308,16 @@ def _notes(row: CpuPower, unknown: str, calibration: Calibration | None, why_not
     if calibration is not None and not calibration.straight:
         notes.append("the calibrated power curve bends: a straight line stands for it, with a wider interval")
     return notes
+
+
+def _container_notes(threads: float) -> list[str]:
+    where = container()
+    if not where:
+        return []
+    return [
+        f"in a container (by {where}): the idle draw is that of the {threads:g} hardware threads its affinity and CPU "
+        "quota allow, not the host's"
+    ]
 
 
 def _curve_components(row: CpuPower) -> tuple[UncertaintyComponent, ...]:
