@@ -10,6 +10,7 @@ import http.server
 import json
 import os
 import plistlib
+import struct
 import threading
 
 from outweigh.backends.meters.amdsmi import AmdsmiMeter
@@ -19,6 +20,7 @@ from outweigh.backends.meters.hwmon import HwmonMeter
 from outweigh.backends.meters.ipmi import IpmiMeter
 from outweigh.backends.meters.powermetrics import PowermetricsMeter
 from outweigh.backends.meters.prometheus import PrometheusMeter
+from outweigh.backends.meters.rapl import PerfRoute, RaplMeter
 from outweigh.backends.meters.redfish import RedfishMeter
 from outweigh.backends.meters.slurm import SlurmMeter
 
@@ -328,6 +330,69 @@ def make_amdsmi(request, clock, energy=True):
     return AmdsmiMeter(smi=FakeAmdsmi(boards), now=clock.monotonic_s, wait=clock.sleep)
 
 
+# As the kernel writes them, arch/x86/events/rapl.c: 2^-32 J a count.
+PERF_SCALE = "2.3283064365386962890625e-10"
+PERF_EVENTS = {"energy-cores": 1, "energy-pkg": 2, "energy-ram": 3, "energy-gpu": 4, "energy-psys": 5}
+
+
+class PerfMachine:
+    """The `power` PMU of a made machine: sysfs as the kernel lays it out, and counters that are files of eight bytes.
+
+    It is a door too. A file's counter is read where it stands, which is all that sets it apart from perf's.
+    """
+
+    def __init__(self, root, events=("energy-pkg", "energy-ram"), cpus="0,18", packages=(0, 1), level=2):
+        self.root, self.refuse = root, None
+        power = root / "bus/event_source/devices/power"
+        (power / "events").mkdir(parents=True)
+        (power / "type").write_text("23\n")
+        (power / "cpumask").write_text(f"{cpus}\n")
+        (power / "format").mkdir()
+        (power / "format/event").write_text("config:0-7\n")
+        for name in events:
+            (power / "events" / name).write_text(f"event=0x{PERF_EVENTS[name]:02x}\n")
+            (power / "events" / f"{name}.scale").write_text(f"{PERF_SCALE}\n")
+            (power / "events" / f"{name}.unit").write_text("Joules\n")
+        for die, (cpu, package) in enumerate(zip(cpus.split(","), packages, strict=True)):
+            topology = root / f"devices/system/cpu/cpu{cpu}/topology"
+            topology.mkdir(parents=True)
+            (topology / "physical_package_id").write_text(f"{package}\n")
+            (topology / "die_id").write_text(f"{die}\n")
+        (root / "paranoid").write_text(f"{level}\n")
+        self.route = PerfRoute(root, root / "paranoid", self)
+
+    def counter(self, name, cpu):
+        return self.root / f"count-{PERF_EVENTS[name]}-{cpu}"
+
+    def set_j(self, name, cpu, energy_j):
+        self.counter(name, cpu).write_bytes(struct.pack("=Q", round(energy_j / float(PERF_SCALE))))
+
+    def open(self, pmu, event, cpu):
+        assert pmu.type == 23
+        assert event.config == PERF_EVENTS[event.name]
+        if self.refuse is not None:
+            raise self.refuse
+        self.set_j(event.name, cpu, 0.0)
+        return os.open(self.counter(event.name, cpu), os.O_RDONLY)
+
+    def read(self, file):
+        return os.pread(file, 8, 0)
+
+
+def make_rapl_perf(request, clock):
+    root = request.getfixturevalue("tmp_path") / "perf"
+    machine, cpuinfo = PerfMachine(root), request.getfixturevalue("cpuinfo")()
+
+    def draw():
+        for name in ("energy-pkg", "energy-ram"):
+            for cpu in (0, 18):
+                if machine.counter(name, cpu).exists():
+                    machine.set_j(name, cpu, 50 * clock.monotonic_s())
+
+    clock.every(0.01, draw)
+    return RaplMeter(root / "no-powercap", cpuinfo=cpuinfo, now=clock.monotonic_s, perf=machine.route)
+
+
 def _served(request, answer):
     stack = contextlib.ExitStack()
     request.addfinalizer(stack.close)
@@ -343,6 +408,7 @@ MAKERS = {
     "ipmi": make_ipmi,
     "powermetrics": make_powermetrics,
     "prometheus": make_prometheus,
+    "rapl-perf": make_rapl_perf,
     "redfish": make_redfish,
     "redfish-counter": make_redfish_counter,
     "slurm": make_slurm,

@@ -1,4 +1,4 @@
-"""`rapl`: energy counters of Intel and AMD processors, through the powercap tree of the Linux kernel.
+"""`rapl`: energy counters of Intel and AMD processors, through Linux: the powercap tree, else perf events.
 
 Every zone is read, an antichain is counted: packages and, beside them, memory. A zone that contains others
 (psys) or is contained (core, uncore) is shown and not added. The same domain reached by a second control type
@@ -8,8 +8,16 @@ socket. Files stay open: a reading is one `pread` a zone.
 A counter has no time stamp, is refreshed about every millisecond and starts again at `max_energy_range_uj`.
 It counts the package, not this process: whatever else runs there is in it.
 
+Where `energy_uj` may not be read, or no powercap driver is loaded, the `power` PMU of perf gives the same counters to
+whoever may open its events: one event for each domain, on one processor of each package as its `cpumask` says. They
+start at 0 when they are opened, and the kernel follows their wraps. An AMD socket has one counter, which some kernels
+offer once for each die: the first stands for it.
+
 Sources: Linux Documentation/power/powercap/powercap.rst (tree, units, ranges); CVE-2020-8694 (why energy_uj is
-readable by root only since Linux 5.10); powercap/powercap#3 (memory lies beside the package although nested there).
+readable by root only since Linux 5.10); powercap/powercap#3 (memory lies beside the package although nested there);
+arch/x86/events/rapl.c (energy-pkg, -cores, -ram, -gpu, -psys, in Joules by a scale; AMD by package since Linux 6.12:
+"perf/x86/rapl: Fix the energy-pkg event for AMD CPUs"); Documentation/admin-guide/perf-security.rst (CAP_PERFMON since
+Linux 5.8, perf_event_paranoid).
 """
 
 from __future__ import annotations
@@ -18,10 +26,11 @@ import os
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
+from outweigh.backends._perf import Door, Event, KernelDoor, Pmu, find_pmu, read_count
 from outweigh.core.errors import MeterUnavailable
 from outweigh.core.measurement import Factor, Grade, Method, Scope, UncertaintyComponent
 from outweigh.ports import Availability, Channel, ChannelKind, Sample
@@ -66,6 +75,20 @@ _GROUP_REMEDY = (
     "chmod g+r /sys/class/powercap/intel-rapl*/energy_uj'\", and join it; CAP_DAC_READ_SEARCH does too. "
     "Not readable by all: that reopens the side channel of CVE-2020-8694"
 )
+_PERF_REMEDY = (
+    "Or let perf read it: give the interpreter CAP_PERFMON (as root, `setcap cap_perfmon=ep` on a copy of it that only "
+    "your group may run; in a container, --cap-add PERFMON). kernel.perf_event_paranoid=0 does too, on a machine of "
+    "your own: it lets every user in"
+)
+
+_PERF_SCOPES = {
+    "energy-psys": Scope.PSYS,
+    "energy-pkg": Scope.PACKAGE,
+    "energy-cores": Scope.CORE,
+    "energy-gpu": Scope.UNCORE,
+    "energy-ram": Scope.DRAM,
+}
+_ONE_COUNTER_A_SOCKET = ("AuthenticAMD", "HygonGenuine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +129,24 @@ class Survey:
         return tuple(notes)
 
 
+@dataclass(frozen=True, slots=True)
+class PerfRoute:
+    """The way round through perf: where sysfs describes the `power` PMU, and how its events are opened."""
+
+    sysfs: Path = Path("/sys")
+    paranoid: Path = Path("/proc/sys/kernel/perf_event_paranoid")
+    door: Door = field(default_factory=KernelDoor)
+
+    def pmu(self) -> Pmu | None:
+        return find_pmu(self.sysfs / "bus/event_source/devices/power")
+
+    def place(self, cpu: int) -> tuple[int, int]:
+        """(package, die) that a processor belongs to; -1 where the kernel does not say."""
+        topology = self.sysfs / f"devices/system/cpu/cpu{cpu}/topology"
+        package, die = _text(topology / "physical_package_id"), _text(topology / "die_id")
+        return int(package) if package.isdigit() else -1, int(die) if die.isdigit() else -1
+
+
 @meters.register("rapl")
 class RaplMeter:
     """Energy counters of processor packages and memory [J]. Grade B; Linux on bare metal.
@@ -115,6 +156,8 @@ class RaplMeter:
         cpuinfo: where the kernel lists processors, for the number of sockets.
         now: monotonic time [s].
         opener: how a counter file is opened; None for the system's way.
+        perf: the way round where powercap cannot be read; None for this machine's, of which a `root` elsewhere is no
+            part.
     """
 
     name: ClassVar[str] = "rapl"
@@ -126,11 +169,14 @@ class RaplMeter:
         cpuinfo: Path = CPUINFO,
         now: Callable[[], float] = time.monotonic,
         opener: Callable[[Path], int] | None = None,
+        perf: PerfRoute | None = None,
     ) -> None:
         self._root, self._cpuinfo, self._now = Path(root), cpuinfo, now
         self._opener = opener if opener is not None else _open
+        self._perf = PerfRoute() if perf is None and self._root == POWERCAP else perf
         self._survey = Survey((), (), None)
         self._files: list[int] = []
+        self._scales: tuple[float, ...] = ()  # joules a count, of perf; empty where powercap is read
         self.grade = Grade.B
         self.method = Method.COUNTER
         self.source = "rapl (powercap)"
@@ -138,14 +184,12 @@ class RaplMeter:
         self.notes: tuple[str, ...] = ()
 
     @classmethod
-    def probe(cls, root: Path | str = POWERCAP, cpuinfo: Path = CPUINFO) -> Availability:
-        root = Path(root)
-        if not root.is_dir():
-            reason, remedy = _why_no_tree(root, cpuinfo)
-            return Availability("rapl", usable=False, reason=reason, remedy=remedy)
-        if root == POWERCAP and _hypervisor(cpuinfo):
+    def probe(
+        cls, root: Path | str = POWERCAP, cpuinfo: Path = CPUINFO, *, perf: PerfRoute | None = None
+    ) -> Availability:
+        meter = cls(root, cpuinfo=cpuinfo, perf=perf)
+        if meter._root == POWERCAP and meter._root.is_dir() and _hypervisor(cpuinfo):
             return Availability("rapl", usable=False, reason=_VIRTUAL, remedy=_VIRTUAL_REMEDY)
-        meter = cls(root, cpuinfo=cpuinfo)
         try:
             meter.open()
             meter.read()
@@ -176,7 +220,38 @@ class RaplMeter:
         )
 
     def open(self) -> None:
-        """Find the zones and open their counters. Raises MeterUnavailable with the way to mend it."""
+        """Find the domains and open their counters. Raises MeterUnavailable with the ways to mend it."""
+        self.close()
+        self.notes = ()
+        try:
+            how = self._open_powercap()
+        except MeterUnavailable as err:
+            how = self._open_perf(err)
+        counted = [zone.label for zone in self._survey.zones if not zone.excluded]
+        self.source = f"rapl ({how}): {' + '.join(counted)}"
+        self.notes += self._survey.notes
+        if _has_flag(self._cpuinfo, "sgx"):
+            self.notes += ("the processor has SGX: with energy filtering on, its counters are blurred on purpose",)
+
+    def read(self) -> Sample:
+        now_s = self._now()
+        values: tuple[float | None, ...]
+        if self._scales:
+            counts = [read_count(self._perf.door, file) for file in self._files] if self._perf is not None else []
+            values = tuple(
+                None if count is None else count * scale for count, scale in zip(counts, self._scales, strict=True)
+            )
+        else:
+            try:
+                # One pass without a call of ours each: this is what the two edges of every window wait for.
+                values = tuple([int(os.pread(file, _LONGEST_TEXT, 0)) * _J_PER_UJ for file in self._files])
+            except (OSError, ValueError):
+                values = tuple(_read_j(file) for file in self._files)
+        if not values or values.count(None) == len(values):
+            raise MeterUnavailable("rapl", "no counter answers", "Open the meter again, or see the kernel's log")
+        return Sample(now_s, values)
+
+    def _open_powercap(self) -> str:
         if not self._root.is_dir():
             raise MeterUnavailable("rapl", *_why_no_tree(self._root, self._cpuinfo))
         found = survey(self._root, self._cpuinfo)
@@ -199,23 +274,34 @@ class RaplMeter:
         zones = _without_mirrors([zone for zone, _ in opened], [_read_j(file) for file in self._files])
         dropped = (*found.dropped, *(f"{path} may not be read by this user" for path in refused))
         self._survey = Survey(tuple(zones), dropped, found.sockets)
-        counted = [zone.label for zone in zones if not zone.excluded]
-        self.source = f"rapl (powercap): {' + '.join(counted)}"
-        self.notes = self._survey.notes
-        if _has_flag(self._cpuinfo, "sgx"):
-            self.notes += ("the processor has SGX: with energy filtering on, its counters are blurred on purpose",)
+        return "powercap"
 
-    def read(self) -> Sample:
-        now_s = self._now()
-        values: tuple[float | None, ...]
-        try:
-            # One pass without a call of ours each: this is what the two edges of every window wait for.
-            values = tuple([int(os.pread(file, _LONGEST_TEXT, 0)) * _J_PER_UJ for file in self._files])
-        except (OSError, ValueError):
-            values = tuple(_read_j(file) for file in self._files)
-        if not values or values.count(None) == len(values):
-            raise MeterUnavailable("rapl", "no counter answers", "Open the meter again, or see the kernel's log")
-        return Sample(now_s, values)
+    def _open_perf(self, powercap: MeterUnavailable) -> str:
+        """Open the events of the `power` PMU. Raises `powercap`, with what would mend this way, where they are shut."""
+        pmu = self._perf.pmu() if self._perf is not None else None
+        if self._perf is None or pmu is None or _hypervisor(self._cpuinfo):
+            raise powercap
+        found, events, dropped = _survey_perf(self._perf, pmu, self._cpuinfo)
+        opened: list[tuple[Zone, Event]] = []
+        why = "its `power` unit names no event in joules"
+        for zone, (event, cpu) in zip(found, events, strict=True):
+            try:
+                self._files.append(self._perf.door.open(pmu, event, cpu))
+                opened.append((zone, event))
+            except PermissionError:
+                level = _text(self._perf.paranoid)
+                why = "this user may not open its events"
+                why += f" (perf_event_paranoid is {level})" if level else ""
+            except OSError as err:
+                why = f"its events do not open ({err.strerror or err})"
+        if not any(not zone.excluded for zone, _ in opened):
+            self.close()
+            reason = f"{powercap.reason}; and by perf, {why}"
+            raise MeterUnavailable("rapl", reason, f"{powercap.remedy}. {_PERF_REMEDY}") from powercap
+        self._scales = tuple(event.scale for _, event in opened)
+        self._survey = Survey(tuple(_choose([zone for zone, _ in opened])), dropped, _sockets(self._cpuinfo))
+        self.notes = (f"read through perf events, for {powercap.reason}",)
+        return "perf"
 
     def components(self) -> tuple[UncertaintyComponent, ...]:
         return (UncertaintyComponent("calibration", _CALIBRATION, _CALIBRATION_SOURCE),)
@@ -223,7 +309,7 @@ class RaplMeter:
     def close(self) -> None:
         for file in self._files:
             os.close(file)
-        self._files = []
+        self._files, self._scales = [], ()
 
 
 def survey(root: Path, cpuinfo: Path = CPUINFO) -> Survey:
@@ -246,6 +332,36 @@ def survey(root: Path, cpuinfo: Path = CPUINFO) -> Survey:
         zones.append(by_control[chosen])
         dropped += [f"{label} of {other} is the same domain again" for other in by_control if other != chosen]
     return Survey(tuple(_choose(zones)), tuple(dropped), _sockets(cpuinfo))
+
+
+def _survey_perf(
+    perf: PerfRoute, pmu: Pmu, cpuinfo: Path
+) -> tuple[list[Zone], list[tuple[Event, int]], tuple[str, ...]]:
+    """Zones, the event and processor of each, and what was left out."""
+    places = {cpu: perf.place(cpu) for cpu in pmu.cpus}
+    sockets = [package for package, _ in places.values()]
+    one_a_socket = _text_of(cpuinfo, "vendor_id") in _ONE_COUNTER_A_SOCKET
+    zones: list[Zone] = []
+    events: list[tuple[Event, int]] = []
+    dropped: list[str] = []
+    seen: set[int] = set()
+    for cpu, (package, die) in places.items():
+        if one_a_socket and package in seen:
+            dropped.append(f"the event of processor {cpu} counts package-{package} again")
+            continue
+        first = not seen
+        seen.add(package)
+        several = sockets.count(package) > 1 and not one_a_socket
+        name = f"package-{package}-die-{die if die >= 0 else cpu}" if several else f"package-{package}"
+        for event in pmu.events:
+            scope = _PERF_SCOPES.get(event.name)
+            if scope is None or event.unit != "Joules" or (scope is Scope.PSYS and not first):
+                continue
+            inside = scope not in (Scope.PACKAGE, Scope.PSYS)
+            label = f"{name}/{scope}" if inside else name if scope is Scope.PACKAGE else "psys"
+            zones.append(Zone(perf.sysfs, label, scope, -1 if scope is Scope.PSYS else package, wrap_j=None))
+            events.append((event, cpu))
+    return _choose(zones), events, tuple(dropped)
 
 
 def _zone(root: Path, folder: Path, control: str, path: str) -> Zone | None:
@@ -340,6 +456,15 @@ def _has_flag(cpuinfo: Path, flag: str) -> bool:
     except OSError:
         return False
     return any(line.startswith("flags") and flag in line.split() for line in text.splitlines())
+
+
+def _text_of(cpuinfo: Path, key: str) -> str:
+    """The first value of that key, "" when there is none."""
+    try:
+        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return next((v.strip() for k, _, v in (line.partition(":") for line in text.splitlines()) if k.strip() == key), "")
 
 
 def _hypervisor(cpuinfo: Path) -> bool:
