@@ -1,18 +1,26 @@
 """Weigh a proposal against budget, alternatives and benefit: pass, fail or inconclusive."""
 
+from outweigh.gate.eta import EtaFit, Tried, calibrate_eta
 from outweigh.gate.guards import check_metric_names
 from outweigh.gate.inputs import BudgetLine, Contenders, Terms, ValueTerms
 from outweigh.gate.power import items_for_gain, smallest_gain
 from outweigh.gate.rule import combine, weigh
+from outweigh.gate.sensitivity import Sensitivity, Setting, sensitivity
 
 __all__ = [
     "BudgetLine",
     "Contenders",
+    "EtaFit",
+    "Sensitivity",
+    "Setting",
     "Terms",
+    "Tried",
     "ValueTerms",
+    "calibrate_eta",
     "check_metric_names",
     "combine",
     "items_for_gain",
+    "sensitivity",
     "smallest_gain",
     "weigh",
 ]
