@@ -11,10 +11,10 @@ import pytest
 
 from outweigh import registry
 from outweigh.backends.meters.replay import ReplayMeter
-from outweigh.core.errors import MeterUnavailable, UnknownBackend
-from outweigh.core.measurement import Grade, Method
+from outweigh.core.errors import MeterUnavailable, OverlappingScopes, UnknownBackend
+from outweigh.core.measurement import Grade, Method, Scope
 from outweigh.measure import choose_meter, probe_all
-from outweigh.ports import Availability
+from outweigh.ports import Availability, Channel, ChannelKind
 
 
 class _Made:
@@ -75,6 +75,61 @@ def test_a_named_meter_that_cannot_be_read_is_not_replaced_in_silence(extra_mete
 def test_an_unknown_meter_is_told_the_nearest_name():
     with pytest.raises(UnknownBackend, match="rapl"):
         choose_meter("rapi")
+
+
+def reading(scope, grade=Grade.B, method=Method.COUNTER):
+    """Attributes of a made meter that counts one thing, as a meter on hardware does."""
+    channel = Channel("made", "made", scope, ChannelKind.ENERGY)
+    return {
+        "grade": grade,
+        "method": method,
+        "found": Availability("made", usable=True, sees=str(scope), grade=grade),
+        "channels": (channel,),
+        "open": lambda self: None,
+        "close": lambda self: None,
+        "components": lambda self: (),
+    }
+
+
+def only(monkeypatch, extra_meter, **made):
+    """Nothing but these meters works here."""
+    for name, attributes in made.items():
+        extra_meter(name, **attributes)
+    monkeypatch.setattr(registry.Registry, "names", lambda self: tuple(made))
+
+
+def test_the_processors_counter_and_the_boards_are_read_together(monkeypatch, extra_meter):
+    only(monkeypatch, extra_meter, rapl=reading(Scope.PACKAGE), nvml=reading(Scope.GPU), hwmon=reading(Scope.PSYS))
+    meter, passed = choose_meter()
+    assert meter.names == ("rapl", "nvml")
+    assert [found.name for found in passed] == ["made"]
+    meter.open()
+    assert {channel.scope for channel in meter.channels if channel.counted} == {Scope.PACKAGE, Scope.GPU}
+
+
+@pytest.mark.parametrize(
+    "beside", [reading(Scope.NODE), reading(Scope.GPU), reading(Scope.CPU_THREADS, Grade.C, Method.MODELLED)]
+)
+def test_what_sees_the_boards_already_or_is_a_model_is_not_joined_to_them_unasked(monkeypatch, extra_meter, beside):
+    only(monkeypatch, extra_meter, nvml=reading(Scope.GPU), wall=beside)
+    meter, passed = choose_meter()
+    assert meter.name in ("nvml", "wall")
+    assert all("not added" in found.reason for found in passed)
+
+
+def test_several_meters_are_named_with_commas_and_a_comma_in_an_argument_parts_nothing(tmp_path):
+    (tmp_path / "a,b.csv").write_text("t_s,power_w\n0,5\n")
+    meter, _ = choose_meter(f"replay:{tmp_path / 'a,b.csv'},cpu-model")
+    assert meter.names == ("replay", "cpu-model")
+    with pytest.raises(UnknownBackend, match="nvml"):
+        choose_meter("cpu-model,nvlm")
+
+
+def test_two_meters_of_one_thing_are_refused_since_nobody_can_tell_their_joules_apart(tmp_path):
+    (tmp_path / "a.csv").write_text("t_s,power_w\n0,5\n")
+    meter, _ = choose_meter(f"replay:{tmp_path / 'a.csv'},replay:{tmp_path / 'a.csv'}")
+    with pytest.raises(OverlappingScopes, match="package"):
+        meter.open()
 
 
 def test_a_grade_that_nothing_here_reaches_is_refused():

@@ -3,7 +3,8 @@
     with MeterSession(CombinedMeter([RaplMeter(), NvmlMeter()])) as session: ...
 
 Where a channel of one meter lies inside a scope that another counts (a package inside the node at its plug), the
-outer one is counted and the inner one shown. A meter that stops answering leaves a gap in its own channels only.
+outer one is counted and the inner one shown. Two meters that count the same kind of thing (two that read the node) are
+refused: nobody can tell their joules apart. A meter that stops answering leaves a gap in its own channels only.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from outweigh.core.errors import MeterUnavailable, OutweighError, UsageError
-from outweigh.core.measurement import Factor, Grade, Method, UncertaintyComponent
+from outweigh.core.errors import MeterUnavailable, OutweighError, OverlappingScopes, UsageError
+from outweigh.core.measurement import Factor, Grade, Method, Scope, UncertaintyComponent
 from outweigh.ports import Availability, Channel, Meter, Sample
+
+#: Boards of two makers are never the same boards.
+_TWO_MAKERS = {"nvml", "amdsmi"}
 
 
 class CombinedMeter:
@@ -49,13 +53,24 @@ class CombinedMeter:
     def channels(self) -> tuple[Channel, ...]:
         return self._channels
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it is made of."""
+        return tuple(meter.name for meter in self._meters)
+
     def open(self) -> None:
-        """Open all of them. Raises what the first that cannot be opened raises; none is left open then."""
+        """Open all of them. None is left open when it fails.
+
+        Raises:
+            OverlappingScopes: two of them count the same kind of thing.
+            OutweighError: what the first that cannot be opened raises.
+        """
         opened: list[Meter] = []
         try:
             for meter in self._meters:
                 meter.open()
                 opened.append(meter)
+            _check_apart(self._meters)
         except OutweighError:
             for meter in opened:
                 meter.close()
@@ -117,6 +132,22 @@ class CombinedMeter:
     def close(self) -> None:
         for meter in self._meters:
             meter.close()
+
+
+def _check_apart(several: Sequence[Meter]) -> None:
+    """Device names differ from meter to meter, so that one board would pass for two."""
+    seen: dict[Scope, Meter] = {}
+    for meter in several:
+        scopes = {channel.scope for channel in meter.channels if channel.counted}
+        for scope in scopes & set(seen):
+            if scope is Scope.GPU and {meter.name, seen[scope].name} == _TWO_MAKERS:
+                continue
+            raise OverlappingScopes(
+                f"the {scope} that {seen[scope].name} counts",
+                f"the {scope} that {meter.name} counts",
+                "Give one of the two, or measure them in runs of their own",
+            )
+        seen |= dict.fromkeys(scopes, meter)
 
 
 def _holds(outer: Channel, inner: Channel) -> bool:
