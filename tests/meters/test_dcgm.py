@@ -14,7 +14,8 @@ from outweigh.measure import FakeClock, MeterSession
 further = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("further_meters.py"))))
 page, serving = further.dcgm_page, further.serving
 
-OLD, NEW = "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", "DCGM_FI_DEV_BOARD_ENERGY_JOULES_TOTAL"
+# Fields 156 and 1611 of DCGM 4.7. The help text that 4.9.0 gives the new one was not at hand: its name says enough.
+OLD, NEW = "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", "DCGM_FI_DEV_GPU_ENERGY_JOULES_TOTAL"
 
 
 def reading(text, query=""):
@@ -66,6 +67,16 @@ def test_a_unit_given_wrongly_cannot_pass_unseen(watts, status):
     assert window.reading.status == status
     assert window.reading.total.grade > "B"
     assert any("sensors disagree" in note or "is more than" in note for note in window.reading.notes)
+
+
+def test_the_step_of_a_counter_is_one_of_its_units():
+    assert reading(page([5_000_000], [16.0]))[0].channels[0].resolution == pytest.approx(1e-3)
+    assert reading(page([5_000], [16.0], NEW, ""))[0].channels[0].resolution == 1.0
+
+
+def test_power_is_found_under_its_old_and_its_new_name():
+    renamed = page([5_000], [16.0], NEW, "").replace("DCGM_FI_DEV_POWER_USAGE", "DCGM_FI_DEV_BOARD_POWER_WATTS")
+    assert reading(renamed)[1] == (5000.0, 16.0)
 
 
 def test_where_both_names_are_there_the_one_that_says_its_unit_is_read():

@@ -7,16 +7,17 @@ For a node that runs the exporter anyway and does not let users near NVML. It ke
 unless told otherwise (`--collect-interval`), so windows must be minutes; `every=` says what it was told. A scrape does
 not make it sample. It sees every board of its node, `gpu=` (an index or a uuid, several with commas) picks some.
 
-**The unit.** Release 4.9.0 renamed the fields and changed energy from millijoules to joules. A page does not name its
-version, so the unit is taken from the metric's own help text ("in mJ", "in J") and name (`..._JOULES`); when neither
-says it, or they contradict each other, the meter refuses until `unit=` is given. The power gauge stands beside the
-counter, shown and not added: a factor of a thousand cannot pass unseen.
+**The unit.** Release 4.9.0 renamed the fields and changed energy from millijoules to whole joules. A page does not name
+its version, so the unit is taken from the metric's own help text ("in mJ", "in J") and name (`..._JOULES_TOTAL`); when
+neither says it, or they contradict each other, the meter refuses until `unit=` is given. The power gauge stands beside
+the counter, shown and not added: a factor of a thousand cannot pass unseen.
 
 A MIG instance has no energy of its own: its rows repeat the card's, which is counted once.
 
-Sources: dcgm-exporter etc/default-counters.csv (DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION, "in mJ"; DCGM_FI_DEV_POWER_USAGE,
-"in W"), its release notes 4.9.0 (23 fields renamed, energy in joules), its --collect-interval (30,000 ms); DCGM
-dcgm_fields.h (156: energy since the driver was last reloaded; DCGM_FI_DEV_BOARD_POWER_WATTS); NVML API reference
+Sources: dcgm-exporter 4.6.0-4.8.3 etc/default-counters.csv (DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION, "in mJ";
+DCGM_FI_DEV_POWER_USAGE, "in W"), its release notes 4.9.0 (23 fields take their DCGM 4.7 names, energy from millijoules to
+joules), its --collect-interval (30,000 ms); DCGM 4.7 field identifiers (156: mJ since the driver was last reloaded;
+1611, DCGM_FI_DEV_GPU_ENERGY_JOULES_TOTAL, an integer; 155, DCGM_FI_DEV_BOARD_POWER_WATTS); NVML API reference
 (+/- 5 %); Prometheus text exposition format.
 """
 
@@ -43,7 +44,7 @@ ADDRESS = "http://127.0.0.1:9400/metrics"
 _J_PER = {"mJ": 1e-3, "J": 1.0}
 _EVERY_S = 30.0
 _ASK_EVERY_S = 1.0
-_STEP_J = 1e-3
+_STEP_W = 1e-3
 _MAX_POWER_W = 5_000.0  # a plausibility bound, not a rating: a thousandfold misread counter is above it
 _LARGEST_PAGE = 32_000_000  # bytes
 
@@ -132,7 +133,8 @@ class DcgmMeter:
                 scope=Scope.GPU,
                 kind=kind,
                 update_s=self._every_s + _ASK_EVERY_S,
-                resolution=_STEP_J,
+                # The counter counts whole units of its own.
+                resolution=_STEP_W if kind is ChannelKind.POWER else self._j_per_unit or 0.0,
                 max_power_w=_MAX_POWER_W,
                 counted=kind is ChannelKind.ENERGY or not self._counts(uuid),
             )
