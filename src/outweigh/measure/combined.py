@@ -50,6 +50,11 @@ class CombinedMeter:
         return Availability(cls.name, usable=True, sees="the meters it is made of")
 
     @property
+    def parts(self) -> tuple[Meter, ...]:
+        """The meters it is made of."""
+        return self._meters
+
+    @property
     def channels(self) -> tuple[Channel, ...]:
         return self._channels
 
