@@ -123,7 +123,8 @@ class _Tree:
         self._look_at_s = 0.0
 
     def living(self) -> dict[int, Process]:
-        """The processes of the tree that were alive at the last reading, by id."""
+        """The processes of the tree that are alive, as far as they are known, by id."""
+        self.cpu_s()
         with self._lock:
             return {pid: one for pid, one in self._tracked.items() if not one.ended}
 

@@ -138,7 +138,6 @@ class _TreeAccount(Account):
 
     def close(self) -> None:
         self.look()
-        self.cpu_s()
         super().close()
         if self._was_subreaper is False:
             _set_subreaper(False)

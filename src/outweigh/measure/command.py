@@ -64,7 +64,7 @@ def measure_command(
     with accounting() as account:
         followed = follow(session.meter, account.cpu_s)
         try:
-            with session.window(align=True) as window:
+            with session.window() as window:
                 before = MachineTime.now(account.cpu_s())
                 watch(session.meter, account.living)
                 try:

@@ -6,24 +6,31 @@ power integrated from background samples. The power field asked for is the insta
 one-second average on Ampere and newer, GA100 excepted.
 
 Which boards: CUDA_VISIBLE_DEVICES by index, GPU uuid (or its beginning) or MIG uuid; unset means all of them, and a
-device that does not exist is an error. A MIG instance has no sensor of its own: the reading is the whole card's.
+device that does not exist is an error. A MIG instance has no sensor of its own: the reading is the whole card's, and
+so it is under MPS and where several processes use one board. The joules are then given as measured, for the card, and
+beside them what falls to one run, allocated and a grade lower (`watch`, `allocated`): by busy multiprocessors, or by
+the size of its MIG instances. A virtual GPU is a part of a card whose sensors are another machine's.
 
 Sources: NVML API reference, nvmlDeviceGetTotalEnergyConsumption (millijoules since the driver was loaded),
-nvmlDeviceGetPowerUsage (milliwatts, +/- 5 %, one-second average), NVML_FI_DEV_POWER_INSTANT.
+nvmlDeviceGetPowerUsage (milliwatts, +/- 5 %, one-second average), NVML_FI_DEV_POWER_INSTANT;
+nvmlDeviceGetProcessUtilization (one sample for each process that was busy in the last period, none under MIG).
 """
 
 from __future__ import annotations
 
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from outweigh.core.errors import MeterUnavailable, MissingExtra
-from outweigh.core.measurement import Factor, Grade, Method, Scope, UncertaintyComponent
+from outweigh.core.intervals import Interval
+from outweigh.core.measurement import Factor, Grade, Measurement, Method, Scope, UncertaintyComponent
+from outweigh.core.quantities import Energy
 from outweigh.ports import Availability, Channel, ChannelKind, Sample
 from outweigh.registry import meters
 
@@ -47,6 +54,13 @@ _DISPLAY_CLASS = "0x03"
 _CALIBRATION = 0.05 / 3**0.5
 _CALIBRATION_SOURCE = "NVML API reference, nvmlDeviceGetPowerUsage: +/- 5 % (stated for Fermi and Kepler), rectangular"
 
+_SHARE_S = 1.0  # between two looks at who is busy: the driver keeps samples for some seconds
+_VGPU = 2  # NVML_GPU_VIRTUALIZATION_MODE_VGPU
+_ALLOCATION_SOURCE = (
+    "how joules fall to the processes of a board is not known: the share may be off by all of the smaller part, "
+    "rectangular (JCGM 100:2008, 4.3.7)"
+)
+
 _NOTHING = frozenset({"", "-1", "NoDevFiles", "none", "void"})
 
 
@@ -58,6 +72,27 @@ class _Board:
     limit_w: float | None
     has_counter: bool
     has_instant: bool
+    instances: tuple[Any, ...] = ()  # the MIG instances of it that were named
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What is known of the sharing of one board since it is watched."""
+
+    energy_j: float
+    at_s: float
+    seen_us: int = 0
+    card_j: float = 0.0
+    owned_j: float = 0.0  # of card_j, while somebody was seen to be busy
+    ours_j: float = 0.0
+    ours: bool = False
+    others: set[int] = field(default_factory=set)
+    foreign: bool = False  # ids that this machine's /proc does not know: another namespace's
+
+    @property
+    def share(self) -> float:
+        """The run's share of the joules that had an owner."""
+        return self.ours_j / self.owned_j if self.owned_j > 0 else 0.0
 
 
 @meters.register("nvml")
@@ -68,6 +103,7 @@ class NvmlMeter:
         nvml: the NVML module; None for the installed `pynvml`.
         visible: which boards, as in CUDA_VISIBLE_DEVICES; None to take it from there.
         now: monotonic time [s].
+        proc: where processes are told by their id.
     """
 
     name: ClassVar[str] = "nvml"
@@ -78,8 +114,9 @@ class NvmlMeter:
         nvml: Any = None,
         visible: str | None = None,
         now: Callable[[], float] = time.monotonic,
+        proc: Path = Path("/proc"),
     ) -> None:
-        self._nvml, self._now = nvml, now
+        self._nvml, self._now, self._proc = nvml, now, proc
         self._visible = visible if visible is not None else os.environ.get("CUDA_VISIBLE_DEVICES")
         self._boards: tuple[_Board, ...] = ()
         self._open = False
@@ -91,6 +128,11 @@ class NvmlMeter:
         self.seen_share = 1.0
         self.shortest_s = 0.0
         self._channels: tuple[Channel, ...] = ()
+        self._sharing = threading.Lock()
+        self._living: Callable[[], Collection[int]] | None = None
+        self._run_pids: set[int] = set()
+        self._tallies: tuple[_Tally, ...] = ()
+        self._shared_at_s = 0.0
 
     @classmethod
     def probe(cls, nvml: Any = None, visible: str | None = None, pci: Path = PCI_DEVICES) -> Availability:
@@ -145,6 +187,12 @@ class NvmlMeter:
         if not all(board.has_instant for board in self._boards) and not all(counters):
             notes.append("power is a one-second average on Ampere and newer: windows of seconds are smeared")
         self._channels = tuple(channel for board in self._boards for channel in _channels(board))
+        virtual = [b.label for b in self._boards if _ask(nvml, "nvmlDeviceGetVirtualizationMode", b.handle) == _VGPU]
+        if virtual:
+            self.grade = Grade.C
+            notes.append(
+                f"{', '.join(virtual)}: a virtual GPU, whose reading is not its own but the card's, shared out"
+            )
         part_time = [board.label for board in self._boards if _PART_TIME.search(board.label)]
         if part_time:
             self.seen_share, self.shortest_s = _PART_TIME_SHARE, _PART_TIME_SHORTEST_S
@@ -158,6 +206,8 @@ class NvmlMeter:
         if not self._open:
             raise MeterUnavailable("nvml", "it is not open", "Call open() first")
         now_s = self._now()
+        if self._living is not None and now_s >= self._shared_at_s + _SHARE_S:
+            self._share_out(now_s)
         values: list[float | None] = []
         for board in self._boards:
             if board.has_counter:
@@ -181,17 +231,83 @@ class NvmlMeter:
         Returns:
             Board uuid -> share in [0, 1]; None where the board does not say (MIG, older drivers, or nothing ran).
         """
-        nvml = self._nvml
         shares: dict[str, float | None] = {}
         for board in self._boards:
-            try:
-                samples = nvml.nvmlDeviceGetProcessUtilization(board.handle, since_us)
-            except nvml.NVMLError:
-                samples = []
-            all_busy = sum(sample.smUtil for sample in samples)
-            busy = sum(sample.smUtil for sample in samples if sample.pid in pids)
-            shares[board.uuid] = busy / all_busy if all_busy > 0 else None
+            busy, _ = self._busy(board, since_us)
+            whole = sum(busy.values())
+            shares[board.uuid] = sum(busy.get(pid, 0) for pid in set(pids)) / whole if whole > 0 else None
         return shares
+
+    def watch(self, living: Callable[[], Collection[int]] | None) -> None:
+        """Share the boards out by these processes from now on, about once a second; None to stop.
+
+        Args:
+            living: ids of the run's processes that are alive.
+        """
+        now_s = self._now()
+        if living is None:
+            if self._living is not None:
+                self._share_out(now_s)
+                self._living = None
+            return
+        with self._sharing:
+            self._run_pids = set()
+            self._tallies = tuple(_Tally(self._energy_j(board) or 0.0, now_s) for board in self._boards)
+            for board, tally in zip(self._boards, self._tallies, strict=True):
+                _, tally.seen_us = self._busy(board, 0)  # what was before is not the run's
+            self._shared_at_s, self._living = now_s, living
+
+    def allocated(self, interval: Interval) -> tuple[tuple[Measurement, ...], tuple[str, ...]]:
+        """What of each shared board fell to the run while it was watched; nothing for a board it had for itself.
+
+        An allocation: joules are handed out by who kept the multiprocessors busy, second by second, and under MIG by
+        the size of the instances. Joules of moments in which nobody was busy have no owner and are handed to nobody,
+        so the shares of all processes of a board add up to at most what it drew.
+
+        Returns:
+            A measurement for each shared board, modelled and at grade C, and notes.
+        """
+        found: list[Measurement] = []
+        notes: list[str] = []
+        for board, tally in zip(self._boards, self._tallies, strict=True):
+            current, _ = _instances(self._nvml, board.handle)
+            if current:
+                share, how = self._instance_share(board), "the size of its MIG instances"
+                given_j = None if share is None else share * tally.card_j
+            elif not tally.others:
+                continue
+            elif tally.foreign and not tally.ours:
+                share, given_j, how = None, None, ""
+            else:
+                share, given_j, how = tally.share, tally.ours_j, "busy multiprocessors"
+                if tally.owned_j == 0:
+                    share = given_j = None
+            if share is None or given_j is None:
+                notes.append(
+                    f"{board.label} is shared, and the driver does not say which part was this run's: the joules are "
+                    "the whole card's"
+                )
+                continue
+            notes.append(
+                f"{board.label} is shared: the joules are the whole card's, of which {given_j:.4g} J are allocated to "
+                f"this run by {how}, not measured"
+            )
+            spread_j = min(share, 1 - share) * (tally.card_j if current else tally.owned_j) / 3**0.5
+            found.append(
+                Measurement(
+                    Energy(given_j),
+                    interval,
+                    Scope.GPU,
+                    Grade.worst((self.grade, Grade.C)),
+                    Method.MODELLED,
+                    f"{self.source} allocated: {100 * share:.3g} % of {board.label} by {how}",
+                    (
+                        UncertaintyComponent("allocation", spread_j, _ALLOCATION_SOURCE),
+                        UncertaintyComponent("calibration", _CALIBRATION * given_j, _CALIBRATION_SOURCE),
+                    ),
+                )
+            )
+        return tuple(found), tuple(notes)
 
     def components(self) -> tuple[UncertaintyComponent, ...]:
         return (UncertaintyComponent("calibration", _CALIBRATION, _CALIBRATION_SOURCE),)
@@ -203,6 +319,55 @@ class NvmlMeter:
                 self._nvml.nvmlShutdown()
             except self._nvml.NVMLError:
                 return  # the driver is gone: there is nothing left to close
+
+    def _share_out(self, now_s: float) -> None:
+        """Hand out what the boards drew since the last look, by who was busy meanwhile."""
+        with self._sharing:
+            if self._living is None:
+                return
+            self._shared_at_s = now_s
+            self._run_pids |= set(self._living())
+            for board, tally in zip(self._boards, self._tallies, strict=True):
+                drawn_j = self._drawn_j(board, tally, now_s)
+                busy, tally.seen_us = self._busy(board, tally.seen_us)
+                present = {pid for pid, share in busy.items() if share > 0} | _on_board(self._nvml, board.handle)
+                tally.ours |= bool(present & self._run_pids)
+                others = present - self._run_pids - {os.getpid()}
+                tally.others |= others
+                tally.foreign |= any(not (self._proc / str(pid)).exists() for pid in others)
+                tally.card_j += drawn_j
+                whole = sum(busy.values())
+                if whole > 0:
+                    tally.owned_j += drawn_j
+                    tally.ours_j += drawn_j * sum(busy.get(pid, 0) for pid in self._run_pids) / whole
+
+    def _drawn_j(self, board: _Board, tally: _Tally, now_s: float) -> float:
+        """Energy of a board since the last look [J]; 0 where it does not answer or its counter began again."""
+        since_s, tally.at_s = now_s - tally.at_s, now_s
+        if not board.has_counter:
+            return max(0.0, (self._power_w(board) or 0.0) * since_s)
+        energy_j = self._energy_j(board)
+        if energy_j is None:
+            return 0.0
+        before_j, tally.energy_j = tally.energy_j, energy_j
+        return max(0.0, energy_j - before_j)
+
+    def _busy(self, board: _Board, since_us: int) -> tuple[dict[int, int], int]:
+        """How busy each process was after a moment of the driver's clock [µs], and the last moment it tells of."""
+        samples = _ask(self._nvml, "nvmlDeviceGetProcessUtilization", board.handle, since_us) or []
+        busy: dict[int, int] = {}
+        for sample in samples:
+            busy[sample.pid] = busy.get(sample.pid, 0) + sample.smUtil
+        return busy, max((getattr(sample, "timeStamp", 0) for sample in samples), default=since_us)
+
+    def _instance_share(self, board: _Board) -> float | None:
+        """Multiprocessors of the MIG instances that were named, of those of all instances of the card."""
+        instances, sizes = _instances(self._nvml, board.handle)
+        named = {_string(uuid) for i in board.instances if (uuid := _ask(self._nvml, "nvmlDeviceGetUUID", i))}
+        if not named or not sum(sizes):
+            return None
+        own = sum(size for uuid, size in zip(instances, sizes, strict=True) if uuid in named)
+        return own / sum(sizes) if own else None
 
     def _energy_j(self, board: _Board) -> float | None:
         try:
@@ -225,12 +390,18 @@ class NvmlMeter:
         uuids = [_string(nvml.nvmlDeviceGetUUID(handle)) for handle in handles]
         notes: list[str] = []
         chosen = list(range(len(handles)))
+        instances: dict[int, list[Any]] = {}
         if self._visible is not None:
             chosen = []
             for entry in [part.strip() for part in self._visible.split(",")]:
                 if entry in _NOTHING:
                     break  # CUDA stops here too
                 chosen.append(self._index(entry, uuids, notes))
+                if (
+                    entry.startswith("MIG-")
+                    and (instance := _ask(nvml, "nvmlDeviceGetHandleByUUID", entry)) is not None
+                ):
+                    instances.setdefault(chosen[-1], []).append(instance)
             indexed = any(entry.strip().isdigit() for entry in self._visible.split(","))
             names = {_string(nvml.nvmlDeviceGetName(handle)) for handle in handles}
             if indexed and len(names) > 1 and os.environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
@@ -242,7 +413,16 @@ class NvmlMeter:
                 "Set CUDA_VISIBLE_DEVICES to the boards of this run, or use another meter",
             )
         # Several MIG instances of one card are one board here: its joules are counted once.
-        return tuple(self._board(i, handles[i], uuids[i]) for i in dict.fromkeys(chosen)), notes
+        boards = [
+            replace(self._board(i, handles[i], uuids[i]), instances=tuple(instances.get(i, ())))
+            for i in dict.fromkeys(chosen)
+        ]
+        notes += [
+            f"{board.label} is divided (MIG): the reading is the whole card's"
+            for board in boards
+            if not board.instances and _instances(nvml, board.handle)[0]
+        ]
+        return tuple(boards), notes
 
     def _index(self, entry: str, uuids: list[str], notes: list[str]) -> int:
         nvml = self._nvml
@@ -332,6 +512,36 @@ def _instant_w(nvml: Any, handle: Any) -> float | None:
         return None
     answer = nvml.nvmlDeviceGetFieldValues(handle, [field])[0]
     return float(answer.value.uiVal) * _W_PER_MW if answer.nvmlReturn == nvml.NVML_SUCCESS else None
+
+
+def _ask(nvml: Any, function: str, *args: Any) -> Any:
+    """What NVML answers; None where the package, the driver or the board does not have this."""
+    call = getattr(nvml, function, None)
+    if call is None:
+        return None
+    try:
+        return call(*args)
+    except nvml.NVMLError:
+        return None
+
+
+def _on_board(nvml: Any, handle: Any) -> set[int]:
+    """Processes that have a compute context on a board, by themselves or through MPS."""
+    lists = ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetMPSComputeRunningProcesses")
+    return {process.pid for function in lists for process in _ask(nvml, function, handle) or []}
+
+
+def _instances(nvml: Any, handle: Any) -> tuple[list[str], list[int]]:
+    """The MIG instances of a card and how many multiprocessors each has; none where it is not divided."""
+    uuids, sizes = [], []
+    for index in range(_ask(nvml, "nvmlDeviceGetMaxMigDeviceCount", handle) or 0):
+        instance = _ask(nvml, "nvmlDeviceGetMigDeviceHandleByIndex", handle, index)
+        if instance is None:
+            continue  # a place that no instance has
+        attributes = _ask(nvml, "nvmlDeviceGetAttributes", instance)
+        uuids.append(_string(_ask(nvml, "nvmlDeviceGetUUID", instance) or ""))
+        sizes.append(0 if attributes is None else int(attributes.multiprocessorCount))
+    return uuids, sizes
 
 
 def _pynvml() -> Any:
