@@ -15,10 +15,10 @@ the counter, shown and not added: a factor of a thousand cannot pass unseen.
 A MIG instance has no energy of its own: its rows repeat the card's, which is counted once.
 
 Sources: dcgm-exporter 4.6.0-4.8.3 etc/default-counters.csv (DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION, "in mJ";
-DCGM_FI_DEV_POWER_USAGE, "in W"), its release notes 4.9.0 (23 fields take their DCGM 4.7 names, energy from millijoules to
-joules), its --collect-interval (30,000 ms); DCGM 4.7 field identifiers (156: mJ since the driver was last reloaded;
-1611, DCGM_FI_DEV_GPU_ENERGY_JOULES_TOTAL, an integer; 155, DCGM_FI_DEV_BOARD_POWER_WATTS); NVML API reference
-(+/- 5 %); Prometheus text exposition format.
+DCGM_FI_DEV_POWER_USAGE, "in W"), its release notes 4.9.0 (23 fields take their DCGM 4.7 names, energy goes from
+millijoules to joules), its --collect-interval (30,000 ms); DCGM 4.7 field identifiers (156: mJ since the driver was
+last reloaded; 1611, DCGM_FI_DEV_GPU_ENERGY_JOULES_TOTAL, an integer; 155, DCGM_FI_DEV_BOARD_POWER_WATTS); NVML API
+reference (+/- 5 %); Prometheus text exposition format.
 """
 
 from __future__ import annotations
