@@ -85,6 +85,28 @@ def test_an_aligned_window_knows_a_slow_counter_fifty_times_better():
     assert errors[False] <= 2 * stated[False]
 
 
+@pytest.mark.parametrize(("update_s", "waits"), [(1e-3, False), (0.02, True), (0.1, True), (1.0, False)])
+def test_unasked_a_window_waits_for_counters_of_boards_and_for_no_other(update_s, waits):
+    clock = FakeClock()
+    with MeterSession(playing([(0.0, 50.0)], clock, update_s=update_s), clock) as session:
+        clock.sleep(1.0)
+        begin_s = clock.monotonic_s()
+        with session.window():
+            assert (clock.monotonic_s() > begin_s) is waits
+        end_s = clock.monotonic_s()
+        with session.window(align=False):
+            assert clock.monotonic_s() == end_s
+
+
+def test_a_board_that_is_gone_when_a_window_ends_is_not_waited_for():
+    clock = FakeClock()
+    meter = playing([(0.0, 50.0)], clock, update_s=0.1, vanish_at_s=3.951)
+    with MeterSession(meter, clock) as session, session.window() as window:
+        clock.sleep(3.95 - clock.monotonic_s())
+    assert clock.monotonic_s() < 4.0
+    assert any("stopped answering" in note for note in window.reading.notes)
+
+
 def test_a_counter_that_never_refreshes_does_not_hold_an_aligned_window_for_ever():
     clock = FakeClock()
     meter = playing([(0.0, 0.0)], clock, update_s=0.1)

@@ -163,6 +163,49 @@ def test_windows_nest_and_overlap():
     assert inner.reading.total.value.joules == pytest.approx(20.0)
 
 
+def test_an_open_window_tells_what_it_has_drawn_so_far_and_goes_on():
+    clock = FakeClock()
+    with MeterSession(playing([(0.0, 40.0), (5.0, 40.0), (5.0, 100.0)], clock), clock) as session:
+        session.hum(5.0)
+        window = session.window()
+        with pytest.raises(UsageError):
+            window.so_far()
+        with window:
+            clock.sleep(2.0)
+            early = window.so_far()
+            clock.sleep(3.0)
+            late = window.so_far()
+            clock.sleep(5.0)
+    assert early.total.value.joules == pytest.approx(200.0)
+    assert early.hum.value.joules == pytest.approx(80.0)
+    assert late.total.value.joules == pytest.approx(500.0)
+    assert window.reading.total.value.joules == pytest.approx(1_000.0)
+    assert window.so_far() is window.reading
+
+
+def test_a_look_from_the_side_neither_waits_for_a_refresh_nor_for_the_device():
+    clock, waited = FakeClock(), []
+    meter = playing([(0.0, 50.0)], clock, update_s=0.1)
+    with (
+        MeterSession(meter, clock, synchronise=lambda: waited.append(clock.monotonic_s())) as session,
+        session.window(align=True) as window,
+    ):
+        clock.sleep(2.0)
+        before_s, synchronised = clock.monotonic_s(), len(waited)
+        window.so_far()
+        assert clock.monotonic_s() == before_s
+        assert len(waited) == synchronised
+
+
+def test_a_look_at_a_meter_that_is_gone_gives_what_was_seen():
+    clock = FakeClock()
+    with MeterSession(playing([(0.0, 50.0)], clock, vanish_at_s=2.0), clock) as session, session.window() as window:
+        clock.sleep(4.0)
+        seen = window.so_far()
+    assert seen.status == "unusable"
+    assert seen.total.value.joules == pytest.approx(95.0, abs=1.0)
+
+
 def test_a_calibration_error_is_one_gain_over_hum_and_work():
     clock = FakeClock()
     gain = UncertaintyComponent("calibration", 0.03, "made")
@@ -236,10 +279,14 @@ def test_a_forked_child_cannot_use_the_session_and_does_not_disturb_it():
         if child == 0:
             code = 1
             try:
+                window.so_far()
+            except UsageError:
+                code = 2
+            try:
                 session.window()
             except UsageError:
                 session.__exit__(None, None, None)
-                code = 0
+                code -= 2
             finally:
                 os._exit(code)
         _, status = os.waitpid(child, 0)

@@ -149,7 +149,7 @@ def test_a_session_on_any_meter_splits_a_window_into_hum_and_work_that_add_up(ma
     with MeterSession(make_meter(clock), clock=clock) as session:
         session.hum(5.0)
         seconds = max(10.0, *(5 * channel.update_s for channel in session.meter.channels))
-        with session.window() as window:
+        with session.window(align=False) as window:
             clock.sleep(seconds)
     reading = window.reading
     assert reading.status == "completed", reading.notes

@@ -47,6 +47,7 @@ _CLOCK_STEP_S = 1.0
 _HUM_SLICES = 10
 _GAP_PERIODS = 5
 _ALIGN_FROM_S = 5e-3  # counters that refresh faster than this are read as they are
+_ALIGN_UNASKED_S = 0.25  # and those that do so more slowly than this are waited for only when that is asked for
 _ALIGN_STEPS = 50  # looks per refresh
 _ALIGN_REFRESHES = 3  # how long to wait for one that does not come
 
@@ -54,11 +55,11 @@ _ALIGN_REFRESHES = 3  # how long to wait for one that does not come
 class Window:
     """One measured stretch of work; a context manager. `reading` is there once it has ended."""
 
-    __slots__ = ("_align", "_end", "_hum", "_reading", "_session", "_start")
+    __slots__ = ("_end", "_hum", "_reading", "_session", "_slow", "_start")
 
-    def __init__(self, session: MeterSession, align: bool = False) -> None:
+    def __init__(self, session: MeterSession, slow: tuple[Running, ...] = ()) -> None:
         self._session = session
-        self._align = align
+        self._slow = slow  # the counters whose next refresh is waited for at both edges
         self._start: _Edge | None = None
         self._end: _Edge | None = None
         self._hum: HumReading | None = None
@@ -66,12 +67,12 @@ class Window:
 
     def __enter__(self) -> Self:
         self._session._check_open()
-        self._start = self._session._edge(align=self._align)
+        self._start = self._session._edge(self._slow)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._session._is_ours():
-            self._end = self._session._edge(leaving=True, align=self._align)
+            self._end = self._session._edge(self._slow, leaving=True)
             self._hum = self._session.latest_hum
 
     @property
@@ -83,6 +84,26 @@ class Window:
         if self._reading is None:
             self._reading = self._session._compose(self._start, self._end, self._hum)
         return self._reading
+
+    def so_far(self) -> WindowReading:
+        """What the window has drawn up to now, while it goes on; its `reading` once it has ended.
+
+        For a look from the side (a journal, a progress bar), from any thread: the meter is read once, no refresh is
+        waited for and no device synchronised, so the edge at the end is as doubtful as the counter is old. A meter
+        that no longer answers gives what was seen of it.
+
+        Raises:
+            UsageError: the window has not begun, or belongs to another process.
+        """
+        self._session._check_process()
+        if self._start is None:
+            raise UsageError("the window has not begun", "Ask inside the `with` block")
+        if self._end is not None:
+            return self.reading
+        with self._session._lock:
+            self._session._read(leaving=True)
+            now = _Edge(self._session, self._session._t_s, ())
+        return self._session._compose(self._start, now, self._session.latest_hum)
 
     def listen_after(self, seconds: float) -> HumReading:
         """Listen to the idle draw once more, now that the work is done; the split is made by both.
@@ -169,6 +190,8 @@ class MeterSession:
         self._stopped_cpu_s = 0.0
         self._running: tuple[Running, ...] = ()
         self._counted: tuple[Running, ...] = ()
+        self._slow: tuple[Running, ...] = ()
+        self._slow_unasked: tuple[Running, ...] = ()
         self._about: About | None = None
         self._t0_s = self._t_s = self._slept_s = 0.0
         self._trace: list[tuple[float, float]] = []
@@ -195,17 +218,24 @@ class MeterSession:
             self._stopped_cpu_s, self._ticker = self._ticker.cpu_s, None
         self.meter.close()
 
-    def window(self, align: bool = False) -> Window:
+    def window(self, align: bool | None = None) -> Window:
         """A stretch to measure: `with session.window() as window: ...`, then `window.reading`.
 
+        A counter that refreshes every 20 to 100 ms (NVML) is up to that old when it is read: of a window of a second,
+        some per cent. An aligned window waits at both edges until such counters have just refreshed, and lies between
+        the two: its energy is then known to a fiftieth of a refresh, and each edge costs up to one refresh of time,
+        which belongs to the window.
+
         Args:
-            align: wait at both edges until counters that refresh slowly (every 5 ms or more: NVML does every 20 to
-                100 ms) have just done so, and let the window lie between the two. Its energy is then known to a
-                hundredth of that; its edges cost up to one refresh of time each.
+            align: None to align with counters that refresh every 5 to 250 ms, and to read any other as it is (the
+                edges of a processor's counter take microseconds); False never to wait, where latency matters more;
+                True to wait for slower ones too, three refreshes at most.
         """
         if not self._open or self._pid != os.getpid():
             self._check_open()
-        return Window(self, align)
+        if align is None:
+            return Window(self, self._slow_unasked)
+        return Window(self, self._slow if align else ())
 
     def hum(self, seconds: float) -> HumReading:
         """Idle draw, to be measured while nobody works. Later windows split their energy by it.
@@ -268,6 +298,10 @@ class MeterSession:
         for running in self._running:
             running.beside = next((r for r in self._running if _is_beside(r.channel, running.channel)), None)
         self._counted = tuple(running for running in self._running if running.channel.counted)
+        self._slow = tuple(
+            r for r in self._counted if r.channel.kind == "energy" and r.channel.update_s >= _ALIGN_FROM_S
+        )
+        self._slow_unasked = tuple(r for r in self._slow if r.channel.update_s <= _ALIGN_UNASKED_S)
         self._slept_s = self._slept()
         self._feed(self.meter.read())
         self._about = About(
@@ -352,19 +386,19 @@ class MeterSession:
         if t_s > self._t_s:
             self._t_s = t_s
 
-    def _edge(self, leaving: bool = False, align: bool = False) -> _Edge:
+    def _edge(self, slow: tuple[Running, ...], leaving: bool = False) -> _Edge:
         if self.synchronise is not None:
             self.synchronise()
         with self._lock:
             self._read(leaving)
-            if not align:
+            if not slow:
                 return _Edge(self, self._t_s, ())
-        refreshed = self._aligned(leaving)
+        refreshed = self._aligned(slow, leaving)
         with self._lock:
             return _Edge(self, self._t_s, refreshed)
 
-    def _read(self, leaving: bool) -> None:
-        """Under the lock: take a reading; a meter that is gone ends a window and does not begin one."""
+    def _read(self, leaving: bool) -> bool:
+        """Under the lock: take a reading, if there is one; a meter that is gone ends a window and begins none."""
         try:
             self._feed(self.meter.read())
         except MeterUnavailable as err:
@@ -372,20 +406,22 @@ class MeterSession:
                 raise
             # What was seen up to now is kept: the window ends here, covered only as far as the samples go.
             self._lost(err)
+            return False
+        return True
 
-    def _aligned(self, leaving: bool) -> tuple[tuple[float, float] | None, ...]:
+    def _aligned(self, slow: tuple[Running, ...], leaving: bool) -> tuple[tuple[float, float] | None, ...]:
         """Wait until each slow counter has refreshed once: between which two looks it did [s]; None for the others."""
-        slow = [r for r in self._running if r.channel.kind == "energy" and r.channel.update_s >= _ALIGN_FROM_S]
         before = {r.channel.id: r.value for r in slow}
         seen: dict[str, tuple[float, float]] = {}
-        longest_s = max((r.channel.update_s for r in slow), default=0.0)
-        look_s = min((r.channel.update_s for r in slow), default=0.0) / _ALIGN_STEPS
+        longest_s = max(r.channel.update_s for r in slow)
+        look_s = min(r.channel.update_s for r in slow) / _ALIGN_STEPS
         end_s = self._t_s + _ALIGN_REFRESHES * longest_s
         while len(seen) < len(slow) and self._t_s < end_s:
             last_s = self._t_s
             self.clock.sleep(look_s)
             with self._lock:
-                self._read(leaving)
+                if not self._read(leaving):
+                    break
                 for running in slow:
                     if running.channel.id not in seen and running.value != before[running.channel.id]:
                         # A tick of the sampler may have looked in between; the wider span is the safe one.
@@ -424,7 +460,7 @@ class MeterSession:
 
         about = self._told()
         slices_w: list[float] = []
-        with Window(self) as whole:
+        with self.window() as whole:
             count = _HUM_SLICES if seconds / _HUM_SLICES > 10 * self._slowest_s() else 2
             for _ in range(count):
                 with Window(self) as part:
