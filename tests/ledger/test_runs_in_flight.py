@@ -1,5 +1,6 @@
 """Runs that are cut off. The processes and the kills are real."""
 
+import errno
 import importlib.util
 import json
 import multiprocessing
@@ -15,7 +16,7 @@ import pytest
 
 from outweigh.core import Energy, RunStatus
 from outweigh.core.errors import LedgerError, UsageError
-from outweigh.ledger import RunJournal, default_path, open_ledger, recover, running_folder
+from outweigh.ledger import RunJournal, default_path, in_flight, open_ledger, recover, running_folder
 from outweigh.ledger.journal import started_ticks, writer
 from outweigh.ports import ReceiptFilter
 
@@ -380,3 +381,51 @@ def test_a_journal_names_no_host_and_no_command(folder, made_run):
     assert socket.gethostname() not in said
     assert sys.argv[0] not in said
     assert isinstance(journal, RunJournal)
+
+
+@linux
+def test_a_run_in_flight_is_listed_until_its_process_is_gone(made_run, folder):
+    run = Process(folder, "theirs")
+    with made_run.journal(folder, "mine"):
+        flights = {flight.run_id: flight for flight in in_flight(folder)}
+        run.kill()
+        left = in_flight(folder)
+
+    assert (flights["mine"].pid, flights["theirs"].pid) == (os.getpid(), run.process.pid)
+    assert flights["theirs"].here
+    assert flights["theirs"].project == "synthetic"
+    assert [flight.run_id for flight in left] == ["mine"]
+
+
+class Refusing:
+    """A ledger on the same full disk."""
+
+    def append(self, receipt):
+        raise LedgerError("ledger", "no space left", "make room")
+
+
+def test_a_disk_that_fills_up_meanwhile_keeps_room_for_the_final_receipt(made_run, store, folder, monkeypatch):
+    noted = made_run.journal(folder, "run")
+    reserve = folder / "run.reserve"
+    receipt = made_run.final(20.0, "run")
+    assert reserve.stat().st_size > 4 * len(json.dumps(receipt.to_dict()))
+    write, refused = os.write, []
+
+    def write_while_full(handle, line):
+        """What a full disk says for as long as the reserve holds the last room on it."""
+        if reserve.exists():
+            refused.append(line)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(handle, line)
+
+    monkeypatch.setattr(os, "write", write_while_full)
+    with pytest.raises(LedgerError):
+        noted.finish(Refusing(), receipt)
+    monkeypatch.undo()
+    noted.__exit__(None, None, None)
+
+    assert refused
+    assert noted.trouble is None
+    assert [path.name for path in folder.iterdir()] == ["run.jsonl"]
+    last = json.loads((folder / "run.jsonl").read_text().splitlines()[-1])
+    assert last["final"]["status"] == "completed"

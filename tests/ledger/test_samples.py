@@ -10,7 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from outweigh.core.errors import InvalidQuantity, LedgerCorrupt, LedgerError, MissingExtra, UsageError
-from outweigh.ledger.samples import SampleWriter, read_samples, samples_folder
+from outweigh.ledger.samples import (
+    SampleWriter,
+    about_samples,
+    has_samples,
+    read_samples,
+    samples_folder,
+    samples_state,
+)
 
 pytest.importorskip("duckdb", reason="samples need the extra `samples`")
 
@@ -182,3 +189,23 @@ def test_the_engine_is_loaded_only_where_samples_are_kept():
 
 def test_samples_are_beside_the_ledger():
     assert samples_folder(Path("p")) == Path("p/.outweigh/samples")
+
+
+def test_segments_say_whose_they_are(tmp_path):
+    folder = samples_folder(tmp_path)
+    write(folder, [(1.0, "total", 5.0)], about={"receipt": "8c1d", "who's": "it's"})
+
+    assert about_samples(folder, "run") | {"receipt": "8c1d", "who's": "it's"} == about_samples(folder, "run")
+    assert about_samples(folder, "another") == {}
+    assert has_samples(folder, "run")
+    assert not has_samples(folder, "another")
+
+
+def test_without_duckdb_the_doctor_says_what_is_not_kept_and_how_to_mend_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+
+    state = samples_state()
+
+    assert not state.usable
+    assert "receipts are whole" in state.reason
+    assert "outweigh[samples]" in state.remedy

@@ -101,7 +101,7 @@ def only(monkeypatch, extra_meter, **made):
 def test_the_processors_counter_and_the_boards_are_read_together(monkeypatch, extra_meter):
     only(monkeypatch, extra_meter, rapl=reading(Scope.PACKAGE), nvml=reading(Scope.GPU), hwmon=reading(Scope.PSYS))
     meter, passed = choose_meter()
-    assert meter.names == ("rapl", "nvml")
+    assert [part.name for part in meter.parts] == ["rapl", "nvml"]
     assert [found.name for found in passed] == ["made"]
     meter.open()
     assert {channel.scope for channel in meter.channels if channel.counted} == {Scope.PACKAGE, Scope.GPU}
@@ -120,7 +120,7 @@ def test_what_sees_the_boards_already_or_is_a_model_is_not_joined_to_them_unaske
 def test_several_meters_are_named_with_commas_and_a_comma_in_an_argument_parts_nothing(tmp_path):
     (tmp_path / "a,b.csv").write_text("t_s,power_w\n0,5\n")
     meter, _ = choose_meter(f"replay:{tmp_path / 'a,b.csv'},cpu-model")
-    assert meter.names == ("replay", "cpu-model")
+    assert [part.name for part in meter.parts] == ["replay", "cpu-model"]
     with pytest.raises(UnknownBackend, match="nvml"):
         choose_meter("cpu-model,nvlm")
 

@@ -6,10 +6,11 @@ from outweigh.ledger.journal import RunJournal, running_folder
 from outweigh.ledger.listing import PhaseSummary, list_rows, show, summary, verify
 from outweigh.ledger.opening import default_path, open_ledger
 from outweigh.ledger.recomputing import carbon_of, money_of, recompute, views
-from outweigh.ledger.recovering import recover
+from outweigh.ledger.recovering import InFlight, in_flight, recover
 
 __all__ = [
     "Drawdown",
+    "InFlight",
     "PhaseSummary",
     "RunJournal",
     "carbon_of",
@@ -18,6 +19,7 @@ __all__ = [
     "drawn",
     "export_jsonl",
     "import_jsonl",
+    "in_flight",
     "list_rows",
     "money_of",
     "open_ledger",

@@ -12,6 +12,9 @@ torn by a crash costs one entry. `recover` closes the files of dead writers.
 **What is flushed**: the file and its name when the run begins, and every entry (fsync) before `seen` returns. A kill
 loses what was drawn since the last entry, at most `every_s` seconds; so does a power cut, where the disk honours a
 flush. `finish` writes the final receipt here first, so that a kill between the two costs nothing.
+
+**When the disk fills up meanwhile**: `RUN_ID.reserve` beside it holds the room that the final receipt will need, and is
+given up for it. The ledger may then refuse the receipt, and the next start with room brings it in.
 """
 
 from __future__ import annotations
@@ -42,6 +45,8 @@ from outweigh.ports import Store
 
 FORMAT = 1
 SUFFIX = ".jsonl"
+RESERVE = ".reserve"
+_RESERVE_B = 64 * 1024
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _MAKE_ROOM = "Free some space, or make the folder writable; the measurement itself goes on"
 
@@ -174,9 +179,11 @@ class RunJournal:
             )
         with self._lock:
             try:
-                self._write({"final": receipt.to_dict()})
+                self._write_final(receipt)
             except LedgerError as err:
                 self.trouble = err  # the ledger itself comes next, and it may be on another disk
+            else:
+                self.trouble = None
         address = store.append(receipt)
         self.close()
         return address
@@ -187,6 +194,7 @@ class RunJournal:
             return
         with self._lock:
             self._let_go()
+            self._give_up_reserve()
             self.path.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
@@ -220,7 +228,24 @@ class RunJournal:
             self._let_go()
             self.path.unlink(missing_ok=True)
             raise
+        self._reserve()
         return handle
+
+    def _reserve(self) -> None:
+        """Hold the room of the final receipt. A disk that has none left has none to reserve: the run goes on."""
+        with contextlib.suppress(OSError):
+            self.path.with_suffix(RESERVE).write_bytes(bytes(_RESERVE_B))
+
+    def _give_up_reserve(self) -> None:
+        with contextlib.suppress(OSError):
+            self.path.with_suffix(RESERVE).unlink(missing_ok=True)
+
+    def _write_final(self, receipt: Receipt) -> None:
+        try:
+            self._write({"final": receipt.to_dict()})
+        except LedgerError:
+            self._give_up_reserve()
+            self._write({"final": receipt.to_dict()})
 
     def _write(self, entry: Mapping[str, Any]) -> None:
         line = json.dumps(entry, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"

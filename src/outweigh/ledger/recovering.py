@@ -7,12 +7,13 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from outweigh.core.errors import LedgerError, UsageError
 from outweigh.core.receipt import Receipt
-from outweigh.ledger.journal import FORMAT, SUFFIX, lock, started_ticks, sync_folder, writer
+from outweigh.ledger.journal import FORMAT, RESERVE, SUFFIX, lock, started_ticks, sync_folder, writer
 from outweigh.ports import ReceiptFilter, Store
 
 _PATIENCE_S = 60.0  # how long a writer that cannot be seen may be silent
@@ -52,6 +53,40 @@ def recover(store: Store, folder: Path) -> list[Receipt]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """A run that is being measured now, by the process `pid`; `here` when that is a pid among our own processes."""
+
+    run_id: str
+    project: str
+    pid: int
+    here: bool
+
+
+def in_flight(folder: Path) -> tuple[InFlight, ...]:
+    """The runs in `folder` that processes of this machine are measuring now, those of this process too.
+
+    A run of another machine (a folder on a shared disk) is not listed, and one that cannot be looked at is passed over.
+    """
+    here = writer()
+    found = []
+    for path in sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []:
+        with contextlib.suppress(OSError):
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                head = next(iter(_entries(path)), {})
+                if head.get("outweigh_running") != FORMAT or not here["boot"] or head.get("boot") != here["boot"]:
+                    continue
+                if _is_dead(head, handle):
+                    continue
+            finally:
+                os.close(handle)
+            receipt = head.get("receipt", {})
+            same = head.get("pid_namespace") == here["pid_namespace"]
+            found.append(InFlight(path.stem, str(receipt.get("project", "")), int(head.get("pid") or 0), same))
+    return tuple(found)
+
+
 def _recover_one(store: Store, path: Path) -> Receipt | None:
     try:
         handle = os.open(path, os.O_RDWR)
@@ -76,6 +111,7 @@ def _recover_one(store: Store, path: Path) -> Receipt | None:
         except UsageError:  # of a newer outweigh, which will know what to do with it
             return None
         new = _bring_in(store, receipt)
+        path.with_suffix(RESERVE).unlink(missing_ok=True)
         path.unlink(missing_ok=True)
         sync_folder(path.parent)
         return receipt if new else None

@@ -12,7 +12,7 @@ import contextlib
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 from outweigh.core.errors import InvalidQuantity, LedgerCorrupt, LedgerError, MissingExtra
 from outweigh.ledger.journal import file_of, sync_folder
 from outweigh.ledger.opening import FOLDER
+from outweigh.ports import Availability
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,6 +62,7 @@ class SampleWriter:
         rows: samples a segment. At 10 Hz and two channels the default is a segment every seven minutes.
         longest_s: a segment is closed when its samples span this much, whatever their number [s]. It bounds what a
             kill can lose.
+        about: texts kept in every segment's own metadata, such as the address of the receipt.
 
     Raises:
         MissingExtra: DuckDB is not installed.
@@ -68,8 +70,17 @@ class SampleWriter:
         LedgerError: the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, run_id: str, *, rows: int = 8192, longest_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        run_id: str,
+        *,
+        rows: int = 8192,
+        longest_s: float = 60.0,
+        about: Mapping[str, str] | None = None,
+    ) -> None:
         _duckdb()
+        self._about = dict(about or {})
         self.folder = file_of(folder, run_id, suffix="")
         self._rows, self._longest_s = max(1, rows), longest_s
         self._t_s: list[float] = []
@@ -112,8 +123,9 @@ class SampleWriter:
                     "INSERT INTO segment SELECT unnest(?::DOUBLE[]), unnest(?::VARCHAR[]), unnest(?::DOUBLE[])",
                     [self._t_s, self._channel, self._power_w],
                 )
-                name = str(torn).replace("'", "''")
-                connection.execute(f"COPY segment TO '{name}' (FORMAT parquet, COMPRESSION zstd)")
+                pairs = ", ".join(f"{_quoted(key)}: {_quoted(text)}" for key, text in self._about.items())
+                about = f", KV_METADATA {{{pairs}}}" if pairs else ""
+                connection.execute(f"COPY segment TO {_quoted(str(torn))} (FORMAT parquet, COMPRESSION zstd{about})")
             _flush_file(torn)
             torn.rename(final)
             sync_folder(self.folder)
@@ -181,6 +193,36 @@ def _segment(connection: Any, path: Path, channels: list[str], start_s: float, e
             str(path), "the segment is damaged", "Restore it from a backup, or move it away to read the others"
         ) from err
     return {column: np.asarray(found[column]) for column in ("t_s", "channel", "power_w")}
+
+
+def has_samples(folder: Path, run_id: str) -> bool:
+    """Whether a run has samples in `folder`; needs no DuckDB."""
+    return bool(_segments(file_of(folder, run_id, suffix="")))
+
+
+def about_samples(folder: Path, run_id: str) -> dict[str, str]:
+    """What a run's first segment says of itself. Empty without samples. Raises as `read_samples`."""
+    found = _segments(file_of(folder, run_id, suffix=""))
+    if not found:
+        return {}
+    with _open(folder) as connection:
+        rows = connection.execute("SELECT key, value FROM parquet_kv_metadata(?)", [str(found[0][1])]).fetchall()
+    return {bytes(key).decode(): bytes(value).decode() for key, value in rows}
+
+
+def samples_state() -> Availability:
+    """Whether samples can be kept here, for `outweigh doctor`."""
+    sees = "power over time of every run, as Parquet segments beside the ledger"
+    try:
+        _duckdb()
+    except MissingExtra as err:
+        lost = "DuckDB is not installed; receipts are whole without it, and no power over time is kept"
+        return Availability("parquet", usable=False, sees=sees, reason=lost, remedy=err.remedy)
+    return Availability("parquet", usable=True, sees=sees)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _segments(folder: Path) -> list[tuple[int, Path]]:

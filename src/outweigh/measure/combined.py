@@ -50,18 +50,13 @@ class CombinedMeter:
         return Availability(cls.name, usable=True, sees="the meters it is made of")
 
     @property
-    def parts(self) -> tuple[Meter, ...]:
-        """The meters it is made of."""
-        return self._meters
-
-    @property
     def channels(self) -> tuple[Channel, ...]:
         return self._channels
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """What it is made of."""
-        return tuple(meter.name for meter in self._meters)
+    def parts(self) -> tuple[Meter, ...]:
+        """The meters it is made of."""
+        return self._meters
 
     def open(self) -> None:
         """Open all of them. None is left open when it fails.
