@@ -148,3 +148,19 @@ def test_a_counter_that_a_driver_reload_set_to_zero_is_not_a_wrap(root):
         clock.sleep(10.0)
     assert window.reading.status == "unusable"
     assert 0 < window.reading.total.value.joules <= 1000
+
+
+def test_a_sleeping_board_is_not_woken_unless_it_is_named(root, tmp_path):
+    chip(root, 0, "amdgpu", power1_average=93_000_000)
+    board = tmp_path / "pci"
+    (board / "power").mkdir(parents=True)
+    (board / "power/runtime_status").write_text("suspended\n")
+    (root / "hwmon0/device").symlink_to(board)
+
+    with pytest.raises(MeterUnavailable, match="would wake it") as caught:
+        opened(root)
+    assert "--meter hwmon:amdgpu" in caught.value.remedy
+    assert opened(root, "amdgpu").read().values == (93.0,)
+
+    chip(root, 1, "i915", energy1_input=1_500_000)
+    assert any("amdgpu is not read: it sleeps" in note for note in opened(root).notes)

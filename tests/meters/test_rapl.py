@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -91,12 +92,32 @@ def test_a_counter_that_may_not_be_read_names_the_file_and_a_group_not_the_world
     assert "a+r" not in caught.value.remedy
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads what nobody else may")
-def test_the_probe_says_so_when_the_kernel_lets_only_root_read(powercap, cpuinfo):
+@pytest.fixture
+def nobody(tmp_path, monkeypatch):
+    """A user without rights, in a folder of the test: root reads what nobody else may."""
+    tmp_path.chmod(0o755)
+    monkeypatch.chdir(tmp_path)  # the folders above are root's alone, and a relative path need not pass them
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def shut_tree(powercap, cpuinfo):
+    cpuinfo()
     for zone in powercap.server().root.iterdir():
         (zone / "energy_uj").chmod(0)
-    found = RaplMeter.probe(powercap.root, cpuinfo())
+
+
+def test_the_probe_says_so_when_the_kernel_lets_only_root_read(shut_tree, nobody):
+    found = RaplMeter.probe("powercap", Path("cpuinfo"))
     assert not found.usable
+    assert "energy_uj may not be read by this user" in found.reason
     assert "udev" in found.remedy
 
 

@@ -14,6 +14,9 @@ several with commas. A name without a scope picks among the known ones.
   built-in graphics, `amdgpu` reads the processor with them.
 - `amd_energy`: "Esocket" the processor package, "Ecore" a core in it.
 
+A device in runtime suspend is left asleep unless its chip is named: reading a sensor wakes a laptop's graphics board,
+which then draws some watts for being looked at.
+
 An antichain is counted, the widest scopes first; an energy counter goes before a power sensor of the same thing.
 How often a driver asks its chip is rarely said: the update interval is 1 s unless `power*_average_interval` tells.
 
@@ -158,7 +161,8 @@ class HwmonMeter:
         unknown = [s for s in found if s.scope is None]
         opened: list[tuple[Sensor, int]] = []
         refused: list[Path] = []
-        for sensor in (s for s in found if s.scope is not None):
+        asleep = [s for s in found if s.scope is not None and not self._which and _suspended(s)]
+        for sensor in (s for s in found if s.scope is not None and s not in asleep):
             try:
                 file = os.open(sensor.path, os.O_RDONLY | os.O_CLOEXEC)
             except PermissionError:
@@ -171,7 +175,7 @@ class HwmonMeter:
                 continue
             opened.append((sensor, file))
         if not opened:
-            raise MeterUnavailable("hwmon", *_why_none(self._root, found, refused, unknown))
+            raise MeterUnavailable("hwmon", *_why_none(self._root, found, refused, unknown, asleep))
         self._files = [file for _, file in opened]
         self._sensors = tuple(_choose([sensor for sensor, _ in opened]))
         counted = [s for s in self._sensors if not s.excluded]
@@ -181,6 +185,7 @@ class HwmonMeter:
         notes = [f"{s.label} is shown, not added: {s.excluded}" for s in self._sensors if s.excluded]
         notes += [f"the scope of {s.label} is the user's word" for s in counted if s.declared]
         notes += [f"{path} may not be read by this user" for path in refused]
+        notes += [f"{s.label} is not read: it sleeps, and asking it would wake it" for s in asleep]
         notes += [f"{s.label} is not read: what it is fitted to is not known" for s in unknown]
         if not any(s.limit for s in counted):
             notes.append("no accuracy is stated for these sensors: the interval holds only what sampling adds")
@@ -324,8 +329,15 @@ def _wanted(which: str) -> tuple[tuple[str, str, Scope | None], ...]:
 
 
 def _why_none(
-    root: Path, found: Sequence[Sensor], refused: Sequence[Path], unknown: Sequence[Sensor]
+    root: Path,
+    found: Sequence[Sensor],
+    refused: Sequence[Path],
+    unknown: Sequence[Sensor],
+    asleep: Sequence[Sensor],
 ) -> tuple[str, str]:
+    if asleep:
+        reason = f"{', '.join(s.label for s in asleep)} sleeps, and asking it would wake it"
+        return reason, f"Start the work first, or name it (--meter hwmon:{asleep[0].chip}) to wake it"
     if refused:
         return f"{refused[0]} may not be read by this user", "Give a group read access by a udev rule and join it"
     if unknown:
@@ -334,6 +346,10 @@ def _why_none(
     if found:
         return "the sensors are listed and do not answer", "See the kernel's log"
     return f"{root} holds no such power or energy sensor", "`sensors -u` lists what there is; use another meter"
+
+
+def _suspended(sensor: Sensor) -> bool:
+    return _text(Path(sensor.device) / "power" / "runtime_status") == "suspended"
 
 
 def _read(file: int) -> int | None:
