@@ -1,5 +1,6 @@
 """The record of every run: open it, list it, add it up, carry it elsewhere."""
 
+from outweigh.ledger.burning import Burn, BurnRate, Exhaustion, State, burn_down, check_nesting
 from outweigh.ledger.carry import export_jsonl, import_jsonl
 from outweigh.ledger.drawn import Drawdown, drawdown, drawn
 from outweigh.ledger.journal import RunJournal, running_folder
@@ -9,11 +10,17 @@ from outweigh.ledger.recomputing import carbon_of, money_of, recompute, views
 from outweigh.ledger.recovering import InFlight, in_flight, recover
 
 __all__ = [
+    "Burn",
+    "BurnRate",
     "Drawdown",
+    "Exhaustion",
     "InFlight",
     "PhaseSummary",
     "RunJournal",
+    "State",
+    "burn_down",
     "carbon_of",
+    "check_nesting",
     "default_path",
     "drawdown",
     "drawn",
