@@ -31,7 +31,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("plan", "where and when to run, with a proof of how good the plan is", "plan"),
     Verb("run", "execute a plan or a job: wait, start, pause, resume, re-plan"),
     Verb("whatif", "levers, tariffs, cooling, hardware, supply and policy as curves"),
-    Verb("budget", "status, burn-down, roadmap and hum by owner"),
+    Verb("budget", "status, burn rate and forecast of every budget line", "budget"),
     Verb("ledger", "list, show, verify, export and import receipts", "ledger"),
     Verb("report", "write a finished review again as HTML, Markdown or JSON", "report"),
     Verb("serve", "dashboard, REST API and metrics"),
