@@ -45,9 +45,10 @@ def test_a_battery_that_does_not_discharge_says_nothing_of_the_draw(tmp_path, st
         opened(tmp_path)
 
 
-def test_mains_beside_a_discharging_battery_is_refused(tmp_path):
+@pytest.mark.parametrize("online", [1, 2])  # 2: a supply whose voltage can be programmed
+def test_mains_beside_a_discharging_battery_is_refused(tmp_path, online):
     battery(tmp_path, power_now=5_000_000)
-    battery(tmp_path, "AC", type="Mains", online=1)
+    battery(tmp_path, "AC", type="Mains", online=online)
     with pytest.raises(MeterUnavailable, match="mains is connected"):
         opened(tmp_path)
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from outweigh.backends._files import text_of
+
 # type, size, config, sample_period, sample_type, read_format, flags, wakeup_events, bp_type, config1: the first and
 # shortest edition of perf_event_attr, which every kernel takes. Without flags it counts at once, in every mode.
 _ATTRIBUTES = struct.Struct("=IIQQQQQIIQ")
@@ -95,18 +97,18 @@ def read_count(door: Door, file: int) -> int | None:
 
 def find_pmu(folder: Path) -> Pmu | None:
     """The unit that `folder` describes; None when there is none, or it does not say where it counts."""
-    kind, cpus = _text(folder / "type"), _numbers(_text(folder / "cpumask"))
+    kind, cpus = text_of(folder / "type"), _numbers(text_of(folder / "cpumask"))
     if not kind.isdigit() or not cpus:
         return None
     events = []
     for path in sorted((folder / "events").glob("*")):
         # event=0x02; an event of more terms than this one is not for us to put together.
-        term, _, code = _text(path).partition("=")
-        scale = _text(folder / "events" / f"{path.name}.scale")
+        term, _, code = text_of(path).partition("=")
+        scale = text_of(folder / "events" / f"{path.name}.scale")
         if "." in path.name or term != "event" or not scale:
             continue
         try:
-            event = Event(path.name, int(code, 0), float(scale), _text(folder / "events" / f"{path.name}.unit"))
+            event = Event(path.name, int(code, 0), float(scale), text_of(folder / "events" / f"{path.name}.unit"))
         except ValueError:
             continue
         events.append(event)
@@ -125,10 +127,3 @@ def _numbers(text: str) -> tuple[int, ...]:
             return ()
         found += range(int(first), int(last or first) + 1)
     return tuple(found)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""

@@ -27,6 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from outweigh.backends._files import text_of
+from outweigh.backends._probing import probed
 from outweigh.core.errors import MeterUnavailable, MissingExtra
 from outweigh.core.measurement import Factor, Grade, Method, Scope, UncertaintyComponent
 from outweigh.ports import Availability, Channel, ChannelKind, Sample
@@ -106,19 +108,7 @@ class AmdsmiMeter:
                 remedy="Start the work first, or name the meter (--meter amdsmi) to wake it",
             )
         meter = cls(smi=smi)
-        try:
-            meter.open()
-            meter.read()
-        except MissingExtra as err:
-            return Availability(
-                "amdsmi", usable=False, reason=f"the package {err.package} is not installed", remedy=err.remedy
-            )
-        except MeterUnavailable as err:
-            return Availability("amdsmi", usable=False, reason=err.reason, remedy=err.remedy)
-        finally:
-            meter.close()
-        boards = ", ".join(board.label for board in meter._boards)
-        return Availability("amdsmi", usable=True, sees=boards, grade=meter.grade, improve="; ".join(meter.notes))
+        return probed(meter, lambda: ", ".join(board.label for board in meter._boards))
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -273,9 +263,9 @@ class AmdsmiMeter:
 def asleep(pci: Path = PCI_DEVICES) -> bool:
     """Whether there are AMD boards and all of them are in runtime suspend. Touches no driver."""
     states = [
-        _text(folder / "power" / "runtime_status")
+        text_of(folder / "power" / "runtime_status")
         for folder in sorted(pci.glob("*"))
-        if _text(folder / "vendor") == _AMD_VENDOR and _text(folder / "class").startswith(_DISPLAY_CLASSES)
+        if text_of(folder / "vendor") == _AMD_VENDOR and text_of(folder / "class").startswith(_DISPLAY_CLASSES)
     ]
     return bool(states) and all(state == "suspended" for state in states)
 
@@ -333,10 +323,3 @@ def _amdsmi() -> Any:
         return importlib.import_module("amdsmi")
     except (ImportError, KeyError, OSError) as err:  # the package is there and the library of ROCm is not
         raise MissingExtra("amdsmi", "the meter amdsmi", _INSTALL) from err
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""

@@ -19,6 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
+from outweigh.backends._files import number_of, text_of
+from outweigh.backends._probing import probed
 from outweigh.core.errors import MeterUnavailable
 from outweigh.core.measurement import Factor, Grade, Method, Scope, UncertaintyComponent
 from outweigh.ports import Availability, Channel, ChannelKind, Sample
@@ -56,17 +58,7 @@ class BatteryMeter:
 
     @classmethod
     def probe(cls, root: Path | str = POWER_SUPPLY) -> Availability:
-        meter = cls(root=root)
-        try:
-            meter.open()
-            meter.read()
-        except MeterUnavailable as err:
-            return Availability("battery", usable=False, reason=err.reason, remedy=err.remedy)
-        finally:
-            meter.close()
-        return Availability(
-            "battery", usable=True, sees="the whole machine, on battery", grade=meter.grade, improve=meter.notes[0]
-        )
+        return probed(cls(root=root), lambda: "the whole machine, on battery")
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -87,7 +79,7 @@ class BatteryMeter:
         """Find the batteries. Raises MeterUnavailable without one, or with mains connected."""
         supplies = sorted(self._root.iterdir()) if self._root.is_dir() else []
         # scope "Device" is the battery of a mouse or a headset.
-        found = [s for s in supplies if _text(s / "type") == "Battery" and _text(s / "scope") != "Device"]
+        found = [s for s in supplies if text_of(s / "type") == "Battery" and text_of(s / "scope") != "Device"]
         if not found:
             raise MeterUnavailable("battery", "this machine has no battery", "Use another meter")
         self._batteries, self._open = tuple(found), True
@@ -105,11 +97,13 @@ class BatteryMeter:
         if not self._open:
             raise MeterUnavailable("battery", "it is not open", "Call open() first")
         now_s = self._now()
-        states = [_text(battery / "status") for battery in self._batteries]
+        states = [text_of(battery / "status") for battery in self._batteries]
         if "Charging" in states or "Discharging" not in states:
             told = ", ".join(f"{b.name} is {s or 'silent'}" for b, s in zip(self._batteries, states, strict=True))
             raise MeterUnavailable("battery", f"the machine does not run on battery alone ({told})", _UNPLUG)
-        if any(_text(s / "online") == "1" for s in self._root.iterdir() if _text(s / "type") in ("Mains", "USB")):
+        # 2 is a supply whose voltage can be programmed, such as USB PD.
+        fed = (s for s in self._root.iterdir() if text_of(s / "type") in ("Mains", "USB"))
+        if any(text_of(s / "online") in ("1", "2") for s in fed):
             raise MeterUnavailable("battery", "mains is connected, and what it gives is not seen", _UNPLUG)
         # Of two batteries one rests while the other feeds the machine.
         values = tuple(
@@ -130,24 +124,10 @@ class BatteryMeter:
 
 
 def _power_w(battery: Path) -> float | None:
-    power_uw = _number(battery / "power_now")
+    power_uw = number_of(battery / "power_now")
     if power_uw is not None:
         return abs(power_uw) * _PER_MICRO
-    current_ua, voltage_uv = _number(battery / "current_now"), _number(battery / "voltage_now")
+    current_ua, voltage_uv = number_of(battery / "current_now"), number_of(battery / "voltage_now")
     if current_ua is None or voltage_uv is None:
         return None
     return abs(current_ua) * _PER_MICRO * voltage_uv * _PER_MICRO
-
-
-def _number(path: Path) -> int | None:
-    try:
-        return int(_text(path))
-    except ValueError:
-        return None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""

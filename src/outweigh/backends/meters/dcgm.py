@@ -34,6 +34,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
+from outweigh.backends._probing import probed
 from outweigh.core.errors import MeterUnavailable
 from outweigh.core.measurement import Factor, Grade, Method, Scope, UncertaintyComponent
 from outweigh.ports import Availability, Channel, ChannelKind, Sample
@@ -114,12 +115,7 @@ class DcgmMeter:
     def probe(cls, argument: str = "") -> Availability:
         # On this node an exporter answers at once or is not there: the doctor does not wait for one.
         meter = cls(argument, timeout_s=1.0)
-        try:
-            meter.open()
-        except MeterUnavailable as err:
-            return Availability("dcgm", usable=False, reason=err.reason, remedy=err.remedy)
-        sees = ", ".join(channel.id for channel in meter.channels if channel.counted)
-        return Availability("dcgm", usable=True, sees=sees, grade=meter.grade, improve="; ".join(meter.notes))
+        return probed(meter, lambda: ", ".join(channel.id for channel in meter.channels if channel.counted))
 
     @property
     def channels(self) -> tuple[Channel, ...]:

@@ -36,6 +36,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
+from outweigh.backends._files import text_of
+from outweigh.backends._probing import probed
 from outweigh.core.errors import MeterUnavailable, UsageError
 from outweigh.core.measurement import Factor, Grade, Method, Scope, UncertaintyComponent
 from outweigh.ports import Availability, Channel, ChannelKind, Sample
@@ -121,15 +123,7 @@ class HwmonMeter:
     @classmethod
     def probe(cls, which: str = "", root: Path | str = HWMON) -> Availability:
         meter = cls(which, root=root)
-        try:
-            meter.open()
-            meter.read()
-        except MeterUnavailable as err:
-            return Availability("hwmon", usable=False, reason=err.reason, remedy=err.remedy)
-        finally:
-            meter.close()
-        seen = " + ".join(f"{s.label} ({s.scope})" for s in meter._sensors if not s.excluded)
-        return Availability("hwmon", usable=True, sees=seen, grade=meter.grade, improve="; ".join(meter.notes))
+        return probed(meter, lambda: " + ".join(f"{s.label} ({s.scope})" for s in meter._sensors if not s.excluded))
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -222,7 +216,7 @@ def survey(root: Path, which: Sequence[tuple[str, str, Scope | None]] = ()) -> t
     """
     sensors: list[Sensor] = []
     for folder in sorted(root.iterdir()):
-        chip = _text(folder / "name") or _text(folder / "device" / "name")
+        chip = text_of(folder / "name") or text_of(folder / "device" / "name")
         device = str((folder / "device").resolve()) if (folder / "device").exists() else folder.name
         # Drivers registered the old way keep their files in device/.
         for place in (folder, folder / "device"):
@@ -253,9 +247,9 @@ def survey(root: Path, which: Sequence[tuple[str, str, Scope | None]] = ()) -> t
 def _sensor(path: Path, match: re.Match[str], chip: str, folder: str, device: str) -> Sensor:
     kind = ChannelKind.ENERGY if match["kind"] == "energy" else ChannelKind.POWER
     stem = f"{match['kind']}{match['number']}"
-    text = _text(path.with_name(f"{stem}_label")) or _text(path.with_name(f"{stem}_oem_info"))
-    interval = _text(path.with_name(f"{stem}_average_interval"))
-    accuracy = _text(path.with_name(f"{stem}_accuracy")).rstrip("%")
+    text = text_of(path.with_name(f"{stem}_label")) or text_of(path.with_name(f"{stem}_oem_info"))
+    interval = text_of(path.with_name(f"{stem}_average_interval"))
+    accuracy = text_of(path.with_name(f"{stem}_accuracy")).rstrip("%")
     limit = 1 - float(accuracy) / 100 if re.fullmatch(r"\d{1,2}(\.\d+)?", accuracy) else 0.0
     label = f"{chip or folder}/{text}" if text else chip or folder
     return Sensor(
@@ -349,7 +343,7 @@ def _why_none(
 
 
 def _suspended(sensor: Sensor) -> bool:
-    return _text(Path(sensor.device) / "power" / "runtime_status") == "suspended"
+    return text_of(Path(sensor.device) / "power" / "runtime_status") == "suspended"
 
 
 def _read(file: int) -> int | None:
@@ -357,10 +351,3 @@ def _read(file: int) -> int | None:
         return int(os.pread(file, _LONGEST_TEXT, 0))
     except (OSError, ValueError):
         return None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""

@@ -27,6 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
+from outweigh.backends._probing import probed
 from outweigh.core.errors import MeterUnavailable
 from outweigh.core.measurement import Factor, Grade, Method, Scope, UncertaintyComponent
 from outweigh.ports import Availability, Channel, ChannelKind, Sample
@@ -81,16 +82,7 @@ class IpmiMeter:
 
     @classmethod
     def probe(cls, tool: str = "") -> Availability:
-        meter = cls(tool)
-        try:
-            meter.open()
-        except MeterUnavailable as err:
-            return Availability("ipmi", usable=False, reason=err.reason, remedy=err.remedy)
-        finally:
-            meter.close()
-        return Availability(
-            "ipmi", usable=True, sees="the whole node", grade=meter.grade, improve="; ".join(meter.notes)
-        )
+        return probed(cls(tool), lambda: "the whole node")
 
     @property
     def channels(self) -> tuple[Channel, ...]:

@@ -29,6 +29,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 from xml.parsers.expat import ExpatError
 
+from outweigh.backends._probing import probed
 from outweigh.core.errors import MeterUnavailable
 from outweigh.core.measurement import Factor, Grade, Method, Scope, UncertaintyComponent
 from outweigh.ports import Availability, Channel, ChannelKind, Sample
@@ -91,20 +92,7 @@ class PowermetricsMeter:
 
     @classmethod
     def probe(cls) -> Availability:
-        meter = cls()
-        try:
-            meter.open()
-        except MeterUnavailable as err:
-            return Availability("powermetrics", usable=False, reason=err.reason, remedy=err.remedy)
-        finally:
-            meter.close()
-        return Availability(
-            "powermetrics",
-            usable=True,
-            sees="the processor package of this Mac, modelled by Apple",
-            grade=meter.grade,
-            improve="; ".join(meter.notes),
-        )
+        return probed(cls(), lambda: "the processor package of this Mac, modelled by Apple")
 
     @property
     def channels(self) -> tuple[Channel, ...]:

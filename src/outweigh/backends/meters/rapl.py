@@ -30,7 +30,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
+from outweigh.backends._files import text_of
 from outweigh.backends._perf import Door, Event, KernelDoor, Pmu, find_pmu, read_count
+from outweigh.backends._probing import probed
 from outweigh.core.errors import MeterUnavailable
 from outweigh.core.measurement import Factor, Grade, Method, Scope, UncertaintyComponent
 from outweigh.ports import Availability, Channel, ChannelKind, Sample
@@ -143,7 +145,7 @@ class PerfRoute:
     def place(self, cpu: int) -> tuple[int, int]:
         """(package, die) that a processor belongs to; -1 where the kernel does not say."""
         topology = self.sysfs / f"devices/system/cpu/cpu{cpu}/topology"
-        package, die = _text(topology / "physical_package_id"), _text(topology / "die_id")
+        package, die = text_of(topology / "physical_package_id"), text_of(topology / "die_id")
         return int(package) if package.isdigit() else -1, int(die) if die.isdigit() else -1
 
 
@@ -190,17 +192,7 @@ class RaplMeter:
         meter = cls(root, cpuinfo=cpuinfo, perf=perf)
         if meter._root == POWERCAP and meter._root.is_dir() and _hypervisor(cpuinfo):
             return Availability("rapl", usable=False, reason=_VIRTUAL, remedy=_VIRTUAL_REMEDY)
-        try:
-            meter.open()
-            meter.read()
-        except MeterUnavailable as err:
-            return Availability("rapl", usable=False, reason=err.reason, remedy=err.remedy)
-        finally:
-            meter.close()
-        counted = [zone.label for zone in meter._survey.zones if not zone.excluded]
-        return Availability(
-            "rapl", usable=True, sees=" + ".join(counted), grade=meter.grade, improve="; ".join(meter.notes)
-        )
+        return probed(meter, lambda: " + ".join(meter._counted()))
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -227,8 +219,7 @@ class RaplMeter:
             how = self._open_powercap()
         except MeterUnavailable as err:
             how = self._open_perf(err)
-        counted = [zone.label for zone in self._survey.zones if not zone.excluded]
-        self.source = f"rapl ({how}): {' + '.join(counted)}"
+        self.source = f"rapl ({how}): {' + '.join(self._counted())}"
         self.notes += self._survey.notes
         if _has_flag(self._cpuinfo, "sgx"):
             self.notes += ("the processor has SGX: with energy filtering on, its counters are blurred on purpose",)
@@ -250,6 +241,9 @@ class RaplMeter:
         if not values or values.count(None) == len(values):
             raise MeterUnavailable("rapl", "no counter answers", "Open the meter again, or see the kernel's log")
         return Sample(now_s, values)
+
+    def _counted(self) -> list[str]:
+        return [zone.label for zone in self._survey.zones if not zone.excluded]
 
     def _open_powercap(self) -> str:
         if not self._root.is_dir():
@@ -289,7 +283,7 @@ class RaplMeter:
                 self._files.append(self._perf.door.open(pmu, event, cpu))
                 opened.append((zone, event))
             except PermissionError:
-                level = _text(self._perf.paranoid)
+                level = text_of(self._perf.paranoid)
                 why = "this user may not open its events"
                 why += f" (perf_event_paranoid is {level})" if level else ""
             except OSError as err:
@@ -365,16 +359,16 @@ def _survey_perf(
 
 
 def _zone(root: Path, folder: Path, control: str, path: str) -> Zone | None:
-    name = _text(folder / "name")
+    name = text_of(folder / "name")
     match = _NAME.fullmatch(name)
     if match is None:
         return None
     scope = Scope(match["domain"])
     # intel-rapl:1:0 lies in intel-rapl:1, whose name says which socket it is.
-    parent = _text(root / f"{control}{path.rpartition(':')[0]}" / "name") if path.count(":") > 1 else name
+    parent = text_of(root / f"{control}{path.rpartition(':')[0]}" / "name") if path.count(":") > 1 else name
     owner = _NAME.fullmatch(parent)
     socket = int(owner["socket"]) if owner is not None and owner["socket"] else -1
-    range_uj = _text(folder / "max_energy_range_uj")
+    range_uj = text_of(folder / "max_energy_range_uj")
     return Zone(
         folder=folder,
         label=name if parent == name else f"{parent}/{name}",
@@ -432,13 +426,6 @@ def _read_j(file: int) -> float | None:
         return int(os.pread(file, _LONGEST_TEXT, 0)) * _J_PER_UJ
     except (OSError, ValueError):
         return None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
 
 
 def _sockets(cpuinfo: Path) -> int | None:

@@ -36,6 +36,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
+from outweigh.backends._probing import probed
 from outweigh.core.constants import J_PER_KWH
 from outweigh.core.errors import MeterUnavailable
 from outweigh.core.measurement import Factor, Grade, Method, Scope, UncertaintyComponent
@@ -104,16 +105,7 @@ class RedfishMeter:
 
     @classmethod
     def probe(cls, address: str = "") -> Availability:
-        meter = cls(address)
-        try:
-            meter.open()
-        except MeterUnavailable as err:
-            return Availability("redfish", usable=False, reason=err.reason, remedy=err.remedy)
-        finally:
-            meter.close()
-        return Availability(
-            "redfish", usable=True, sees="the whole node", grade=meter.grade, improve="; ".join(meter.notes)
-        )
+        return probed(cls(address), lambda: "the whole node")
 
     @property
     def channels(self) -> tuple[Channel, ...]:

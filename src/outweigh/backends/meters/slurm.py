@@ -26,6 +26,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
+from outweigh.backends._probing import probed
 from outweigh.core.errors import MeterUnavailable
 from outweigh.core.measurement import Factor, Grade, Method, Scope, UncertaintyComponent
 from outweigh.ports import Availability, Channel, ChannelKind, Sample
@@ -79,16 +80,7 @@ class SlurmMeter:
     @classmethod
     def probe(cls) -> Availability:
         meter = cls()
-        try:
-            meter.open()
-        except MeterUnavailable as err:
-            return Availability("slurm", usable=False, reason=err.reason, remedy=err.remedy)
-        finally:
-            meter.close()
-        step, scope = meter._step, meter._scope
-        return Availability(
-            "slurm", usable=True, sees=f"job step {step} ({scope})", grade=meter.grade, improve="; ".join(meter.notes)
-        )
+        return probed(meter, lambda: f"job step {meter._step} ({meter._scope})")
 
     @property
     def channels(self) -> tuple[Channel, ...]:
