@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from outweigh.backends.stores._ledger import LedgerStore
 from outweigh.core.errors import LedgerCorrupt, LedgerError, MissingExtra, UsageError
 from outweigh.core.receipt import Receipt
-from outweigh.ports import Availability, ReceiptFilter, View
+from outweigh.ports import Availability, ReceiptFilter
 from outweigh.registry import stores
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _SCHEMA_LOCK = -5_789_886_800_452_556_747
 
 
 @stores.register("postgresql")
-class PostgresqlStore:
+class PostgresqlStore(LedgerStore):
     """Append-only receipts on a PostgreSQL server; many processes on many machines may write at once.
 
     An address that `append` returned was flushed by the server before (synchronous_commit is put on where it was off;
@@ -47,9 +48,8 @@ class PostgresqlStore:
     name: ClassVar[str] = "postgresql"
 
     def __init__(self, url: str, *, create: bool = True) -> None:
+        super().__init__(create=create)
         self._url = url
-        self._create = create
-        self._opened: SqlLedger | None = None
         self.location = _label(url)
 
     @classmethod
@@ -67,8 +67,7 @@ class PostgresqlStore:
     def open(cls, location: str, *, create: bool = True) -> Self:
         """The store at the URL, opened and migrated now. Raises LedgerError when it cannot be used."""
         store = cls(location, create=create)
-        with store._translated():
-            store._ledger()
+        store._open_now()
         return store
 
     def append(self, receipt: Receipt) -> str:
@@ -80,51 +79,15 @@ class PostgresqlStore:
                     f"the {field} of a receipt holds a NUL character, which PostgreSQL text cannot",
                     f"Give a {field} without it, or keep this receipt in a SQLite ledger",
                 )
-        with self._translated():
-            return self._ledger().append(receipt)
-
-    def get(self, address: str) -> Receipt:
-        with self._translated():
-            return self._ledger().get(address)
+        return super().append(receipt)
 
     def receipts(self, which: ReceiptFilter) -> Iterator[tuple[str, Receipt]]:
         """In the order they were written; `limit` keeps the latest. `within` takes every run that overlaps it."""
         if any("\0" in str(wanted) for wanted in (which.batch, which.project, which.phase)):
             return
-        with self._translated():
-            yield from self._ledger().receipts(which)
-
-    def append_views(self, views: Sequence[View]) -> int:
-        """Keep views of receipts, all or none; how many were new. See `ports.KeepsViews`."""
-        with self._translated():
-            return self._ledger().append_views(views)
-
-    def views(self, address: str = "") -> Iterator[View]:
-        """Views of the receipt at that whole address, or of all, in the order written."""
-        with self._translated():
-            yield from self._ledger().views(address)
-
-    def verify(self) -> int:
-        """Number of receipts, after a check of address, columns and link of each receipt and each view."""
-        with self._translated():
-            return self._ledger().verify()
-
-    def head(self) -> tuple[int, str]:
-        """(count, chain) of the last receipt. Kept elsewhere, it also shows a ledger rewritten from its beginning."""
-        with self._translated():
-            return self._ledger().head()
-
-    def close(self) -> None:
-        if self._opened is not None:
-            self._opened.engine.dispose()
-            self._opened = None
+        yield from super().receipts(which)
 
     # --- opening ------------------------------------------------------------------------------------
-
-    def _ledger(self) -> SqlLedger:
-        if self._opened is None:
-            self._opened = self._connected()
-        return self._opened
 
     def _connected(self) -> SqlLedger:
         from outweigh.backends.stores._sql import SCHEMA, SqlLedger

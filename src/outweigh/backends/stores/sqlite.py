@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from outweigh.backends.stores._ledger import LedgerStore
 from outweigh.core.errors import LedgerCorrupt, LedgerError
-from outweigh.core.receipt import Receipt
-from outweigh.ports import Availability, ReceiptFilter, View
+from outweigh.ports import Availability
 from outweigh.registry import stores
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _KEPT = "what was acknowledged before is kept"
 
 
 @stores.register("sqlite")
-class SqliteStore:
+class SqliteStore(LedgerStore):
     """Append-only receipts in a file; many processes may write to it at once.
 
     An address that `append` returned survives a crash and, where the disk honours a flush, a power cut (write-ahead
@@ -41,9 +41,8 @@ class SqliteStore:
     name: ClassVar[str] = "sqlite"
 
     def __init__(self, path: Path, *, create: bool = True) -> None:
+        super().__init__(create=create)
         self.path = Path(path)
-        self._create = create
-        self._opened: SqlLedger | None = None
 
     @classmethod
     def probe(cls) -> Availability:
@@ -60,32 +59,8 @@ class SqliteStore:
     def open(cls, location: str | Path, *, create: bool = True) -> Self:
         """The store at `location`, opened and migrated now. Raises LedgerError when it cannot be used."""
         store = cls(Path(location), create=create)
-        with store._translated():
-            store._ledger()
+        store._open_now()
         return store
-
-    def append(self, receipt: Receipt) -> str:
-        with self._translated():
-            return self._ledger().append(receipt)
-
-    def get(self, address: str) -> Receipt:
-        with self._translated():
-            return self._ledger().get(address)
-
-    def receipts(self, which: ReceiptFilter) -> Iterator[tuple[str, Receipt]]:
-        """In the order they were written; `limit` keeps the latest. `within` takes every run that overlaps it."""
-        with self._translated():
-            yield from self._ledger().receipts(which)
-
-    def append_views(self, views: Sequence[View]) -> int:
-        """Keep views of receipts, all or none; how many were new. See `ports.KeepsViews`."""
-        with self._translated():
-            return self._ledger().append_views(views)
-
-    def views(self, address: str = "") -> Iterator[View]:
-        """Views of the receipt at that whole address, or of all, in the order written."""
-        with self._translated():
-            yield from self._ledger().views(address)
 
     def verify(self) -> int:
         """Number of receipts, after a check of the file's pages and of address, columns and link of
@@ -98,22 +73,7 @@ class SqliteStore:
                 raise self._corrupt(said)
             return ledger.verify()
 
-    def head(self) -> tuple[int, str]:
-        """(count, chain) of the last receipt. Kept elsewhere, it also shows a ledger rewritten from its beginning."""
-        with self._translated():
-            return self._ledger().head()
-
-    def close(self) -> None:
-        if self._opened is not None:
-            self._opened.engine.dispose()
-            self._opened = None
-
     # --- opening ------------------------------------------------------------------------------------
-
-    def _ledger(self) -> SqlLedger:
-        if self._opened is None:
-            self._opened = self._connected(self._preflight())
-        return self._opened
 
     def _preflight(self) -> str | None:
         """Schema version of the file, None when it is new; after a look whether it is ours and can be used.
@@ -168,7 +128,8 @@ class SqliteStore:
                 )
             return
 
-    def _connected(self, version: str | None) -> SqlLedger:
+    def _connected(self) -> SqlLedger:
+        version = self._preflight()
         from sqlalchemy import URL, create_engine, event
 
         from outweigh.backends.stores._sql import SCHEMA, SqlLedger
