@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import importlib.util
-import logging
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar
 
-from outweigh.core.errors import LeverError, MissingExtra
+from outweigh.backends.levers._making import (
+    is_torch,
+    keep,
+    levered,
+    need,
+    needs_onnx,
+    reweighted,
+    telling,
+)
+from outweigh.core.errors import LeverError
 from outweigh.core.variant import Variant
 from outweigh.ports import Availability
 from outweigh.registry import levers
@@ -22,7 +22,6 @@ from outweigh.registry import levers
 _NAME = "quantize:int8-dynamic"
 # Raised when the same source would give another artefact: what lies in a work folder then no longer counts.
 _VERSION = 1
-_REMEDY = "Run: pip install 'outweigh[onnx]'"
 _INTEGER_OPS = frozenset({"DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "DynamicQuantizeLSTM"})
 
 
@@ -33,20 +32,16 @@ class Int8Dynamic:
     Scales by channel and ONNX Runtime's pre-processing were tried on a three-layer text encoder (600 texts, one
     thread): the same answers but for noise, and no CPU time saved, so neither is done. The whole int8 range is used,
     which can saturate on x86 processors without VNNI; that shows in quality, which is measured, not assumed.
+
+    A torch model keeps its float weights in the file and is quantised whenever it is loaded, linear layers only: by
+    torch on a CPU, by torchao where that is installed and there is a GPU.
     """
 
     name: ClassVar[str] = _NAME
 
     @classmethod
     def probe(cls) -> Availability:
-        missing = [package for package in ("onnx", "onnxruntime") if importlib.util.find_spec(package) is None]
-        return Availability(
-            name=_NAME,
-            usable=not missing,
-            sees="ONNX models with float matrix products or convolutions",
-            reason=f"not installed: {', '.join(missing)}" if missing else "",
-            remedy=_REMEDY if missing else "",
-        )
+        return needs_onnx(_NAME, "ONNX models with float matrix products or convolutions; torch models")
 
     def apply(self, variant: Variant, workdir: Path) -> Variant:
         """Quantise into `workdir`.
@@ -54,58 +49,51 @@ class Int8Dynamic:
         The file's name carries a hash of the source, so a model that was quantised there before is not quantised again.
 
         Returns:
-            The variant with `model` pointing at the new file, this lever appended, the variant it came from as its
-            parent, and no content hash yet.
+            The variant with `model` pointing at the new file (a torch model: with `weights`), this lever appended,
+            the variant it came from as its parent, and no content hash yet.
 
         Raises:
-            LeverError: the model is missing, no ONNX, or has nothing that can be quantised; or `workdir` cannot be
-                written.
+            LeverError: the model is missing, neither ONNX nor torch, or has nothing that can be quantised; or
+                `workdir` cannot be written.
             MissingExtra: onnx or onnxruntime is not installed.
         """
+        if is_torch(variant):
+            return _torch(variant, workdir)
         source = Path(variant.model)
-        try:
-            artefact = workdir / f"{_digest(source)[:16]}-int8-dynamic-v{_VERSION}.onnx"
-        except OSError as err:
-            problem = f"{source} cannot be read ({err.strerror})"
-            raise LeverError(_NAME, variant.name, problem, "Check the path of the model") from err
-        if not artefact.exists():
-            try:
-                workdir.mkdir(parents=True, exist_ok=True)
-                with tempfile.TemporaryDirectory(dir=workdir, prefix=".quantising-") as scratch:
-                    made = _quantise(source, Path(scratch), variant.name)
-                    made.replace(artefact)
-            except OSError as err:
-                problem = f"{workdir} cannot be written ({err.strerror or err})"
-                raise LeverError(_NAME, variant.name, problem, "Free some space, or choose another folder") from err
-        return replace(
-            variant, model=str(artefact), levers=(*variant.levers, _NAME), parent=variant.name, content_hash=""
-        )
+        made = keep(
+            _NAME, variant, workdir, f"int8-dynamic-v{_VERSION}", ".onnx",
+            lambda scratch: _quantise(source, scratch, variant),
+        )  # fmt: skip
+        return levered(variant, _NAME, model=made)
 
 
-def _quantise(source: Path, scratch: Path, variant: str) -> Path:
+def _torch(variant: Variant, workdir: Path) -> Variant:
+    # torch is heavy, and most models are ONNX.
+    from outweigh.backends.levers._torch_made import float_network, has_torchao, in_precision
+
+    network, _ = float_network(variant, _NAME)
+    if not any(type(module).__name__ == "Linear" for module in network.modules()):
+        problem, remedy = "there is nothing to quantise: torch quantises linear layers this way", "Try the ONNX form"
+        raise LeverError(_NAME, variant.name, problem, remedy)
+    precision = "torchao-int8-dynamic" if has_torchao(_NAME) else "int8-dynamic"
+    return reweighted(variant, _NAME, in_precision(variant, _NAME, workdir, precision))
+
+
+def _quantise(source: Path, scratch: Path, variant: Variant) -> Path:
     """Quantise `source` to a file in `scratch` and check that something was quantised."""
-    onnx, quantization = _need("onnx"), _need("onnxruntime.quantization")
-    shapes = _need("onnxruntime.quantization.shape_inference")
-    message, checker = _need("google.protobuf.message"), _need("onnx.checker")
-    failures = (message.Error, checker.ValidationError, _need("onnx.shape_inference").InferenceError,
-                ValueError, RuntimeError)  # fmt: skip
+    onnx, quantization = need("onnx", _NAME), need("onnxruntime.quantization", _NAME)
+    shapes = need("onnxruntime.quantization.shape_inference", _NAME)
     prepared, made = scratch / "prepared.onnx", scratch / "quantised.onnx"
-    with _heard() as said:
-        try:
-            # Marks the model as prepared, without which the quantiser warns; optimising it first gains nothing.
-            shapes.quant_pre_process(source, prepared, skip_optimization=True, skip_symbolic_shape=True)
-            quantization.quantize_dynamic(prepared, made, weight_type=quantization.QuantType.QInt8)
-            before, after = (
-                _integer_nodes(onnx.load(path, load_external_data=False).graph) for path in (prepared, made)
-            )
-        except failures as err:
-            reason = "; ".join(filter(None, [_brief(err), *said[-1:]]))
-            remedy = "Give a float ONNX model of less than 2 GB in one file"
-            raise LeverError(_NAME, variant, f"it cannot be quantised ({reason})", remedy) from err
+    remedy = "Give a float ONNX model of less than 2 GB in one file"
+    with telling(_NAME, variant, "it cannot be quantised", remedy):
+        # Marks the model as prepared, without which the quantiser warns; optimising it first gains nothing.
+        shapes.quant_pre_process(source, prepared, skip_optimization=True, skip_symbolic_shape=True)
+        quantization.quantize_dynamic(prepared, made, weight_type=quantization.QuantType.QInt8)
+        before, after = (_integer_nodes(onnx.load(path, load_external_data=False).graph) for path in (prepared, made))
     if after <= before:
         raise LeverError(
             _NAME,
-            variant,
+            variant.name,
             "there is nothing to quantise: no matrix product or convolution with constant float weights",
             "Apply it to the float model; one whose weights are int8 already gains nothing",
         )
@@ -120,45 +108,3 @@ def _integer_nodes(graph: Any) -> int:
 
 def _graphs(attribute: Any) -> list[Any]:
     return [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]
-
-
-def _need(module: str) -> ModuleType:
-    try:
-        return importlib.import_module(module)
-    except ImportError as err:
-        raise MissingExtra(module.partition(".")[0], _NAME, _REMEDY) from err
-
-
-@contextmanager
-def _heard() -> Iterator[list[str]]:
-    """Collect what the quantiser logs, instead of letting it out.
-
-    It logs through the root logger, which sets up logging for the whole program when nobody has. A handler of ours
-    prevents that; a filter stops its records alone.
-    """
-    said: list[str] = []
-
-    def is_not_theirs(record: logging.LogRecord) -> bool:
-        theirs = "onnxruntime" in Path(record.pathname).parts
-        if theirs:
-            said.append(record.getMessage())
-        return not theirs
-
-    root, ours = logging.getLogger(), logging.NullHandler()
-    root.addFilter(is_not_theirs)
-    root.addHandler(ours)
-    try:
-        yield said
-    finally:
-        root.removeHandler(ours)
-        root.removeFilter(is_not_theirs)
-
-
-def _brief(err: Exception) -> str:
-    text = " ".join(str(err).split()) or type(err).__name__
-    return text if len(text) <= 200 else text[:199] + "…"
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
