@@ -6,6 +6,7 @@ from outweigh.gate.inputs import BudgetLine, Contenders, Terms, ValueTerms
 from outweigh.gate.power import items_for_gain, smallest_gain
 from outweigh.gate.rule import combine, weigh
 from outweigh.gate.sensitivity import Sensitivity, Setting, sensitivity
+from outweigh.gate.waiving import Waived, part_name, under_waivers, verdict_id, waiver_to_paste
 
 __all__ = [
     "BudgetLine",
@@ -16,11 +17,16 @@ __all__ = [
     "Terms",
     "Tried",
     "ValueTerms",
+    "Waived",
     "calibrate_eta",
     "check_metric_names",
     "combine",
     "items_for_gain",
+    "part_name",
     "sensitivity",
     "smallest_gain",
+    "under_waivers",
+    "verdict_id",
+    "waiver_to_paste",
     "weigh",
 ]
