@@ -20,8 +20,9 @@ from outweigh.core.errors import UsageError
 PROC = Path("/proc")
 
 _POLL_S = 0.2  # only where the kernel gives no descriptor of a process (before Linux 5.3)
-_LOOKING = 0.005  # most of one core that looking for new processes may take
-_LOOK_S = (0.02, 5.0)  # shortest and longest time between two looks at the whole of /proc
+_LOOKING = 0.001  # most of one core that looking through all of /proc may take
+_LOOK_S = (0.1, 5.0)  # shortest and longest time between two looks at the whole of /proc
+_AT_ONCE, _SURELY_ENDED = 65_536, 2_048  # the kernel gives these files a page at a time, and a short one at once
 _TRIES = 5  # readings of a tree in which processes come and go, until one holds together
 
 
@@ -59,10 +60,7 @@ def waited_s() -> float:
 
 def read_process(pid: int, proc: Path = PROC) -> Process | None:
     """A process as /proc tells it now; None when there is none."""
-    try:
-        text = (proc / str(pid) / "stat").read_bytes()
-    except OSError:
-        return None
+    text = _text(f"{proc}/{pid}/stat")
     # The name, field 2, may hold spaces and brackets: what follows its last bracket is regular.
     head, _, rest = text.rpartition(b")")
     fields = rest.split()
@@ -102,8 +100,8 @@ class _Tree:
         """CPU time of the tree so far [s]; never falls.
 
         Who is known is read every time, with the children of their main threads. All of /proc is looked through as
-        often as half a percent of one core allows, and what is found then is counted from its birth; `look` makes the
-        next reading do so.
+        often as a tenth of a percent of one core allows, and what is found then is counted from its birth; `look`
+        makes the next reading do so.
         """
         with self._lock:
             full = time.monotonic() >= self._look_at_s
@@ -344,10 +342,26 @@ class Descendants(_Tree):
 
 def _children(pid: int, proc: Path) -> list[int]:
     """Children of a main thread; none where the kernel was built without this list."""
+    return [int(word) for word in _text(f"{proc}/{pid}/task/{pid}/children").split()]
+
+
+def _text(path: str) -> bytes:
+    """A file of /proc, as cheaply as can be, for they are many; empty where there is none."""
     try:
-        return [int(word) for word in (proc / str(pid) / "task" / str(pid) / "children").read_bytes().split()]
+        handle = os.open(path, os.O_RDONLY)
     except OSError:
-        return []
+        return b""
+    try:
+        text = b""
+        while part := os.read(handle, _AT_ONCE):
+            text += part
+            if len(part) < _SURELY_ENDED:
+                break
+        return text
+    except OSError:  # it ended in between
+        return b""
+    finally:
+        os.close(handle)
 
 
 def _depth(pid: int, members: dict[int, Process]) -> int:
