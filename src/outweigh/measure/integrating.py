@@ -47,6 +47,15 @@ _ENERGY = "energy"
 # The power beside an edge is learnt over this many refreshes, so that one refresh more or less is a fifth of it.
 _LEARNING_UPDATES = 5
 
+# A counter that refreshes this slowly [s] or more, with no sensor beside it, keeps its samples around every edge: the
+# power there is read off three refreshes to each side, where one more or less is an eighth (k = 1).
+_SLOW_S = 5e-3
+_NEAR_UPDATES = 3
+_KEPT_SAMPLES = 32  # at four a refresh: two such stretches and some more
+
+# A sensor that has shown one value for this many refreshes stands still; before, it may only not have refreshed.
+_STEADY_UPDATES = 3
+
 
 class What(StrEnum):
     """What went on between two samples, other than nothing."""
@@ -193,10 +202,12 @@ class Mark(NamedTuple):
         variance_j2: sum of (dP·dt)²/12 of the power steps so far [J²].
         cross_j2: sum of -5/6·dP·dP'·dt·dt' of neighbouring steps [J²].
         scatter_w2s: sum of dP²·dt/2 [W²·s].
+        near_w2s: the same of what tells the power at an edge: the sensor beside a counter, or the channel itself.
         power_w: power lately, None while it is not known yet.
-        change_w: by how much that was another power before [W].
+        change_w: by how much that was another power before [W]; 0 when it has stood still since.
         age_s: how old the latest reading is, in the mean [s].
         spread_s: over how wide a span its age is spread, all values alike [s].
+        before, after: (time [s], energy [J]) of samples to both sides, of a slow counter without a sensor beside it.
     """
 
     t_s: float
@@ -209,6 +220,9 @@ class Mark(NamedTuple):
     change_w: float
     age_s: float
     spread_s: float
+    near_w2s: float = 0.0
+    before: tuple[tuple[float, float], ...] = ()
+    after: Sequence[tuple[float, float]] = ()
 
 
 class Integrated(NamedTuple):
@@ -243,10 +257,12 @@ class Running:
         "_anchor_j",
         "_anchor_s",
         "_change_w",
+        "_changed_s",
         "_counts",
         "_covered_s",
         "_cross_j2",
         "_energy_j",
+        "_first_s",
         "_last_s",
         "_last_step",
         "_last_value",
@@ -254,8 +270,11 @@ class Running:
         "_most_w",
         "_power_w",
         "_powers",
+        "_recent",
         "_scatter_w2s",
         "_slack_s",
+        "_slow",
+        "_trails",
         "_variance_j2",
         "_wrap_j",
         "beside",
@@ -275,15 +294,19 @@ class Running:
         self._slack_s = 2 * channel.update_s
         self._wrap_j = channel.wrap_j if bounded else None
         self._learn_s = _LEARNING_UPDATES * channel.update_s
+        self._slow = self._counts and channel.update_s >= _SLOW_S
+        self._first_s: float | None = None
         self._last_s: float | None = None
         self._last_value = 0.0
         self._energy_j = self._covered_s = self._variance_j2 = 0.0
         self._power_w: float | None = None
-        self._change_w = 0.0
+        self._change_w = self._changed_s = 0.0
         self._cross_j2 = self._scatter_w2s = 0.0
         self._last_step = 0.0
         self._anchor_s = self._anchor_j = 0.0
         self._powers: deque[tuple[float, float]] = deque(maxlen=_KEPT_EVENTS)
+        self._recent: deque[tuple[float, float]] = deque(maxlen=_KEPT_SAMPLES)
+        self._trails: list[tuple[float, list[tuple[float, float]]]] = []
 
     def feed(self, t_s: float, value: float | None) -> None:
         """Take a sample: joules or watts by the channel's kind, None when it did not answer."""
@@ -291,12 +314,14 @@ class Running:
         if value is None or (last_s is not None and t_s < last_s):
             return
         if last_s is None:
-            self._anchor_s, self._anchor_j = t_s, self._energy_j
+            self._first_s, self._anchor_s, self._anchor_j = t_s, t_s, self._energy_j
         elif t_s > last_s or value != self._last_value:
             self._advance(last_s, self._last_value, t_s, value)
         self._last_s, self._last_value = t_s, value
         if not self._counts:
-            self._learn(value)
+            self._learn(t_s, value)
+        elif self._slow:
+            self._remember(t_s)
 
     def cut(self, start_s: float, end_s: float, what: What, detail: str) -> None:
         """Record that something happened which the samples alone do not show."""
@@ -321,6 +346,14 @@ class Running:
             age_s, spread_s = update_s / 2 if self._counts else update_s, update_s
         else:
             age_s, spread_s = t_s - sum(refreshed) / 2, refreshed[1] - refreshed[0]
+        change_w = power._change_w
+        if t_s - power._changed_s > _STEADY_UPDATES * power.channel.update_s:
+            change_w = 0.0
+        before: tuple[tuple[float, float], ...] = ()
+        after: list[tuple[float, float]] = []
+        if self._slow and power is self:
+            before = tuple(self._recent)
+            self._trails.append((t_s + _NEAR_UPDATES * update_s, after))
         return Mark(
             t_s,
             self._energy_j,
@@ -329,9 +362,12 @@ class Running:
             self._cross_j2,
             self._scatter_w2s,
             power._power_w,
-            power._change_w,
+            change_w,
             age_s,
             spread_s,
+            power._scatter_w2s,
+            before,
+            after,
         )
 
     def between(self, start: Mark, end: Mark) -> Integrated:
@@ -341,17 +377,29 @@ class Running:
         covered_s = end.covered_s - start.covered_s
         coverage = min(1.0, covered_s / duration_s) if duration_s > 0 else 0.0
         mean_w = energy_j / covered_s if covered_s > 0 else 0.0
-        # What a stale reading holds back was drawn before the edge: power before it, or the nearest that is known.
-        before_w = start.power_w
-        if before_w is None:
-            before_w = next((w for t, w in self._powers if t > start.t_s), mean_w)
-        after_w = mean_w if end.power_w is None else end.power_w
-        # The power beside an edge is a mean over some refreshes; the piece held back may have had another. Two means in
-        # a row that differ by d are each d / sqrt(2) from the power between them.
-        edge_j = math.hypot(
-            edge_uncertainty_j(before_w * start.spread_s, after_w * end.spread_s),
-            *(m.change_w / math.sqrt(2) * math.hypot(m.age_s, m.spread_s / math.sqrt(12)) for m in (start, end)),
-        )
+        # How unlike successive powers of this window are: what may have changed beside an edge without being seen.
+        # One that has shown no change is judged by all that was seen before: no window is certain of its last refresh.
+        unlike_w2 = max(0.0, end.near_w2s - start.near_w2s) / duration_s if duration_s > 0 else 0.0
+        if unlike_w2 == 0.0 and self._first_s is not None and end.t_s > self._first_s:
+            unlike_w2 = end.near_w2s / (end.t_s - self._first_s)
+        before_w, before_doubt_w = self._power_at(start, mean_w, unlike_w2, begins=True)
+        after_w, after_doubt_w = self._power_at(end, mean_w, unlike_w2, begins=False)
+        if self._counts:
+            # The piece held back has the power beside the edge for as long as the reading is old; that power has a
+            # doubt of its own, and an age of mean square age² + spread²/12 to act for (JCGM 100:2008, 5.1.2).
+            edge_j = math.hypot(
+                edge_uncertainty_j(before_w * start.spread_s, after_w * end.spread_s),
+                before_doubt_w * math.hypot(start.age_s, start.spread_s / math.sqrt(12)),
+                after_doubt_w * math.hypot(end.age_s, end.spread_s / math.sqrt(12)),
+            )
+        else:
+            # Readings that all come late by one delay move the course as a whole: what enters at one end leaves at the
+            # other, and only the difference of the two powers is drawn for that long too much or too little.
+            # A change that the last reading is too old to show is as large as those that were seen.
+            edge_j = math.hypot(
+                abs(after_w - before_w) * end.spread_s / math.sqrt(12),
+                *(math.sqrt(unlike_w2) * math.hypot(m.age_s, m.spread_s / math.sqrt(12)) for m in (start, end)),
+            )
         is_counter = self._counts
         # Two readings of a counter with step r, each rectangular over r: u² = 2 · r²/12.
         resolution_j = channel.resolution / math.sqrt(6) if is_counter else 0.0
@@ -393,16 +441,65 @@ class Running:
             scatter_w=math.sqrt(max(0.0, end.scatter_w2s - start.scatter_w2s) / duration_s) if duration_s > 0 else 0.0,
         )
 
+    def _power_at(self, mark: Mark, mean_w: float, unlike_w2: float, *, begins: bool) -> tuple[float, float]:
+        """Power beside one edge of a window and its standard uncertainty [W].
+
+        Args:
+            mean_w: the window's mean.
+            unlike_w2: half the mean square of what one power differs from the next, in the window [W²].
+            begins: whether the window lies after the edge.
+        """
+        if mark.before or mark.after:
+            return self._power_around(mark, mean_w, unlike_w2)
+        # Two means in a row that differ by d are each d / sqrt(2) from the power between them.
+        doubt_w = math.sqrt(max(mark.change_w**2 / 2, unlike_w2))
+        if mark.power_w is not None:
+            return mark.power_w, doubt_w
+        near_w = next((w for t, w in self._powers if t > mark.t_s), None) if begins else None
+        # Nothing but the mean of the window: anything from 0 to twice of it, all alike.
+        return (mean_w, mean_w / math.sqrt(3)) if near_w is None else (near_w, doubt_w)
+
+    def _power_around(self, mark: Mark, mean_w: float, unlike_w2: float) -> tuple[float, float]:
+        update_s = self.channel.update_s
+        near_s = _NEAR_UPDATES * update_s
+        here = (mark.t_s - mark.age_s, mark.energy_j)
+        # Every sample but the mark's own, whose age may be known, is half a refresh old in the mean.
+        past = [(t - update_s / 2, j) for t, j in mark.before]
+        middle = next((point for point in reversed(past) if point[0] <= here[0] - near_s), past[0] if past else here)
+        far = next((p for p in reversed(past) if p[0] <= middle[0] - near_s), past[0] if past else here)
+        ahead = (mark.after[-1][0] - update_s / 2, mark.after[-1][1]) if mark.after else here
+        left_w, right_w, older_w = _slope_w(middle, here), _slope_w(here, ahead), _slope_w(far, middle)
+        if left_w is None and right_w is None:
+            return mean_w, mean_w / math.sqrt(3)
+        if left_w is None:
+            return right_w or 0.0, math.sqrt(unlike_w2)
+        before_w2 = 0.0 if older_w is None else (left_w - older_w) ** 2 / 2
+        # A change that shows after the edge is most often the work that begins there. One that fell into the piece
+        # held back, half a refresh long in the mean, looks the same from here.
+        after_w2 = 0.0 if right_w is None else (right_w - left_w) ** 2 / (2 * _NEAR_UPDATES)
+        return left_w, math.sqrt(max(before_w2 + after_w2, unlike_w2))
+
+    def _remember(self, t_s: float) -> None:
+        """Keep this sample for the edges it lies beside."""
+        if not self._recent or t_s - self._recent[-1][0] >= self.channel.update_s / 4:
+            self._recent.append((t_s, self._energy_j))
+        for _, trail in self._trails:
+            trail.append((t_s, self._energy_j))
+        if self._trails:
+            self._trails = [(until_s, trail) for until_s, trail in self._trails if t_s < until_s]
+
     def _learn_from(self, t_s: float, span_s: float) -> None:
         power_w = (self._energy_j - self._anchor_j) / span_s
-        self._learn(power_w)
+        if self._power_w is not None:
+            self._scatter_w2s += (power_w - self._power_w) ** 2 * span_s / 2
+        self._learn(t_s, power_w)
         self._powers.append((t_s, power_w))
         self._anchor_s, self._anchor_j = t_s, self._energy_j
 
-    def _learn(self, power_w: float) -> None:
+    def _learn(self, t_s: float, power_w: float) -> None:
         if power_w != self._power_w:  # a sensor that has not refreshed says nothing of how much the draw changes
             self._change_w = 0.0 if self._power_w is None else power_w - self._power_w
-            self._power_w = power_w
+            self._power_w, self._changed_s = power_w, t_s
 
     def _advance(self, before_s: float, before: float, t_s: float, value: float) -> None:
         dt_s = t_s - before_s
@@ -443,6 +540,11 @@ class Running:
             self._anchor_s, self._anchor_j = t_s, self._energy_j
         if step.what is not None:
             self.events.append(Event(step.what, before_s, t_s, step.detail))
+
+
+def _slope_w(start: tuple[float, float], end: tuple[float, float]) -> float | None:
+    """Mean power between two (time [s], energy [J]); None when no time lies between."""
+    return (end[1] - start[1]) / (end[0] - start[0]) if end[0] > start[0] else None
 
 
 def integrate(samples: Sequence[tuple[float, float | None]], channel: Channel, *, max_gap_s: float = 1.0) -> Integrated:
