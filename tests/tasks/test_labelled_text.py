@@ -10,7 +10,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from outweigh.backends.tasks._labelled_text import Labelled, read_labelled, shuffle_labels, split_labelled
+from outweigh.backends.tasks._labelled_text import Labelled, read_labelled
+from outweigh.backends.tasks._splitting import shuffle_labels, split_labelled
 from outweigh.core.errors import MissingExtra, TaskError
 
 

@@ -162,9 +162,7 @@ def test_the_task_hash_pins_texts_labels_split_seed_and_tokenizer(loaded, corpus
 
 
 def embedding(task, model, **options):
-    from outweigh.backends.tasks._text_encoder import TextEncoder
-
-    return TextEncoder(variant(model, **options), task._tokens({}), 1).embed("simmer the broth")
+    return task._encoder(variant(model, **options))[2].embed("simmer the broth")
 
 
 def test_token_embeddings_are_found_among_the_outputs_and_averaged(loaded, encoder):
@@ -296,7 +294,7 @@ def test_a_variant_may_bring_its_own_tokenizer_and_needs_one_from_somewhere(load
         ({"train": True}, "train is True"),
         ({"seed": -1}, "seed is -1"),
         ({"maxtokens": 5}, "Did you mean 'max_tokens'"),
-        ({"control": "noise"}, "unknown control"),
+        ({"control": "noise"}, "control is 'noise'"),
         ({"train": 119}, "too few"),
     ],
 )

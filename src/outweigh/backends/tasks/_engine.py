@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +27,8 @@ from outweigh.data.torch_models import WEIGHTS, load_torch, torch_digest, torch_
 ENGINE_OPTIONS: Mapping[str, Option] = {
     "threads": 1, "batch": 1, "graph": "all", "runtime": "", "device": "cpu", WEIGHTS: "",
 }  # fmt: skip
+#: What a text model may take; all are whole numbers.
+TOKEN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 GRAPHS = ("disabled", "basic", "extended", "all")
 RUNTIMES = ("onnxruntime", "openvino", "torch")
 DEVICES = ("cpu", "cuda")
@@ -269,17 +272,25 @@ def _fixed(dimension: Any) -> int | None:
 
 
 class _Torch:
-    """One tensor in, one tensor out, positional: the input is called "input" and the output "output"."""
+    """A network of our own: inputs by the names its `forward` gives them, one output called "output".
 
-    inputs: tuple[Slot, ...] = (Slot("input", "tensor(float)", (None,)),)
-    outputs: tuple[Slot, ...] = (Slot("output", "tensor(float)", (None, None)),)
+    Its input is float32, but for token numbers, which are int64. What comes out has no shape before it has run.
+    """
+
+    outputs: tuple[Slot, ...] = (Slot("output", "tensor(float)", ()),)
 
     def __init__(self, variant: Variant, setup: Setup, needed_by: str) -> None:
         self._name, self._setup = variant.name, setup
         self._torch = need("torch", "torch", needed_by, _remedy("torch"))
         if setup.device == "cuda" and not self._torch.cuda.is_available():
             raise ModelError(variant.name, "torch sees no CUDA device", "Choose device = 'cpu', or another machine")
-        self._network: Callable[..., Any] = load_torch(variant, setup.device)
+        self._network: Any = load_torch(variant, setup.device)
+        taken = inspect.signature(self._network.forward).parameters.values()
+        self.inputs = tuple(
+            Slot(given.name, "tensor(int64)" if given.name in TOKEN_INPUTS else "tensor(float)", ())
+            for given in taken
+            if given.default is given.empty and given.kind in (given.POSITIONAL_ONLY, given.POSITIONAL_OR_KEYWORD)
+        )
 
     def run(self, names: Sequence[str], feed: Mapping[str, Array]) -> list[Array]:
         torch = self._torch
@@ -288,7 +299,7 @@ class _Torch:
             torch.set_num_threads(self._setup.threads)
         try:
             with torch.inference_mode():
-                given = [torch.from_numpy(np.ascontiguousarray(array)) for array in feed.values()]
+                given = [torch.from_numpy(np.ascontiguousarray(feed[slot.name])) for slot in self.inputs]
                 answer = self._network(*(tensor.to(self._setup.device) for tensor in given))
         except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, NotImplementedError) as err:
             raise _failed(self._name, feed, err) from err

@@ -1,8 +1,4 @@
-"""Labelled texts: read from a folder of class folders, CSV, JSON lines or Parquet, then split for a head and its test.
-
-The split depends on the texts, their labels and the seed alone: not on file names, row order, Python's random
-generator or the platform. That is what lets a verdict be pinned to a hash of it.
-"""
+"""Labelled texts: read from a folder of class folders, CSV, JSON lines or Parquet."""
 
 from __future__ import annotations
 
@@ -12,12 +8,11 @@ import hashlib
 import importlib
 import io
 import json
-import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+from outweigh.backends.tasks._splitting import distinct
 from outweigh.core.errors import MissingExtra, TaskError
 
 
@@ -28,14 +23,6 @@ class Labelled:
     text: str
     label: str
     digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """What a head is fitted on and what it is tested on; no text is in both."""
-
-    train: tuple[Labelled, ...]
-    evaluation: tuple[Labelled, ...]
 
 
 def read_labelled(path: Path, task: str, text_column: str = "text", label_column: str = "label") -> list[Labelled]:
@@ -68,7 +55,7 @@ def read_labelled(path: Path, task: str, text_column: str = "text", label_column
             f"{path.name} is no data set this task reads",
             "Give a folder of class folders, or a .csv, .jsonl or .parquet file with a text and a label column",
         )
-    kept: dict[str, Labelled] = {}
+    found: list[Labelled] = []
     for where, text, label in rows:
         if not text.strip() or not label.strip():
             raise TaskError(task, f"{where} has no {'text' if label.strip() else 'label'}", "Fill it in, or remove it")
@@ -77,82 +64,10 @@ def read_labelled(path: Path, task: str, text_column: str = "text", label_column
         except UnicodeEncodeError as err:
             problem = f"{where} is not Unicode text (a lone surrogate)"
             raise TaskError(task, problem, "Write the data set again as UTF-8") from err
-        kept.setdefault(digest, Labelled(text, label, digest))
-    if not kept:
+        found.append(Labelled(text, label, digest))
+    if not found:
         raise TaskError(task, f"{path.name} holds no texts", "Point `dataset` at labelled texts")
-    return list(kept.values())
-
-
-def shuffle_labels(items: Sequence[Labelled], seed: int) -> list[Labelled]:
-    """The same texts and the same labels, matched at random: nothing is left to learn, so a task that still shows
-    skill on them has a leak. Class sizes stay as they are.
-    """
-    ordered = sorted(items, key=lambda item: item.digest)
-    donors = sorted(ordered, key=lambda item: _key(seed, "label", item))
-    return [replace(item, label=donor.label) for item, donor in zip(ordered, donors, strict=True)]
-
-
-def split_labelled(items: Sequence[Labelled], train: int, seed: int, task: str) -> Split:
-    """Draw `train` items, each class by its share and at least one of each; the rest is for evaluation.
-
-    Both halves come in random order, so a prefix of either is a random sample of it.
-
-    Raises:
-        TaskError: one class only, too few items, or an evaluation half with one class.
-    """
-    sizes = Counter(item.label for item in items)
-    if len(sizes) < 2:
-        raise TaskError(
-            task,
-            f"quality set with one class ({next(iter(sizes))!r}): every answer would be right",
-            "Add texts of at least one other class",
-        )
-    if len(items) < train + 2:
-        raise TaskError(
-            task,
-            f"{len(items)} distinct texts are too few to fit on {train} and keep at least 2 for evaluation",
-            f"Lower the task option `train` to {max(len(items) // 3, len(sizes))} or less, or add texts",
-        )
-    if train < len(sizes):
-        raise TaskError(
-            task,
-            f"{train} training texts cannot cover {len(sizes)} classes",
-            f"Raise the task option `train` to {len(sizes)} or more",
-        )
-    shares = _shares(sizes, train)
-    taken: Counter[str] = Counter()
-    fitted_on: list[Labelled] = []
-    held_out: list[Labelled] = []
-    for item in sorted(items, key=lambda item: _key(seed, "split", item)):
-        half = fitted_on if taken[item.label] < shares[item.label] else held_out
-        taken[item.label] += 1
-        half.append(item)
-    if len({item.label for item in held_out}) < 2:
-        raise TaskError(
-            task,
-            f"quality set with one class ({held_out[0].label!r}): the {train} training texts use up all others",
-            "Lower the task option `train`, or add texts of the other classes",
-        )
-    return Split(tuple(fitted_on), tuple(held_out))
-
-
-def _shares(sizes: Counter[str], train: int) -> dict[str, int]:
-    """Texts of each class to train on: proportional by largest remainder, at least one, `train` in all."""
-    total = sizes.total()
-    exact = {label: train * size / total for label, size in sizes.items()}
-    shares = {label: max(1, math.floor(share)) for label, share in exact.items()}
-    labels = sorted(sizes)  # ties fall to the first name
-    while sum(shares.values()) < train:
-        room = [label for label in labels if shares[label] < sizes[label]]
-        shares[max(room, key=lambda label: exact[label] - shares[label])] += 1
-    while sum(shares.values()) > train:
-        spare = [label for label in labels if shares[label] > 1]
-        shares[max(spare, key=lambda label: shares[label] - exact[label])] -= 1
-    return shares
-
-
-def _key(seed: int, purpose: str, item: Labelled) -> bytes:
-    return hashlib.sha256(f"{seed}:{purpose}:{item.digest}".encode()).digest()
+    return distinct(found)
 
 
 # --- readers: (where, text, label) of each row ------------------------------------------------------

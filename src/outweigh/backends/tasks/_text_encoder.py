@@ -1,42 +1,37 @@
-"""An ONNX text encoder on ONNX Runtime: one text in, one embedding out, on as many threads as were asked for."""
+"""A text encoder on any engine: texts in, one embedding each out."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from outweigh.core.errors import MissingExtra, ModelError
+from outweigh.backends.tasks._engine import TOKEN_INPUTS, Setup, content_hash, finite, open_engine
+from outweigh.backends.tasks._options import need as needed
+from outweigh.core.errors import ModelError
 from outweigh.core.variant import Option, Variant
 
 NEEDED_BY = "text-classification"
 REMEDY = "Run: pip install 'outweigh[onnx]'"
 
 POOLINGS = ("mean", "cls", "none")
-_INTEGERS: dict[str, type[np.signedinteger[Any]]] = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
-_FEEDABLE = ("input_ids", "attention_mask", "token_type_ids")
-_BAD_MODEL = "Give a text encoder in ONNX format, whole and unaltered"
 _MISFIT = (
     "Check that the tokenizer is the model's own and that `max_tokens` is no more than it has positions; "
     "a model exported for one fixed length needs a dynamic sequence axis"
 )
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.signedinteger[Any]]
 
 
 def need(module: str, package: str) -> ModuleType:
     """The module of an extra, imported now. Raises MissingExtra."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as err:
-        raise MissingExtra(package, NEEDED_BY, REMEDY) from err
+    return needed(module, package, NEEDED_BY, REMEDY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +54,12 @@ class Tokens:
 
 
 class TextEncoder:
-    """An ONNX model, loaded.
+    """A model, loaded.
 
     Args:
         variant: model file and the options `output` and `pooling`.
         tokens: how texts become token numbers.
-        threads: threads ONNX Runtime may use.
+        setup: what it runs on.
 
     `output` is the index or name of the model's output to take. Without it: the first of rank 3 whose last dimension
     is fixed (token embeddings), else the first of rank 2 whose last dimension is fixed (a ready embedding), else the
@@ -72,89 +67,91 @@ class TextEncoder:
     first token) or "none" for an output that is one already.
 
     Raises:
-        ModelError: the file is missing or no ONNX model, asks for other inputs, or has no such output.
-        MissingExtra: onnxruntime or tokenizers is not installed.
+        ModelError: the file is missing or no model, asks for other inputs, or has no such output.
+        MissingExtra: the runtime or tokenizers is not installed.
     """
 
-    def __init__(self, variant: Variant, tokens: Tokens, threads: int) -> None:
+    def __init__(self, variant: Variant, tokens: Tokens, setup: Setup) -> None:
         self._name = variant.name
-        self._runtime = need("onnxruntime", "onnxruntime")
-        self._failures = _failures()
         self._tokenizer = tokens.tokenizer()
-        self._session = self._open(Path(variant.model), threads)
+        self._engine = open_engine(variant, setup, NEEDED_BY)
         self._inputs = self._checked_inputs()
+        if setup.batch > 1 and "attention_mask" not in self._inputs:
+            problem = f"it takes no attention_mask, so texts of a batch of {setup.batch} cannot be padded"
+            raise ModelError(self._name, problem, "Leave its `batch` at 1")
         self._output, rank = self._chosen_output(variant.option("output", ""))
         self._pooling = self._chosen_pooling(variant.option("pooling", ""), rank)
-        self.content_hash = _content_hash(
-            Path(variant.model),
-            {
-                "output": self._output,
-                "pooling": self._pooling,
-                "tokenizer": tokens.digest,
-                "max_tokens": tokens.max_tokens,
-                "threads": threads,
-            },
-        )
+        options = {
+            "output": self._output, "pooling": self._pooling, "tokenizer": tokens.digest,
+            "max_tokens": tokens.max_tokens, **setup.plain(),
+        }  # fmt: skip
+        self.content_hash = content_hash(variant, options, NEEDED_BY)
 
     def embed(self, text: str) -> Floats:
         """Embedding of one text, shape (d,). Raises ModelError when the model fails on it or gives no finite one."""
-        encoding = self._tokenizer.encode(text)
-        filled = {
-            "input_ids": encoding.ids,
-            "attention_mask": encoding.attention_mask,
-            "token_type_ids": [0] * len(encoding.ids),
-        }
-        feed = {name: np.array([filled[name]], dtype=kind) for name, kind in self._inputs.items()}
+        embedding: Floats = self.embed_all([text])[0]
+        return embedding
+
+    def embed_all(self, texts: Sequence[str]) -> Floats:
+        """Embeddings of one batch, shape (n, d). Shorter texts are padded to the longest, and their padding is masked.
+
+        Raises:
+            ModelError: the model fails on them, or gives an embedding that is not finite.
+        """
+        feed, mask = self.feed(texts)
         try:
-            (raw,) = self._session.run([self._output], feed)
-        except self._failures as err:
+            (found,) = self._engine.run([self._output], feed)
+        except ModelError as err:
             raise ModelError(
-                self._name, f"it fails on a text of {len(encoding.ids)} tokens ({_brief(err)})", _MISFIT
+                self._name, f"it fails on a text of {mask.shape[1]} tokens: {err.problem}", _MISFIT
             ) from err
-        found = np.asarray(raw)
-        if found.ndim != (2 if self._pooling == "none" else 3) or found.shape[0] != 1 or 0 in found.shape:
+        if found.ndim != (2 if self._pooling == "none" else 3) or found.shape[0] != len(texts) or 0 in found.shape:
             shape = " × ".join(map(str, found.shape))
             raise self._wrong(f"output {self._output!r} is {shape}, which pooling {self._pooling!r} cannot use")
-        if self._pooling == "mean":
-            embedding = found[0].mean(axis=0, dtype=np.float64)  # one text, never padded: every token counts
+        if self._pooling == "none":
+            embedding = found
+        elif self._pooling == "cls":
+            embedding = found[:, 0]
+        elif found.shape[1] != mask.shape[1]:
+            raise self._wrong(f"output {self._output!r} has {found.shape[1]} places for {mask.shape[1]} tokens")
+        elif mask.all():
+            embedding = found.mean(axis=1, dtype=np.float64)
         else:
-            embedding = found[0, 0] if self._pooling == "cls" else found[0]
-        if not np.issubdtype(embedding.dtype, np.floating) or not np.isfinite(embedding).all():
-            raise ModelError(
-                self._name,
-                "its embedding is not finite (NaN or infinite)",
-                "The model is damaged or overflows at its precision: check the file, or the lever that made it",
-            )
-        return np.asarray(embedding, dtype=np.float64)
+            weight = mask[..., np.newaxis].astype(np.float64)
+            embedding = (found * weight).sum(axis=1) / weight.sum(axis=1)
+        if not np.issubdtype(found.dtype, np.floating):
+            raise self._wrong(f"output {self._output!r} is not finite floats but {found.dtype}")
+        return np.asarray(finite(self._name, "its embedding is", embedding), dtype=np.float64)
 
-    def _open(self, path: Path, threads: int) -> Any:
-        if not path.is_file():
-            raise ModelError(self._name, f"{path} does not exist", "Check the path of the model")
-        self._runtime.disable_telemetry_events()
-        options = self._runtime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = threads
-        # Waiting threads would otherwise spin, and their waiting would be charged to the model.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-        options.log_severity_level = 4  # what goes wrong is raised, not logged
-        try:
-            return self._runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except self._failures as err:
-            raise ModelError(self._name, f"{path.name} is not a usable ONNX model ({_brief(err)})", _BAD_MODEL) from err
+    def feed(self, texts: Sequence[str]) -> tuple[dict[str, Integers], Integers]:
+        """The model's named inputs for one batch, each of shape (n, longest), and the mask of real tokens."""
+        encoded = self._tokenizer.encode_batch(list(texts)) if len(texts) > 1 else [self._tokenizer.encode(texts[0])]
+        longest = max(len(one.ids) for one in encoded)
+        ids, mask = np.zeros((2, len(encoded), longest), dtype=np.int64)
+        for row, one in enumerate(encoded):
+            ids[row, : len(one.ids)], mask[row, : len(one.ids)] = one.ids, one.attention_mask
+        filled = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        return {name: filled[name].astype(kind, copy=False) for name, kind in self._inputs.items()}, mask
 
     def _checked_inputs(self) -> dict[str, type[np.signedinteger[Any]]]:
-        declared = {given.name: given.type for given in self._session.get_inputs()}
-        strange = [
-            f"{name} {kind}" for name, kind in declared.items() if name not in _FEEDABLE or kind not in _INTEGERS
-        ]
-        if strange or "input_ids" not in declared:
+        kinds = {slot.name: slot.dtype for slot in self._engine.inputs}
+        whole: dict[str, type[np.signedinteger[Any]]] = {
+            name: kind
+            for name, kind in kinds.items()
+            if name in TOKEN_INPUTS and kind is not None and issubclass(kind, np.signedinteger)
+        }
+        strange = [f"{slot.name} {slot.kind}" for slot in self._engine.inputs if slot.name not in whole]
+        if strange or "input_ids" not in whole:
             problem = f"it wants {', '.join(strange) or 'no input_ids'}"
-            raise ModelError(self._name, problem, f"A text encoder takes {', '.join(_FEEDABLE)}, as integers")
-        return {name: _INTEGERS[kind] for name, kind in declared.items()}
+            raise ModelError(self._name, problem, f"A text encoder takes {', '.join(TOKEN_INPUTS)}, as integers")
+        return whole
 
     def _chosen_output(self, wanted: Option) -> tuple[str, int]:
-        outputs = self._session.get_outputs()
-        shapes = [list(output.shape or ()) for output in outputs]
+        outputs = self._engine.outputs
+        shapes = [list(output.shape) for output in outputs]
+        if shapes == [[]]:  # torch says nothing of its output before it has run
+            (found,) = self._engine.run([outputs[0].name], self.feed([""])[0])
+            shapes = [list(found.shape)]
         if isinstance(wanted, int) and not isinstance(wanted, bool) and 0 <= wanted < len(outputs):
             place = wanted
         elif wanted != "" and wanted in (names := [output.name for output in outputs]):
@@ -182,38 +179,7 @@ class TextEncoder:
 
     def _wrong(self, problem: str) -> ModelError:
         outputs = "; ".join(
-            f"{place}: {output.name} [{', '.join(map(str, output.shape or ('?',)))}]"
-            for place, output in enumerate(self._session.get_outputs())
+            f"{place}: {slot.name} [{', '.join('?' if axis is None else str(axis) for axis in slot.shape or (None,))}]"
+            for place, slot in enumerate(self._engine.outputs)
         )
         return ModelError(self._name, problem, f"Set the options `output` and `pooling`. It gives {outputs}")
-
-
-def _failures() -> tuple[type[Exception], ...]:
-    """What ONNX Runtime raises: its own classes, which share no base, as its status codes name them."""
-    state = need("onnxruntime.capi.onnxruntime_pybind11_state", "onnxruntime")
-    codes = ("EPFail", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile",
-             "NotImplemented", "RuntimeException")  # fmt: skip
-    return tuple(getattr(state, code) for code in codes)
-
-
-def _brief(err: Exception) -> str:
-    text = " ".join(str(err).split())
-    return text if len(text) <= 200 else text[:199] + "…"
-
-
-def _content_hash(model: Path, options: dict[str, object]) -> str:
-    """SHA-256 of what decides behaviour and cost: the model's bytes and the options in force, whatever their names."""
-    digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
-    for file in (model, *_external_data(model)):
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
-
-
-def _external_data(model: Path) -> list[Path]:
-    """Files beside the model that hold its large weights, each once, by name."""
-    onnx = need("onnx", "onnx")
-    helper = need("onnx.external_data_helper", "onnx")
-    graph = onnx.load(model, load_external_data=False).graph
-    outside = [tensor for tensor in graph.initializer if helper.uses_external_data(tensor)]
-    return sorted({model.parent / helper.ExternalDataInfo(tensor).location for tensor in outside})

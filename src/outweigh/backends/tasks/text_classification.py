@@ -1,22 +1,25 @@
-"""Text classification: an ONNX text encoder under a logistic head, judged on texts the head has not seen."""
+"""Text classification: a text encoder under a logistic head, judged on texts the head has not seen."""
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import importlib.util
 import json
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from outweigh.backends.tasks._labelled_text import Labelled, Split, read_labelled, shuffle_labels, split_labelled
+from outweigh.backends.tasks._engine import ENGINE_OPTIONS, Setup, missing_packages, rooted, setup_of
+from outweigh.backends.tasks._labelled_text import Labelled, read_labelled
+from outweigh.backends.tasks._options import choice, task_options, variant_options, whole
+from outweigh.backends.tasks._scoring import accuracy_and_recalls, batches
+from outweigh.backends.tasks._splitting import Split, listed, shuffle_labels, split_labelled
 from outweigh.backends.tasks._text_encoder import REMEDY, TextEncoder, Tokens, need
 from outweigh.core.errors import ModelError, TaskError, UsageError
 from outweigh.core.project import TaskSpec
@@ -33,11 +36,12 @@ _TASK_OPTIONS: dict[str, Option] = {
     "train": 600,
     "seed": 0,
     "threads": 1,
+    "batch": 1,
     "text_column": "text",
     "label_column": "label",
     "control": "",
 }
-_VARIANT_OPTIONS = ("max_tokens", "output", "pooling", "threads", "tokenizer")
+_VARIANT_OPTIONS = (*ENGINE_OPTIONS, "max_tokens", "output", "pooling", "tokenizer")
 _LEAST_TOKENS = 8  # what is left of a text after the special tokens of every common encoder
 _MAX_ITERATIONS = 5_000
 _SHUFFLED = "shuffled-labels"
@@ -52,14 +56,15 @@ class TextClassification:
     the encoder's embeddings and all others are evaluation items, chosen by the texts and `seed` alone.
 
     Metrics: "accuracy", and "recall_<class>" over the texts of each class. Latency is that of one text on its own:
-    tokenising, embedding and predicting.
+    tokenising, embedding and predicting; with `batch` above 1, that of the batch it was in, since no text of a batch
+    is answered before the last one is.
 
     Task options: `tokenizer` (a tokenizer.json, required unless each variant names its own), `max_tokens` (256),
-    `train` (600), `seed` (0), `threads` (1), `text_column` ("text"), `label_column` ("label"), and
+    `train` (600), `seed` (0), `threads` (1), `batch` (1), `text_column` ("text"), `label_column` ("label"), and
     `control = "shuffled-labels"`, a negative control: labels are matched to texts at random, so quality must fall to
     chance.
-    Variant options: `output` (index or name), `pooling` ("mean", "cls", "none"), and `tokenizer`, `max_tokens` and
-    `threads` where they differ from the task's.
+    Variant options: `output` (index or name), `pooling` ("mean", "cls", "none"), `runtime`, `graph`, `device`,
+    `weights` of a torch model, and `tokenizer`, `max_tokens`, `threads` and `batch` where they differ from the task's.
     """
 
     name: ClassVar[str] = _NAME
@@ -67,12 +72,12 @@ class TextClassification:
     def __init__(self) -> None:
         self._root = Path()
         self._options = dict(_TASK_OPTIONS)
-        self._split: Split | None = None
+        self._split: Split[Labelled] | None = None
         self._content_hash = ""
 
     @classmethod
     def probe(cls) -> Availability:
-        missing = [package for module, package in _PACKAGES.items() if importlib.util.find_spec(module) is None]
+        missing = missing_packages(_PACKAGES)
         return Availability(
             name=_NAME,
             usable=not missing,
@@ -89,16 +94,17 @@ class TextClassification:
                 cannot be.
             MissingExtra: a Parquet file without pyarrow, or a tokenizer without tokenizers.
         """
-        self._root, self._options = root, _task_options(spec)
+        self._root, self._options = root, task_options(_NAME, spec.options, _TASK_OPTIONS)
+        choice(_NAME, self._options, "control", ("", _SHUFFLED))
         path = self._resolve(spec.dataset, "data set")
         items = read_labelled(path, _NAME, str(self._options["text_column"]), str(self._options["label_column"]))
-        train, seed = _whole(self._options, "train", 2), _whole(self._options, "seed", 0)
+        train, seed = whole(_NAME, self._options, "train", 2), whole(_NAME, self._options, "seed", 0)
         if self._options["control"] == _SHUFFLED:
             items = shuffle_labels(items, seed)
         split = split_labelled(items, train, seed, _NAME)
         tokens = self._tokens({})
         self._split = split
-        self._content_hash = _pinned(split, seed, tokens, _whole(self._options, "max_tokens", _LEAST_TOKENS))
+        self._content_hash = _pinned(split, seed, tokens, whole(_NAME, self._options, "max_tokens", _LEAST_TOKENS))
 
     @property
     def n_items(self) -> int:
@@ -121,22 +127,47 @@ class TextClassification:
 
     def runner(self, variant: Variant) -> TextClassificationRunner:
         """Load a variant. Raises ModelError, TaskError for its tokenizer, or MissingExtra."""
-        own = dict(variant.options)
-        for name in own:
-            if name not in _VARIANT_OPTIONS:
-                raise ModelError(variant.name, f"unknown option {name!r}", _nearest(name, _VARIANT_OPTIONS))
-        options = self._options | own
+        variant, setup, encoder = self._encoder(variant)
+        known = replace(variant, content_hash=encoder.content_hash)
+        seed = whole(_NAME, self._options, "seed", 0)
+        return TextClassificationRunner(known, encoder, self._loaded, self.classes, setup, seed)
+
+    def feeds(self, variant: Variant, n: int) -> Iterator[Mapping[str, NDArray[Any]]]:
+        """Up to `n` training texts as the variant's model takes them, shape (1, tokens); `ports.TeachesLevers`."""
+        _, _, encoder = self._encoder(variant)
+        for item in self._loaded.train[:n]:
+            yield encoder.feed([item.text])[0]
+
+    def examples(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """All training texts as token numbers of the task's tokenizer, shape (N, longest), int64, padded with 0; and
+        the places of their classes among the sorted names, shape (N,), int64; `ports.TeachesLevers`.
+
+        Raises:
+            TaskError: the task names no tokenizer.
+        """
+        train, tokens = self._loaded.train, self._tokens({})
+        if tokens is None:
+            raise TaskError(_NAME, "there is no tokenizer for the task", "Set the task option `tokenizer`")
+        ids = [one.ids for one in tokens.tokenizer().encode_batch([item.text for item in train])]
+        padded = np.zeros((len(ids), max(map(len, ids))), dtype=np.int64)
+        for row, numbers in enumerate(ids):
+            padded[row, : len(numbers)] = numbers
+        place = {label: number for number, label in enumerate(sorted({item.label for item in train}))}
+        return padded, np.array([place[item.label] for item in train], dtype=np.int64)
+
+    def _encoder(self, variant: Variant) -> tuple[Variant, Setup, TextEncoder]:
+        _ = self._loaded
+        variant = rooted(variant, self._root)
+        own = variant_options(variant, _VARIANT_OPTIONS)
+        setup = setup_of(variant, dict(ENGINE_OPTIONS) | self._options | own)
         tokens = self._tokens(own)
         if tokens is None:
             remedy = "Set the task option `tokenizer` to the tokenizer.json of the models"
             raise TaskError(_NAME, f"there is no tokenizer for {variant.name}", remedy)
-        threads = _whole(options, "threads", 1)
-        encoder = TextEncoder(variant, tokens, threads)
-        known = replace(variant, content_hash=encoder.content_hash)
-        return TextClassificationRunner(known, encoder, self._loaded, self.classes, threads, _whole(options, "seed", 0))
+        return variant, setup, TextEncoder(variant, tokens, setup)
 
     @property
-    def _loaded(self) -> Split:
+    def _loaded(self) -> Split[Labelled]:
         if self._split is None:
             raise UsageError("the task has no data yet", "Call load() first")
         return self._split
@@ -150,7 +181,7 @@ class TextClassification:
     def _tokens(self, own: dict[str, Option]) -> Tokens | None:
         """The tokenizer in force, checked; None when nothing names one."""
         options = self._options | own
-        reference, max_tokens = str(options["tokenizer"]), _whole(options, "max_tokens", _LEAST_TOKENS)
+        reference, max_tokens = str(options["tokenizer"]), whole(_NAME, options, "max_tokens", _LEAST_TOKENS)
         if not reference:
             return None
         path = self._resolve(reference, "tokenizer")
@@ -170,12 +201,13 @@ class TextClassificationRunner:
     """One variant, loaded; keeps the promises of `ports.Runner`."""
 
     def __init__(
-        self, variant: Variant, encoder: TextEncoder, split: Split, classes: tuple[str, ...], threads: int, seed: int
-    ) -> None:
+        self, variant: Variant, encoder: TextEncoder, split: Split[Labelled], classes: tuple[str, ...], setup: Setup,
+        seed: int,
+    ) -> None:  # fmt: skip
         self.variant = variant
         self._encoder: TextEncoder | None = encoder
         self._split, self._classes, self._seed = split, classes, seed
-        self._threads = threads
+        self._setup = setup
         # Linear algebra under the head takes all cores unless told otherwise. It is looked up once: that costs more
         # than predicting.
         need("sklearn.linear_model", "scikit-learn")
@@ -189,7 +221,9 @@ class TextClassificationRunner:
             ModelError: the model fails, gives embeddings that are not finite, or none that a head can be fitted on.
         """
         encoder, texts = self._open, self._split.train
-        embeddings = np.stack([encoder.embed(item.text) for item in texts])
+        embeddings = np.concatenate(
+            [encoder.embed_all([item.text for item in few]) for few in batches(texts, self._setup.batch)]
+        )
         linear = need("sklearn.linear_model", "scikit-learn")
         gave_up: type[Warning] = need("sklearn.exceptions", "scikit-learn").ConvergenceWarning
         head = linear.LogisticRegression(max_iter=_MAX_ITERATIONS, random_state=self._seed)
@@ -206,7 +240,7 @@ class TextClassificationRunner:
         self._head = head
 
     def run(self, items: Sequence[int]) -> ItemResults:
-        """Classify evaluation items one by one, as a service with a batch of one would."""
+        """Classify evaluation items, `batch` at a time: one by one, as a service would, unless told otherwise."""
         encoder, head = self._open, self._head
         if head is None:
             raise UsageError(f"{self.variant.name} has no head yet", "Call fit() before run()")
@@ -214,16 +248,13 @@ class TextClassificationRunner:
         answers: list[str] = []
         latency_ms: list[float] = []
         with self._limited():
-            for item in chosen:
+            for few in batches(chosen, self._setup.batch):
                 began_s = time.perf_counter()
-                answers.append(str(head.predict(encoder.embed(item.text)[np.newaxis])[0]))
-                latency_ms.append((time.perf_counter() - began_s) * 1e3)
-        right = [float(answer == item.label) for answer, item in zip(answers, chosen, strict=True)]
-        scores: dict[str, tuple[float | None, ...]] = {"accuracy": tuple(right)}
-        for label in self._classes:
-            scores[f"recall_{label}"] = tuple(
-                hit if item.label == label else None for hit, item in zip(right, chosen, strict=True)
-            )
+                found = head.predict(encoder.embed_all([item.text for item in few]))
+                took_ms = (time.perf_counter() - began_s) * 1e3
+                answers += map(str, found)
+                latency_ms += [took_ms] * len(few)
+        scores = accuracy_and_recalls(answers, [item.label for item in chosen], self._classes)
         return ItemResults(tuple(items), scores, tuple(latency_ms))
 
     def close(self) -> None:
@@ -237,37 +268,11 @@ class TextClassificationRunner:
         return self._encoder
 
     def _limited(self) -> AbstractContextManager[object]:
-        limits: AbstractContextManager[object] = self._pools.limit(limits=self._threads)
+        limits: AbstractContextManager[object] = self._pools.limit(limits=self._setup.threads)
         return limits
 
 
-def _task_options(spec: TaskSpec) -> dict[str, Option]:
-    given = dict(spec.options)
-    for name in given:
-        if name not in _TASK_OPTIONS:
-            raise TaskError(_NAME, f"unknown option {name!r}", _nearest(name, tuple(_TASK_OPTIONS)))
-    options = _TASK_OPTIONS | given
-    if options["control"] not in ("", _SHUFFLED):
-        raise TaskError(_NAME, f"unknown control {options['control']!r}", f"The one there is: {_SHUFFLED!r}")
-    return options
-
-
-def _whole(options: dict[str, Option], name: str, least: int) -> int:
-    value = options[name]
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise TaskError(_NAME, f"option {name} is {value!r}", f"Give a whole number, {least} or more")
-    return value
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(sorted(known))}"
-
-
-def _pinned(split: Split, seed: int, tokens: Tokens | None, max_tokens: int) -> str:
-    def listed(items: Sequence[Labelled]) -> list[tuple[str, str]]:
-        return [(item.digest, item.label) for item in items]
-
+def _pinned(split: Split[Labelled], seed: int, tokens: Tokens | None, max_tokens: int) -> str:
     pinned = {
         "task": _NAME,
         "train": listed(split.train),
