@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ import numpy as np
 from outweigh.backends.levers._making import PRUNE_REMEDY, brief, keep, need
 from outweigh.core.errors import LeverError, ModelError
 from outweigh.core.variant import Variant
-from outweigh.data.torch_models import Reshaping, keep_torch, load_torch_parts
+from outweigh.data.torch_models import WEIGHTS, Reshaping, keep_torch, load_torch_parts
 
 TORCH_REMEDY = "Run: pip install 'outweigh[torch]'"
 
@@ -32,7 +33,7 @@ def remade(
     change: Callable[[Any, Reshaping], tuple[Any, Reshaping]],
     *by: str,
 ) -> Path:
-    """The weights file of a changed network; see `_making.keep`.
+    """The weights file of a changed network, with its teacher's name beside it; see `_making.keep`.
 
     Args:
         change: takes the network with float weights, and how it was reshaped; gives both anew, or raises LeverError.
@@ -45,7 +46,13 @@ def remade(
         keep_torch(changed, variant, made, anew)
         return made
 
-    return keep(lever, variant, workdir, label, ".pt", make, *by)
+    weights = keep(lever, variant, workdir, label, ".pt", make, *by)
+    try:
+        _remember_teacher(weights, variant)
+    except OSError as err:
+        problem = f"{workdir} cannot be written ({err.strerror or err})"
+        raise LeverError(lever, variant.name, problem, "Free some space, or choose another folder") from err
+    return weights
 
 
 def float_network(variant: Variant, lever: str) -> tuple[Any, Reshaping]:
@@ -107,3 +114,30 @@ def telling_torch(lever: str, variant: Variant, what: str, remedy: str) -> Itera
             yield
     except TORCH_FAILS as err:
         raise LeverError(lever, variant.name, f"{what} ({brief(err)})", remedy) from err
+
+
+# --- who teaches ------------------------------------------------------------------------------------
+
+
+def _remember_teacher(weights: Path, variant: Variant) -> None:
+    """Write beside a changed network's weights which one it was made from. Raises OSError."""
+    teacher = teacher_of(variant) or variant
+    named = {"model": teacher.model, WEIGHTS: str(teacher.option(WEIGHTS, ""))}
+    _beside(weights).write_text(json.dumps(named), encoding="utf-8")
+
+
+def teacher_of(variant: Variant) -> Variant | None:
+    """The network that a variant was first changed from; None where it was not, or nobody wrote it down."""
+    weights = str(variant.option(WEIGHTS, ""))
+    if not weights:
+        return None
+    try:
+        named = json.loads(_beside(Path(weights)).read_text(encoding="utf-8"))
+        options = Variant.freeze_options({WEIGHTS: str(named[WEIGHTS])} if named[WEIGHTS] else {})
+        return replace(variant, name=f"teacher of {variant.name}", model=str(named["model"]), options=options)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _beside(weights: Path) -> Path:
+    return weights.with_suffix(".teacher.json")
