@@ -50,7 +50,8 @@ class Conditions:
         power_limit_w: long-term limit of all packages together [W].
         power: "mains" or "battery"; None for a machine without a battery, which says nothing of its supply.
         cpu_celsius: hottest processor [°C].
-        throttle_events: times a processor was slowed for heat since boot, all cores and packages.
+        throttle_events: events of slowing for heat since boot, over all hardware threads, of which several count the
+            same one: that it grew means something, by how much does not.
         load: runnable threads, mean of the last minute.
         machine_s: CPU seconds of the whole machine since boot, all threads and programs [s].
         stolen_s: CPU seconds a hypervisor gave to other guests [s].
@@ -156,10 +157,9 @@ def changes(before: Conditions, after: Conditions, *, run_s: float | None = None
         if abs(warmer_k) >= _WARMER_K:
             way = "warmer" if warmer_k > 0 else "cooler"
             notes.append(f"the processor was {abs(warmer_k):.0f} K {way} at the end")
-    if before.throttle_events is not None and after.throttle_events is not None:
-        times = after.throttle_events - before.throttle_events
-        if times > 0:
-            notes.append(f"the processor was slowed for heat, {times} {'time' if times == 1 else 'times'}")
+    events = before.throttle_events, after.throttle_events
+    if events[0] is not None and events[1] is not None and events[1] > events[0]:
+        notes.append("the processor was slowed for heat")
     return (*notes, *_others(before, after, run_s))
 
 
