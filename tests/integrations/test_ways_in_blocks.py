@@ -9,11 +9,13 @@ import textwrap
 import pytest
 
 import outweigh
-from outweigh.app import opened
+from outweigh.app import opened, sample_rows
+from outweigh.app.keeping import keep_trace_of
 from outweigh.backends.meters.replay import ReplayMeter
+from outweigh.core.budget import Phase
 from outweigh.core.errors import UsageError
 from outweigh.core.receipt import RunStatus
-from outweigh.measure import FakeClock, MeterSession
+from outweigh.measure import FakeClock, MeterSession, receipt_for
 from outweigh.ports import ReceiptFilter
 
 
@@ -48,7 +50,7 @@ def test_a_block_leaves_one_receipt_with_its_hum_and_work(session, clock, tmp_pa
     assert run.energy.joules == pytest.approx(500.0)
     assert run.work.joules == pytest.approx(300.0)
     assert (receipt.units, receipt.unit, receipt.phase) == (60, "sample", "training")
-    assert receipt.labels == (("name", "fit"),)
+    assert dict(receipt.labels)["name"] == "fit"
     assert not list(tmp_path.glob("*.running/*"))
 
 
@@ -205,3 +207,112 @@ def test_what_a_run_has_seen_is_noted_while_it_lasts(session, clock, tmp_path):
         (journal,) = tmp_path.glob("*.running/*.jsonl")
         assert '"status":"interrupted"' in journal.read_text(encoding="utf-8")
     assert run.energy.joules == pytest.approx(400.0)
+
+
+PROJECT_TOML = """
+[project]
+name = "p"
+unit = "text"
+volume = { per_month = 1_000_000 }
+[task]
+adapter = "text-classification"
+dataset = "corpus"
+primary = { metric = "accuracy" }
+[variants.small]
+model = "small.onnx"
+[variants.large]
+model = "large.onnx"
+[gate]
+incumbent = "small"
+proposal = "large"
+[budget.train]
+phase = "training"
+total = { limit = "1 kWh", per = "month" }
+owner = "team-models"
+[site.here]
+zone = "DE"
+capacity = "1 kW"
+pue = { idle = 1.6, full = 1.2 }
+"""
+
+
+def test_a_receipt_says_who_owns_its_hum_and_what_it_is_made_of(session, clock, tmp_path, monkeypatch):
+    (tmp_path / "energy.toml").write_text(PROJECT_TOML)
+    (tmp_path / "deep").mkdir()
+    monkeypatch.chdir(tmp_path / "deep")
+    with outweigh.measuring("fit", phase="training", session=session, ledger=tmp_path / "ledger.sqlite"):
+        clock.sleep(10.0)
+
+    (receipt,) = kept(tmp_path / "ledger.sqlite")
+    split = receipt.hum_split
+    assert dict(receipt.labels)["owner"] == "team-models"
+    # 40 W of a processor package for 10 s, shared out by hardware threads; PUE 1.6 adds 60 % of it
+    assert split.allocated.joules + split.unallocated.joules == pytest.approx(400.0)
+    assert split.cooling.joules == pytest.approx(240.0)
+    assert split.host is None
+    assert any("PUE of here when idle, 1.6" in note for note in receipt.notes)
+
+
+def test_an_owner_who_is_named_comes_before_the_declared_one_and_other_phases_have_none(
+    session, clock, tmp_path, monkeypatch
+):
+    (tmp_path / "energy.toml").write_text(PROJECT_TOML)
+    monkeypatch.chdir(tmp_path)
+    ledger = tmp_path / "ledger.sqlite"
+    for options in ({"phase": "training", "owner": "me"}, {"phase": "inference"}):
+        with outweigh.measuring(session=session, ledger=ledger, **options):
+            clock.sleep(1.0)
+
+    assert [dict(receipt.labels).get("owner") for receipt in kept(ledger)] == ["me", None]
+
+
+def test_an_energy_toml_that_is_refused_stops_no_measurement(session, clock, tmp_path, monkeypatch):
+    (tmp_path / "energy.toml").write_text("[project]\nnaem = 3\n")
+    monkeypatch.chdir(tmp_path)
+    with outweigh.measuring(session=session, ledger=tmp_path / "ledger.sqlite") as run:
+        clock.sleep(1.0)
+
+    assert run.receipt.hum_split.cooling is None
+
+
+def test_a_block_of_some_seconds_leaves_its_power_beside_the_ledger(session, clock, tmp_path):
+    pytest.importorskip("duckdb", reason="samples need the extra `samples`")
+    ledger = tmp_path / "ledger.sqlite"
+    with outweigh.measuring("fit", session=session, ledger=ledger) as run:
+        clock.sleep(8.0)
+    with outweigh.measuring("short", session=session, ledger=ledger) as short:
+        clock.sleep(1.0)
+
+    rows = sample_rows(run.address[:12], ledger)
+    assert len(rows) == pytest.approx(80, abs=2)
+    assert {round(row["power_w"]) for row in rows} == {100}
+    assert 0 < rows[0]["t_s"] <= rows[-1]["t_s"] <= 8.0
+    with pytest.raises(UsageError, match="no samples"):
+        sample_rows(short.address, ledger)
+
+
+def test_without_duckdb_a_block_keeps_its_receipt_and_says_nothing(session, clock, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    with outweigh.measuring("fit", session=session, ledger=tmp_path / "ledger.sqlite") as run:
+        clock.sleep(8.0)
+
+    assert [receipt.content_hash for receipt in kept(tmp_path / "ledger.sqlite")] == [run.address]
+
+
+def test_samples_of_a_sitting_are_found_from_each_of_its_receipts(session, clock, tmp_path):
+    pytest.importorskip("duckdb", reason="samples need the extra `samples`")
+    ledger = tmp_path / "ledger.sqlite"
+    started = clock.utc()
+    with opened(ledger, create=True) as store, session.window() as whole:
+        for _ in range(2):
+            with session.window() as window:
+                clock.sleep(2.0)
+            store.append(
+                receipt_for(window.reading, meter="replay", project="p", phase=Phase.DEVELOPMENT, batch="b" * 32)
+            )
+    assert keep_trace_of(ledger, "b" * 32, session.trace(), started, whole.reading.total.interval)
+
+    for receipt in kept(ledger):
+        rows = sample_rows(receipt.content_hash, ledger)
+        assert len(rows) == pytest.approx(20, abs=1)
+        assert rows[-1]["t_s"] <= 2.0

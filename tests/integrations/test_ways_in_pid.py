@@ -143,5 +143,5 @@ def test_ctrl_c_ends_the_watching_keeps_the_receipt_and_leaves_the_process_alone
 def test_a_command_and_a_process_id_together_are_refused(tmp_path):
     watcher = measure_pid(1, tmp_path, "--", "true")
     _, err = watcher.communicate(timeout=60)
-    assert watcher.returncode == 2
-    assert "either a command" in err
+    assert watcher.returncode == 125
+    assert "give one: a command" in err

@@ -272,6 +272,13 @@ def test_whatever_is_metered_the_parts_make_the_hum(watts, share, pue, hum_j):
     assert split.cooling.joules == pytest.approx(hum_j * (pue - 1), abs=1e-9 * hum_j)
 
 
+@pytest.mark.parametrize("scope", [Scope.GPU, Scope.CPU_THREADS])
+def test_what_others_have_and_nobody_meters_is_not_known_and_not_nothing(scope):
+    split = split_of(Energy(100.0), [idle(10.0, scope)], thread_share=0.5)
+    assert split.allocated.joules == pytest.approx(100.0)
+    assert split.unallocated is None
+
+
 def test_the_hum_of_a_period_says_what_it_is_made_of_as_far_as_it_is_known():
     period = Interval(START, START + timedelta(seconds=100))
     known = replace(receipt(1_000.0, 800.0), hum_split=split_hum(Energy(800.0), allocated_share=0.25, pue=1.2))

@@ -2,14 +2,15 @@
 
 from outweigh.app.blocks import measured, measuring
 from outweigh.app.files import ledger_rows, opened, rewrite_report, start_project
-from outweigh.app.record import hum_rows, import_records, recompute_views, recover_runs
-from outweigh.app.running import measure, measure_pid, receipt_line
+from outweigh.app.record import hum_rows, import_records, recompute_views, recover_runs, sample_rows, samples_of
+from outweigh.app.running import measure, measure_idle, measure_pid, receipt_line
 
 __all__ = [
     "hum_rows",
     "import_records",
     "ledger_rows",
     "measure",
+    "measure_idle",
     "measure_pid",
     "measured",
     "measuring",
@@ -18,5 +19,7 @@ __all__ = [
     "recompute_views",
     "recover_runs",
     "rewrite_report",
+    "sample_rows",
+    "samples_of",
     "start_project",
 ]

@@ -14,9 +14,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from outweigh.app.files import find_ledger
-from outweigh.app.keeping import EVERY_S, Kept, Watched, receipt_named
+from outweigh.app.keeping import EVERY_S, Kept, Watched, keep_trace
+from outweigh.app.surroundings import Surroundings
 from outweigh.core.budget import Phase
-from outweigh.core.errors import OutweighError, UsageError
+from outweigh.core.errors import LedgerError, OutweighError, UsageError
 from outweigh.core.measurement import Measurement
 from outweigh.core.quantities import Energy
 from outweigh.core.receipt import Receipt, RunStatus
@@ -26,6 +27,9 @@ from outweigh.core.units import parse_energy
 if TYPE_CHECKING:
     from outweigh.measure import MeterSession, WindowReading
     from outweigh.ports import Meter
+
+#: A shorter block leaves no samples: its course is not worth the tenth of a second that writing it takes [s].
+_SHORTEST_TRACE_S = 5.0
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,6 +62,7 @@ class Run:
         hum_s: float = 0.0,
         session: MeterSession | None = None,
         ledger: Path | str | None = None,
+        owner: str = "",
         every_s: float = EVERY_S,
     ) -> None:
         self.name, self.unit = name, unit
@@ -68,6 +73,7 @@ class Run:
         self._budget = parse_energy(budget) if isinstance(budget, str) else budget
         self._meter, self._hum_s = meter, hum_s
         self._given, self._ledger, self._every_s = session, ledger, every_s
+        self._owner = owner
         self._pid = os.getpid()
         self._watched: Watched | None = None
         self._receipt: Receipt | None = None
@@ -122,7 +128,8 @@ class Run:
                 self._session, self._run_id, project=self._project, phase=self._phase, unit=self.unit,
                 labels=self.labels, every_s=self._every_s,
             )  # fmt: skip
-            watched = Watched(self._session, self._journal, self._every_s)
+            self._around = Surroundings(self._session, self._kept.folder, phase=self._phase, owner=self._owner)
+            watched = Watched(self._session, self._journal, self._every_s, self._around)
             watched.__enter__()
         except BaseException:
             self._give_back()
@@ -150,9 +157,7 @@ class Run:
 
         watched = self._open()
         self._watched = None
-        watched.leave()
-        if not at_last_mark:
-            watched.mark()
+        watched.leave(at_last_mark=at_last_mark)
         notes = [note] if note else []
         reading = watched.reading
         over = None if self._budget is None else against_budget(reading.work or reading.total, self._budget)
@@ -170,9 +175,11 @@ class Run:
                 meter_cost=self._session.cost(),
                 labels=self.labels,
                 notes=notes,
+                run_id=self._run_id,
             )
-            self._receipt = receipt_named(receipt, self._run_id)
+            self._receipt = self._around.on(receipt)
             self._address = self._journal.finish(self._kept.store, self._receipt)
+            self._keep_samples(watched)
         finally:
             self._give_back()
         if over is not None:
@@ -190,6 +197,16 @@ class Run:
                 raise
             # What went wrong in the block is what its caller waits for; ours is told beside it.
             error.add_note(f"outweigh: the receipt was not kept: {err}")
+
+    def _keep_samples(self, watched: Watched) -> None:
+        receipt = self.receipt
+        if receipt.interval.seconds < _SHORTEST_TRACE_S:
+            return
+        about = {"receipt": self._address}
+        try:
+            keep_trace(self._kept.samples, self._run_id, watched.trace(), receipt.interval, about)
+        except LedgerError as err:
+            warnings.warn(f"power over time is not kept: {err}", stacklevel=4)
 
     def _open(self) -> Watched:
         if self._watched is None:
@@ -213,6 +230,7 @@ def measuring(
     hum_s: float = 0.0,
     session: MeterSession | None = None,
     ledger: Path | str | None = None,
+    owner: str = "",
 ) -> Run:
     """Measure a block of code and keep its receipt.
 
@@ -235,13 +253,15 @@ def measuring(
         hum_s: listen to the idle draw so long before [s]; without, a counter's energy is not split (a model's is).
         session: an open session to measure with, in place of `meter`.
         ledger: path or URL; the nearest `.outweigh/ledger.sqlite` by default.
+        owner: who answers for its hum, kept as the label "owner"; the owner of the phase's budget in the nearest
+            energy.toml by default.
 
     Raises:
         MeterUnavailable, LedgerError: before the block is entered, or at its end where the ledger fails then.
     """
     return Run(
         name, phase=phase, project=project, unit=unit, labels=labels, budget=budget, meter=meter, hum_s=hum_s,
-        session=session, ledger=ledger,
+        session=session, ledger=ledger, owner=owner,
     )  # fmt: skip
 
 

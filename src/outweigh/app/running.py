@@ -1,16 +1,20 @@
-"""`measure`: one command, or a process that runs already, and one receipt."""
+"""`measure`: one command, a process that runs already or the idle draw, and one receipt."""
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from outweigh.app.keeping import Kept, Watched, receipt_named
+from outweigh.app.keeping import Kept, Watched, finish
+from outweigh.app.surroundings import Surroundings
 from outweigh.core.budget import Phase
-from outweigh.core.errors import OutweighError, UsageError
-from outweigh.core.receipt import Receipt
+from outweigh.core.errors import OutweighError, UnusableMeasurement, UsageError
+from outweigh.core.quantities import Energy
+from outweigh.core.receipt import HumSplit, Receipt, RunStatus
 from outweigh.core.rounding import si
 from outweigh.ports import Availability, Completed, Executor
 
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
 
 #: The meter that can tell one process tree from the rest of the machine.
 _ATTRIBUTING = "cpu-model"
+_LONGEST_S = 86_400.0  # who listens for longer than a day has mistaken the unit
+_SHORTEST_IDLE_S = 0.1
 
 
 def measure(
@@ -27,8 +33,10 @@ def measure(
     *,
     meter: str | None = None,
     hum_s: float = 2.0,
+    hum_after_s: float = 0.0,
     phase: str = "development",
     project: str = "",
+    owner: str = "",
     labels: Sequence[str] = (),
     ledger: Path | str | None = None,
     told: Callable[[str], None] = lambda _: None,
@@ -36,47 +44,115 @@ def measure(
     """Run a command, measure it and keep the receipt. Killed meanwhile, it is found and closed at the next start.
 
     Args:
-        hum_s: how long to listen to the idle draw before [s].
+        meter: by name, several with commas between them; the best that works here by default.
+        hum_s, hum_after_s: how long to listen to the idle draw before and after [s]; 0 not to.
+        owner: who answers for its hum; the owner of the phase's budget in the nearest energy.toml by default.
         labels: "key=value" texts to keep on the receipt.
         told: called with what a person should know besides (an earlier run was recovered).
 
     Returns:
-        The receipt, its address and where it was kept.
+        The receipt, its address and where it was kept: the journal, when the ledger did not take it in the end.
 
     Raises:
         CommandNotRun: the command does not exist or cannot be executed.
+        UsageError: no such time, label or meter.
         LedgerError, MeterUnavailable: before the command is started.
     """
     from outweigh.measure import MeterSession, choose_meter, measure_command
     from outweigh.registry import executors
 
+    listening_s(hum_s, "--hum")
+    listening_s(hum_after_s, "--hum-after")
+    named = parse_labels(labels)
     chosen, _ = choose_meter(meter)
     kept = Kept(ledger, told)
     run_id = uuid.uuid4().hex
     about = project or Path.cwd().name
-    named = parse_labels(labels)
     try:
-        with (
-            MeterSession(chosen) as session,
-            kept.journal(session, run_id, project=about, phase=Phase(phase), labels=named) as journal,
-        ):
-            try:
-                receipt = measure_command(
-                    session,
-                    _Noted(executors.get("local")(), session, journal),
-                    command,
-                    project=about,
-                    phase=Phase(phase),
-                    hum_s=hum_s,
-                    labels=named,
-                )
-            except (OutweighError, KeyboardInterrupt):
-                journal.close()  # nothing ran: there is no run to recover
-                raise
-            receipt = receipt_named(receipt, run_id)
-            return receipt, journal.finish(kept.store, receipt), str(kept.where)
+        with MeterSession(chosen) as session:
+            around = Surroundings(session, kept.folder, phase=Phase(phase), owner=owner, told=told)
+            with kept.journal(session, run_id, project=about, phase=Phase(phase), labels=named) as journal:
+                noted = _Noted(executors.get("local")(), session, journal, around)
+                try:
+                    receipt = measure_command(
+                        session,
+                        noted,
+                        command,
+                        project=about,
+                        phase=Phase(phase),
+                        hum_s=hum_s,
+                        hum_after_s=hum_after_s,
+                        labels=named,
+                    )
+                except (OutweighError, KeyboardInterrupt):
+                    journal.close()  # nothing ran: there is no run to recover
+                    raise
+                receipt = around.on(replace(receipt, run_id=run_id), run_s=noted.cpu_s)
+                return receipt, *finish(kept, journal, receipt, noted.watched, told)
     finally:
         kept.close()
+
+
+def measure_idle(
+    seconds: float,
+    *,
+    meter: str | None = None,
+    project: str = "",
+    owner: str = "",
+    labels: Sequence[str] = (),
+    ledger: Path | str | None = None,
+    told: Callable[[str], None] = lambda _: None,
+) -> tuple[Receipt, str, str]:
+    """Listen to the idle draw, and keep a receipt of the phase `idle`, all of it hum, for its owner.
+
+    Ctrl-C ends it early, with what was drawn until then.
+
+    Returns, raises: as `measure`. What others run meanwhile is in it, and noted where it is seen.
+    """
+    from outweigh.measure import MeterSession, choose_meter, receipt_for
+
+    listening_s(seconds, "--idle", least_s=_SHORTEST_IDLE_S)
+    named = parse_labels(labels)
+    chosen, _ = choose_meter(meter)
+    kept = Kept(ledger, told)
+    run_id = uuid.uuid4().hex
+    about = project or Path.cwd().name
+    try:
+        with MeterSession(chosen) as session:
+            around = Surroundings(session, kept.folder, phase=Phase.IDLE, owner=owner, told=told)
+            with kept.journal(session, run_id, project=about, phase=Phase.IDLE, labels=named) as journal:
+                status, notes = RunStatus.COMPLETED, ["nothing was run: all of it is hum"]
+                with Watched(session, journal, around=around) as watched:
+                    begun_s = session.clock.monotonic_s()
+                    try:
+                        with contextlib.suppress(UnusableMeasurement):  # then the receipt is, and says why
+                            session.hum(seconds)
+                        # A model knows its idle draw and is not listened to.
+                        session.clock.sleep(max(0.0, begun_s + seconds - session.clock.monotonic_s()))
+                    except KeyboardInterrupt:
+                        status = RunStatus.INTERRUPTED
+                        notes.append(f"stopped before its {seconds:g} s were over")
+                reading = watched.reading
+                nothing = replace(reading.total, value=Energy(0.0), components=())
+                receipt = receipt_for(
+                    replace(reading, hum=reading.total, work=nothing), meter=chosen.name, project=about,
+                    phase=Phase.IDLE, status=status, meter_cost=session.cost(), labels=named, notes=notes,
+                    run_id=run_id,
+                )  # fmt: skip
+                receipt = around.on(receipt)
+                return receipt, *finish(kept, journal, receipt, watched, told)
+    finally:
+        kept.close()
+
+
+def listening_s(seconds: float, option: str, *, least_s: float = 0.0) -> float:
+    """A time to listen for [s]. Raises UsageError for what is none: nan, less than the least, more than a day."""
+    if not least_s <= seconds <= _LONGEST_S:
+        least = f"{least_s:g}" if least_s else "0 (not to listen)"
+        raise UsageError(
+            f"{seconds:g} s is no time to listen for", f"Give {option} in seconds, from {least} to {_LONGEST_S:.0f}"
+        )
+    return seconds
 
 
 def measure_pid(
@@ -85,6 +161,7 @@ def measure_pid(
     meter: str | None = None,
     phase: str = "development",
     project: str = "",
+    owner: str = "",
     labels: Sequence[str] = (),
     ledger: Path | str | None = None,
     told: Callable[[str], None] = lambda _: None,
@@ -103,9 +180,6 @@ def measure_pid(
         UsageError: there is no such process, or this platform has no /proc.
         LedgerError, MeterUnavailable: before anything was measured.
     """
-    from dataclasses import replace
-
-    from outweigh.core.receipt import RunStatus
     from outweigh.data.processes import ProcessTree
     from outweigh.measure import MeterSession, attribution, choose_meter, receipt_for
     from outweigh.ports import Meter
@@ -133,7 +207,9 @@ def measure_pid(
             kept.journal(session, run_id, project=about, phase=Phase(phase), labels=named) as journal,
         ):
             status = RunStatus.COMPLETED
-            with Watched(session, journal) as watched:
+            around = Surroundings(session, kept.folder, phase=Phase(phase), owner=owner, told=told)
+            begun_s = run_s()
+            with Watched(session, journal, around=around) as watched:
                 before = attribution.MachineTime.now(run_s())
                 attribution.watch(chosen, tree.living)
                 try:
@@ -159,28 +235,33 @@ def measure_pid(
                 meter_cost=session.cost(),
                 labels=named,
                 notes=[*notes, *told_of_shares],
+                run_id=run_id,
             )
-            receipt = replace(receipt_named(receipt, run_id), overlapping=(*receipt.overlapping, *shares))
-            return receipt, journal.finish(kept.store, receipt), str(kept.where)
+            receipt = around.on(replace(receipt, overlapping=(*receipt.overlapping, *shares)), run_s=run_s() - begun_s)
+            return receipt, *finish(kept, journal, receipt, watched, told)
     finally:
         kept.close()
 
 
 class _Noted:
-    """An executor whose run is noted in a journal while it lasts."""
+    """An executor whose run is noted in a journal while it lasts; `cpu_s` is what its tree took."""
 
     name: ClassVar[str] = "noted"
 
-    def __init__(self, executor: Executor, session: MeterSession, journal: RunJournal) -> None:
-        self._executor, self._session, self._journal = executor, session, journal
+    def __init__(self, executor: Executor, session: MeterSession, journal: RunJournal, around: Surroundings) -> None:
+        self._executor, self._session, self._journal, self._around = executor, session, journal, around
+        self.watched: Watched | None = None
+        self.cpu_s: float | None = None
 
     @classmethod
     def probe(cls) -> Availability:
         return Availability(cls.name, usable=True)
 
     def run(self, command: Sequence[str]) -> Completed:
-        with Watched(self._session, self._journal):
-            return self._executor.run(command)
+        with Watched(self._session, self._journal, around=self._around) as self.watched:
+            completed = self._executor.run(command)
+        self.cpu_s = completed.cpu_s
+        return completed
 
 
 def parse_labels(texts: Sequence[str]) -> dict[str, str]:
@@ -209,7 +290,19 @@ def receipt_line(receipt: Receipt, address: str, kept_in: str) -> str:
             f"  hum {si(receipt.hum.value.joules, 'J', receipt.hum.bounds_j.half_width)}, "
             f"work {si(receipt.work.value.joules, 'J', receipt.work.bounds_j.half_width)}"
         )
+    if receipt.hum_split is not None:
+        lines.append(f"  of the hum: {split_line(receipt.hum_split)}")
     lines.append(f"  how: {total.source}")
     lines += [f"  note: {text}" for text in receipt.notes]
     lines.append(f"  receipt {address[:12]} in {kept_in}")
     return "\n".join(lines)
+
+
+def split_line(split: HumSplit) -> str:
+    """
+    >>> split_line(HumSplit(allocated=Energy(3.5), cooling=Energy(1200.0)))
+    'allocated 3.50 J, cooling 1.20 kJ'
+    """
+    parts = {"allocated": split.allocated, "unallocated": split.unallocated, "host": split.host,
+             "cooling": split.cooling}  # fmt: skip
+    return ", ".join(f"{name} {si(energy.joules, 'J')}" for name, energy in parts.items() if energy is not None)

@@ -8,6 +8,8 @@ import click
 
 from outweigh.cli.shown import echo_json, json_option, note, progress, table
 
+_TABLE_FROM = 120  # columns; the sentences of a narrower table are a word or two wide
+
 
 @click.command("doctor", epilog="Example: outweigh doctor --json | jq 'select(.usable)'")
 @click.option(
@@ -44,11 +46,12 @@ def command(
         return
     if against is not None or seconds is not None or remark:
         raise click.UsageError("--against, --seconds and --note belong to --calibrate.")
+    from outweigh.ledger.samples import samples_state
     from outweigh.measure.calibrate import calibration_facts, calibration_state
     from outweigh.measure.doctor import probe_all
 
     state, kept = calibration_state(datetime.now(UTC))
-    found = (*probe_all(), ("calibration", state))
+    found = (*probe_all(), ("samples", samples_state()), ("calibration", state))
     if as_json:
         echo_json(
             {
@@ -72,7 +75,7 @@ def command(
         else:
             state_shown, say = "not here", f"{probe.reason}. {probe.remedy}".strip(". ")
         rows.append((kind, probe.name, state_shown, probe.grade.value if probe.grade else "-", probe.sees, say))
-    table(("kind", "name", "state", "grade", "sees", "why not, or how to improve"), rows)
+    table(("kind", "name", "state", "grade", "sees", "why not, or how to improve"), rows, entries_below=_TABLE_FROM)
 
 
 def _calibrate(against: str | None, seconds: float | None, seed: int, remark: str, save: bool, as_json: bool) -> None:

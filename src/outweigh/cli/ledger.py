@@ -10,6 +10,8 @@ import click
 
 from outweigh.cli.shown import echo_json, json_option, note, table
 
+_TABLE_FROM = 120  # columns
+
 
 def ledger_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
@@ -61,14 +63,39 @@ def list_(limit: int | None, phase: str | None, batch: str, ledger: str | None, 
 @click.argument("receipt")
 @ledger_option
 def show(receipt: str, ledger: str | None) -> None:
-    """Show one receipt whole, as JSON. RECEIPT is its address or the start of it."""
+    """Show one receipt whole, as JSON, and where its power samples are. RECEIPT is its address or the start of it."""
     import json
 
     from outweigh import app
 
-    with app.opened(ledger) as store:
-        found = store.get(receipt)
-        click.echo(json.dumps({"receipt": found.content_hash, **found.to_dict()}, indent=2, ensure_ascii=False))
+    found, address, folder, run = app.samples_of(receipt, ledger)
+    where = {"samples": str(folder / run)} if run else {}
+    click.echo(json.dumps({"receipt": address, **found.to_dict(), **where}, indent=2, ensure_ascii=False))
+
+
+@command.command("samples", epilog="Example: outweigh ledger samples 8c1d --json > power.jsonl")
+@click.argument("receipt")
+@ledger_option
+@json_option
+def samples(receipt: str, ledger: str | None, as_json: bool) -> None:
+    """Show the power over time of one run, where it was kept: each row the mean power up to its time.
+
+    The samples are Parquet files in the folder that `outweigh ledger show` names; any Parquet reader opens them.
+    """
+    from outweigh import app
+    from outweigh.core.rounding import si
+
+    rows = app.sample_rows(receipt, ledger)
+    if as_json:
+        echo_json(rows)
+        return
+    table(
+        ("time", "into the run", "channel", "power"),
+        (
+            (str(row["time"])[:23] + "Z", f"{row['t_s']:.2f} s", str(row["channel"]), si(row["power_w"], "W"))
+            for row in rows
+        ),
+    )
 
 
 @command.command("verify", epilog="Example: outweigh ledger verify && echo clean")
@@ -110,15 +137,35 @@ def export(ledger: str | None) -> None:
     show_default=True,
     help="What foreign runs were for.",
 )
+@click.option(
+    "--timezone", default="", metavar="ZONE", help="Time zone of stamps that name none, such as Europe/Berlin; UTC."
+)
+@click.option(
+    "--ended",
+    default="",
+    metavar="TIME",
+    help="When a record ended that does not say so (trtllm, zeus JSON), as 2026-11-23T14:05+01:00; "
+    "by default when the file was last changed.",
+)
+@click.option(
+    "--plugin",
+    default="",
+    metavar="NAME",
+    help="For sacct: the cluster's AcctGatherEnergyType without its prefix (rapl, ipmi, xcc, pm_counters, gpu).",
+)
 @ledger_option
-def import_(file: Path, kind: str, project: str, phase: str, ledger: str | None) -> None:
+def import_(
+    file: Path, kind: str, project: str, phase: str, timezone: str, ended: str, plugin: str, ledger: str | None
+) -> None:
     """Take in receipts exported elsewhere, or the records of other tools as what they are: theirs, with their grade.
 
     What is here already is kept once. A record without an interval or a unit is left out, and said.
     """
     from outweigh import app
 
-    new, known, left_out = app.import_records(file, kind=kind, project=project, phase=phase, ledger=ledger)
+    new, known, left_out = app.import_records(
+        file, kind=kind, project=project, phase=phase, timezone=timezone, ended=ended, plugin=plugin, ledger=ledger
+    )
     for sentence in left_out:
         note(f"left out: {sentence}")
     click.echo(f"{new} new receipts, {known} already here, {len(left_out)} left out")
@@ -174,9 +221,10 @@ def recover(ledger: str | None) -> None:
 @ledger_option
 @json_option
 def hum(days: float, ledger: str | None, as_json: bool) -> None:
-    """Who owned the hum, largest first, with an action for each.
+    """Who owned the hum, largest first, what it was made of, and an action for each.
 
-    An owner is a receipt's label "owner" (`outweigh measure --label owner=team-a`), or its project.
+    An owner is the one that `outweigh measure --owner` or the phase's budget in energy.toml named, else the project.
+    A part that no receipt knows is a dash. Cooling comes on top of the hum, which is IT energy.
     """
     from outweigh import app
     from outweigh.core.rounding import si
@@ -186,16 +234,21 @@ def hum(days: float, ledger: str | None, as_json: bool) -> None:
         echo_json(rows)
         return
     table(
-        ("owner", "hum", "share", "work", "runs", "what to do"),
+        ("owner", "hum", "share", "allocated", "unallocated", "host", "cooling", "work", "runs", "what to do"),
         (
             (
                 row["owner"],
                 si(row["hum_j"], "J"),
                 f"{100 * row['share_of_hum']:.0f} %",
+                *(
+                    "-" if row[f"hum_{part}_j"] is None else si(row[f"hum_{part}_j"], "J")
+                    for part in ("allocated", "unallocated", "host", "cooling")
+                ),
                 si(row["work_j"], "J"),
                 str(row["runs"]),
                 row["action"],
             )
             for row in rows
         ),
+        entries_below=_TABLE_FROM,
     )

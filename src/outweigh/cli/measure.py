@@ -1,14 +1,33 @@
-"""`outweigh measure -- CMD`: run a command and keep its receipt; `--pid` measures one that runs already."""
+"""`outweigh measure -- CMD`: run a command and keep its receipt; `--pid` follows one, `--idle` listens to none."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import click
 
 from outweigh.cli.shown import echo_json, note
 
+_OWN_FAILURE = 125
+
+
+class _Misused(click.UsageError):
+    """2 may be the answer of the program we run: our own mistakes end with 125, as those of `env` and `timeout` do."""
+
+    exit_code = _OWN_FAILURE
+
+
+class _LikeEnv(click.Command):
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.UsageError as err:
+            raise _Misused(err.format_message(), err.ctx) from err
+
 
 @click.command(
     "measure",
+    cls=_LikeEnv,
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
     epilog="Example: outweigh measure --phase training -- python train.py",
 )
@@ -19,14 +38,25 @@ from outweigh.cli.shown import echo_json, note
     default=None,
     help="Measure this running process and all it starts, until it ends or Ctrl-C, instead of a CMD.",
 )
-@click.option("--meter", default=None, help="Meter by name (see `outweigh doctor`); the best that works by default.")
 @click.option(
-    "--hum",
-    "hum_s",
-    type=click.FloatRange(min=0),
-    default=2.0,
-    show_default=True,
-    help="Seconds to listen to the idle draw first.",
+    "--idle",
+    "idle_s",
+    type=float,
+    default=None,
+    metavar="SECONDS",
+    help="Listen to the idle draw so long, and keep a receipt of the phase idle for its owner, instead of a CMD.",
+)
+@click.option(
+    "--meter",
+    default=None,
+    metavar="NAME[,NAME]",
+    help="Meters by name (see `outweigh doctor`), read as one; the best that work by default.",
+)
+@click.option(
+    "--hum", "hum_s", type=float, default=2.0, show_default=True, help="Seconds to listen to the idle draw first."
+)
+@click.option(
+    "--hum-after", "hum_after_s", type=float, default=0.0, help="Seconds to listen to it again when CMD has ended."
 )
 @click.option(
     "--phase",
@@ -36,6 +66,9 @@ from outweigh.cli.shown import echo_json, note
     help="What the run is for.",
 )
 @click.option("--project", default="", help="Name to book the run on; the current folder's name by default.")
+@click.option(
+    "--owner", default="", help="Who answers for the hum; by default the owner of the phase's budget in energy.toml."
+)
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Label to keep on the receipt; repeatable.")
 @click.option("--ledger", default=None, help="Ledger file; .outweigh/ledger.sqlite by default.")
 @click.option(
@@ -44,15 +77,20 @@ from outweigh.cli.shown import echo_json, note
 def command(
     cmd: tuple[str, ...],
     pid: int | None,
+    idle_s: float | None,
     meter: str | None,
     hum_s: float,
+    hum_after_s: float,
     phase: str,
     project: str,
+    owner: str,
     labels: tuple[str, ...],
     ledger: str | None,
     as_json: bool,
 ) -> int:
     """Run CMD, measure the hum before it and the energy during it, and keep the receipt.
+
+    The hum is split as far as it is known: what CMD had for itself, what nobody had, the host, the cooling.
 
     CMD's output and exit code pass through. Our own failures end with 125 (outweigh itself), 126 (CMD
     cannot be run) or 127 (CMD not found), as with `env` and `timeout`.
@@ -62,23 +100,24 @@ def command(
     from outweigh import app
     from outweigh.core.errors import CommandNotRun, OutweighError
 
-    if bool(cmd) == (pid is not None):
-        raise click.UsageError("give either a command, as in `outweigh measure -- python train.py`, or --pid PID")
+    if bool(cmd) + (pid is not None) + (idle_s is not None) != 1:
+        raise _Misused("give one: a command, as in `outweigh measure -- python train.py`, --pid PID or --idle SECONDS")
+    common: dict[str, Any] = {
+        "meter": meter, "project": project, "owner": owner, "labels": labels, "ledger": ledger, "told": note
+    }  # fmt: skip
     try:
         if pid is not None:
-            receipt, address, kept_in = app.measure_pid(
-                pid, meter=meter, phase=phase, project=project, labels=labels, ledger=ledger, told=note
-            )
+            receipt, address, kept_in = app.measure_pid(pid, phase=phase, **common)
+        elif idle_s is not None:
+            receipt, address, kept_in = app.measure_idle(idle_s, **common)
         else:
-            receipt, address, kept_in = app.measure(
-                cmd, meter=meter, hum_s=hum_s, phase=phase, project=project, labels=labels, ledger=ledger, told=note
-            )
+            receipt, address, kept_in = app.measure(cmd, hum_s=hum_s, hum_after_s=hum_after_s, phase=phase, **common)
     except CommandNotRun as err:
         note(f"outweigh: {err}")
         return err.exit_code_hint
     except OutweighError as err:
         note(f"outweigh: {err}")
-        return 125
+        return _OWN_FAILURE
     if as_json:
         echo_json([{"receipt": address, **receipt.to_dict()}])
     note(app.receipt_line(receipt, address, kept_in))

@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+_SHORT_CELL = 20
+
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line, full precision.")
 
 
@@ -24,17 +26,44 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
-    """A table fitted to the terminal; in a pipe as wide as it needs to be, so that no cell is cut."""
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "", entries_below: int = 0) -> None:
+    """A table fitted to the terminal; in a pipe as wide as it needs to be, so that no cell is cut.
+
+    Args:
+        entries_below: on a terminal narrower than this [columns], a row becomes an entry of several lines: where the
+            last columns hold sentences, a table would be a word wide.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False)
+    if console.width < entries_below:
+        for line in entries(headings, rows, console.width):
+            click.echo(line)
+        return
     grid = Table(*headings, box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
     for row in rows:
         grid.add_row(*row)
     console.print(grid)
+
+
+def entries(headings: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> Iterator[str]:
+    """Rows as entries: the short cells on one line, a line or more for each long one, under its heading.
+
+    >>> print(*entries(("name", "state", "why not"), [("rapl", "not here", "a virtual machine " * 3)], 44), sep="\\n")
+    rapl  not here
+        why not: a virtual machine a virtual
+            machine a virtual machine
+    """
+    import textwrap
+
+    for row in rows:
+        short = [cell for cell in row if cell and len(cell) <= _SHORT_CELL]
+        yield from textwrap.wrap("  ".join(short), width, subsequent_indent="    ", drop_whitespace=False) or [""]
+        for heading, cell in zip(headings, row, strict=True):
+            if len(cell) > _SHORT_CELL:
+                yield from textwrap.wrap(f"{heading}: {cell}", width, initial_indent="    ", subsequent_indent=" " * 8)
 
 
 @contextmanager

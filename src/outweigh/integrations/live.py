@@ -47,7 +47,7 @@ class Live:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._watched.leave()
+        self._watched.__exit__(kind, error, at)
         if self._given is None:
             self._session.__exit__(kind, error, at)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from outweigh.core.budget import Phase
@@ -82,8 +82,9 @@ def split_of(
 
     Returns:
         The split, or None when none of its parts is known. A channel counts as allocated as its kind is shared out:
-        processors by hardware threads, boards and modelled threads whole, for those of others are not metered. Of a
-        node, rack or building the host is what is left beside the devices that were read with it.
+        processors by hardware threads, boards and modelled threads whole, for those of others are not metered; where
+        nothing else is counted the unallocated part is not known. Of a node, rack or building the host is what is
+        left beside the devices that were read with it.
     """
     counted_w = math.fsum(part.power_w for part in parts if part.counted)
     if counted_w <= 0 or hum.joules <= 0:
@@ -108,6 +109,8 @@ def split_of(
     split = split_hum(
         Energy(devices_w * seconds), allocated_share=share, node=Energy(hum.joules) if beside else None, pue=pue
     )
+    if devices and all(part.scope in _ITS_OWN for part in devices):
+        split = replace(split, unallocated=None)
     return split if split != HumSplit() else None
 
 
