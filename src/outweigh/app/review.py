@@ -104,6 +104,7 @@ def with_rounds(project: Project, rounds: int | None) -> Project:
 def facts_of(sat: Sat, verdict: Verdict, plan: Plan | Missing, sites: Sequence[Site], now: datetime) -> ReviewFacts:
     """Everything the report shows, as core objects."""
     project = sat.project
+    of_rounds = {address for one in sat.comparison.evidence.values() for address in one.receipts}
     return ReviewFacts(
         review_id=sat.batch,
         created=now,
@@ -123,7 +124,7 @@ def facts_of(sat: Sat, verdict: Verdict, plan: Plan | Missing, sites: Sequence[S
         sites=tuple(sites),
         site_pue={site.name: planning_pue(site) for site in sites},
         factors=tuple(_factors(sat, sites)),
-        receipts=tuple(address for address, receipt in sat.receipts if receipt.round_index is None),
+        receipts=tuple(address for address, _ in sat.receipts if address not in of_rounds),
         versions=dict(sat.versions),
         notes=tuple(_notes(sat, sites)),
     )

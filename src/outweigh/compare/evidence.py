@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ class Evidence:
         work_j_per_unit, hum_j_per_unit, amortised_j_per_unit: its three parts (means over rounds), facility side.
         fit: energy of what the task trained for this variant, None when it trains nothing.
         receipts: content hash of the receipt of each round.
+        counts: further figures a task counts (`ItemResults.counts`), summed over each round, shape (R,).
         item_rounds: the round each item was run in, counted from 0, shape (n,); None where nobody kept it.
     """
 
@@ -53,6 +54,7 @@ class Evidence:
     fit: Measurement | None = None
     receipts: tuple[str, ...] = ()
     item_rounds: Ints | None = None
+    counts: Mapping[str, Floats] = field(default_factory=dict)
 
     def metric(self, name: str) -> float:
         """Mean of the scores that count. Raises KeyError for a metric the task does not have."""

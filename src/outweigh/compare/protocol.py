@@ -1,24 +1,32 @@
 """How variants are measured against each other: interleaved rounds, in random order, in one sitting.
 
 The evaluation items are shuffled and split into rounds. In each round every variant runs the same items, in an order
-drawn anew, so that drift of the machine falls on all alike and energy is paired by round; quality comes from the
-same runs, each item once per variant. A receipt leaves for the ledger after every round: stopping in the middle
-loses nothing that was measured, and the round that was cut short leaves a receipt that says so.
+drawn anew, so that drift of the machine falls on all alike and energy is paired by round; quality, latency and power
+come from the same runs. A round too short for the meter, or for `protocol.window_s`, runs its items again within one
+window; quality and latency are those of the first time. The first variant runs twice a round, the second time under a
+hidden name: what it differs by from itself is the noise floor of the sitting. A variant that fails is left out and
+named, and the others go on. A receipt leaves for the ledger after every round: stopping in the middle loses nothing
+that was measured, and the round that was cut short leaves a receipt that says so.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
+from outweigh.compare.energy import LogRatio, log_ratio
 from outweigh.compare.evidence import Evidence, Floats, Ints
-from outweigh.compare.perunit import Facility, energy_per_unit
+from outweigh.compare.perunit import Facility, PerUnit, energy_per_unit
+from outweigh.compare.sequential import Looks
+from outweigh.compare.settling import settle
+from outweigh.compare.windows import repeats_for, shortest_window_s
 from outweigh.core.budget import Phase
 from outweigh.core.errors import ModelError, UnusableMeasurement, UsageError
 from outweigh.core.measurement import Grade, Measurement
@@ -30,7 +38,7 @@ from outweigh.measure.receipts import receipt_for
 from outweigh.measure.session import MeterSession
 from outweigh.ports import ItemResults, Runner
 
-WARMUP_ITEMS = 8  # enough to load, allocate and settle a model; their results are thrown away
+AA = " (A/A)"  # what the second run of the first variant is called in `Comparison.order`
 _ATTEMPTS = 2  # a round whose samples do not carry its energy is run once more
 _NOTHING_TRAINED_S = 0.05  # a fit shorter than this did no work that a meter could see
 
@@ -54,25 +62,68 @@ class Comparison:
         order: for each round, the names in the order they ran.
         hum: the idle draw, observed before the rounds.
         seed: reproduces the split into rounds and the order.
+        aa: the first variant against itself, second runs over first runs; None where it ran once a round.
+        failed: variant name -> why it was left out.
+        stopped: how the rounds ended where stopping early was asked for; None where all were to run.
+        notes: what else a reader has to know, a sentence each.
     """
 
     evidence: Mapping[str, Evidence]
     order: tuple[tuple[str, ...], ...]
     hum: HumReading
     seed: int
+    aa: LogRatio | None = None
+    failed: Mapping[str, str] = field(default_factory=dict)
+    stopped: Stopped | None = None
+    notes: tuple[str, ...] = ()
+
+    def ratio_confidence(self, confidence: float) -> float:
+        """Confidence at which to take the t-interval of an energy ratio so that it covers at `confidence`.
+
+        The same where all rounds were to run; more where the rounds were looked at as they came.
+        """
+        if self.stopped is None:
+            return confidence
+        return Looks(self.stopped.planned, confidence).level(self.stopped.rounds)
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """How rounds that were looked at as they came ended (`outweigh.compare.sequential`).
+
+    Attributes:
+        rounds: run, of `planned`.
+        reasons: variant name -> "decided", "narrow", or "" where it was neither when the rounds were over.
+    """
+
+    rounds: int
+    planned: int
+    reasons: Mapping[str, str]
 
 
 @dataclass(slots=True)
 class _Tally:
     """What is gathered of one variant while the rounds go by."""
 
-    variant: Variant
-    scores: dict[str, Floats]
+    runner: Runner
     latency_ms: Floats
+    scores: dict[str, Floats] = field(default_factory=dict)
     units: list[float] = field(default_factory=list)
+    counts: dict[str, list[float]] = field(default_factory=dict)
     readings: list[WindowReading] = field(default_factory=list)
     receipts: list[str] = field(default_factory=list)
     fit: Measurement | None = None
+    item_s: float | None = None
+
+    @property
+    def variant(self) -> Variant:
+        return self.runner.variant  # a fit may complete the content hash
+
+    @property
+    def spent_j(self) -> float:
+        """IT energy of its evaluation and training so far."""
+        evaluated = math.fsum(reading.total.value.joules for reading in self.readings)
+        return evaluated + (self.fit.value.joules if self.fit else 0.0)
 
 
 def run_protocol(
@@ -86,30 +137,41 @@ def run_protocol(
     on_receipt: Callable[[Receipt], str | None],
     making_j: Mapping[str, float] | None = None,
     progress: Callable[[str, float], None] = lambda text, share: None,
+    around: Callable[[Variant], AbstractContextManager[object]] = lambda variant: nullcontext(),
+    essential: Collection[str] = (),
+    confidence: float = 0.95,
+    mix_standard: float = 0.0,
 ) -> Comparison:
     """Measure all variants against each other.
 
     The idle draw is observed first. Each runner's `fit` is metered as a training run of its own, then all are warmed
-    up, `protocol.warmup` times on a few items that do not count, and then the rounds begin.
+    up (`outweigh.compare.settling`) on a few items that do not count, and then the rounds begin. With
+    `protocol.precision` they end early once every ratio to the first variant is decided or narrow
+    (`outweigh.compare.sequential`).
 
     Args:
         session: an open meter session.
-        runners: one per variant, at least one, with distinct names and content hashes filled in.
+        runners: one per variant, at least one, with distinct names and content hashes filled in. The others are held
+            against the first, which is also the one that runs twice a round.
         n_items: evaluation items of the task; `protocol.max_items` takes a random part of them.
-        protocol: rounds, warm-up, seed, how long the hum is observed. With fewer items than rounds there are as
-            many rounds as items.
+        protocol: rounds, warm-up, windows, seed, how long the hum is observed. With fewer items than rounds there are
+            as many rounds as items.
         sitting: what the receipts carry.
         facility: where the variants would serve, for the energy per unit.
         on_receipt: keeps a receipt durably; may return its address.
         making_j: variant name -> IT energy [J] that making it took (its levers), written off like its training.
         progress: told what is going on, and the share that is done in [0, 1].
+        around: entered around every warm-up and every round of a variant: settings of the device that belong to it.
+        essential: names without which there is nothing to say, beside the first.
+        confidence: two-sided, of the intervals that stopping early looks at.
+        mix_standard: as in `LogRatio`, for the same intervals.
 
     Raises:
         UsageError: no runner, or two of one name.
-        UnusableMeasurement: fewer than two items or rounds, no idle draw known, or a round that could not be read
-            twice in a row.
-        ModelError: a variant gave scores or latencies that are not finite, other items than asked for, or other
-            metrics than the variant before it.
+        UnusableMeasurement: fewer than two items or rounds, no idle draw known, a round that could not be read twice in
+            a row, or that no number of repeats makes long enough for the meter.
+        ModelError: an essential variant, or every variant but the first, gave scores or latencies that are not finite,
+            other items than asked for, or other metrics than the variant before it.
     """
     names = [runner.variant.name for runner in runners]
     if not names or len(set(names)) != len(names):
@@ -124,46 +186,117 @@ def run_protocol(
 
     def advance(text: str) -> None:
         nonlocal done
-        progress(text, done / steps)
+        progress(text, min(1.0, done / steps))
         done += 1
 
     advance("hum")
     # Who made the variants in the same session has listened already; the idle draw is listened to once.
     hum = session.latest_hum or session.hum(protocol.hum_s)
 
-    bench = _Bench(session, sitting, on_receipt)
-    tallies = {runner.variant.name: _Tally(runner.variant, {}, np.full(items.size, np.nan)) for runner in runners}
-    for runner in runners:
-        advance(f"{runner.variant.name}: fit and warm-up")
-        tally = tallies[runner.variant.name]
-        tally.fit = bench.fit(runner)
-        tally.variant = runner.variant  # a fit may complete the content hash
-        for _ in range(protocol.warmup):
-            runner.run([int(item) for item in chunks[0][:WARMUP_ITEMS]])
+    bench = _Bench(session, sitting, on_receipt, max(0.0, protocol.window_s), shortest_window_s(session.meter))
+    tallies = {runner.variant.name: _Tally(runner, np.full(items.size, np.nan)) for runner in runners}
+    first = tallies[names[0]]
+    needed = {names[0], *essential}
+    failed: dict[str, str] = {}
+    notes: list[str] = []
 
+    def left_out(name: str, error: ModelError) -> None:
+        """Go on without it. What it drew is in the ledger."""
+        if name in needed or len(tallies) == 2:
+            raise error
+        failed[name] = str(error)
+        del tallies[name]
+
+    for name in names:
+        advance(f"{name}: fit and warm-up")
+        tally = tallies[name]
+        try:
+            tally.fit = bench.fit(tally.runner)
+            with around(tally.variant):
+                settled = settle(tally.runner, [int(item) for item in chunks[0]], protocol, session.clock)
+        except ModelError as error:
+            left_out(name, error)
+            continue
+        tally.item_s = settled.item_s
+        if not settled.level and settled.blocks:
+            notes.append(
+                f"{name} had not settled after {settled.blocks} warm-up blocks (the last two took "
+                f"{settled.drift:+.1%} of the two before): allow more with protocol.warmup_most"
+            )
+
+    twin = _Tally(first.runner, first.latency_ms.copy(), item_s=first.item_s)
+    paired = protocol.aa and len(runners) > 1
+    looks = None if protocol.precision is None else Looks(len(chunks), confidence)
+    reasons: dict[str, str] = {}
     order = []
     for index, chunk in enumerate(chunks):
-        turn = [runners[place] for place in rng.permutation(len(runners))]
-        order.append(tuple(runner.variant.name for runner in turn))
-        for runner in turn:
-            advance(f"round {index + 1} of {len(chunks)}: {runner.variant.name}")
-            tally = tallies[runner.variant.name]
-            reading, results, address = bench.round(runner, index, chunk)
-            _record(tally, results, items)
-            _check_same_metrics(tally, tallies[order[0][0]])
-            tally.units.append(float(chunk.size))
+        turns = [*tallies.items(), *([(names[0] + AA, twin)] if paired else [])]
+        turns = [turns[place] for place in rng.permutation(len(turns))]
+        order.append(tuple(name for name, _ in turns))
+        for name, tally in turns:
+            if tally is not twin:
+                advance(f"round {index + 1} of {len(chunks)}: {name}")
+            labels = {"pair": "A/A"} if tally is twin else {}
+            try:
+                with around(tally.variant):
+                    reading, results, units, address = bench.round(tally, index, chunk, labels)
+                _record(tally, results, items)
+                _check_same_metrics(tally, first)
+            except ModelError as error:
+                left_out(tally.variant.name, error)
+                continue
+            tally.units.append(units)
             tally.readings.append(reading)
             tally.receipts.append(address)
+            for count, values in results.counts.items():
+                # What the first time counted stands for each of the repeats.
+                tally.counts.setdefault(count, []).append(math.fsum(values) * units / chunk.size)
+        if looks is not None and protocol.precision is not None and len(tallies) > 1 and index > 0:
+            against = _per_unit(first, hum.power.watts, facility, 0.0).energy_j
+            reasons = {
+                name: looks.settled(
+                    log_ratio(
+                        _per_unit(tally, hum.power.watts, facility, 0.0).energy_j, against, confidence, mix_standard
+                    ),
+                    protocol.precision,
+                )
+                for name, tally in tallies.items()
+                if tally is not first
+            }
+            if all(reasons.values()):
+                break
 
     progress("done", 1.0)
+    ran = np.concatenate(chunks[: len(order)])
+    kept = np.isin(items, ran)
     item_rounds = np.empty(items.size, dtype=np.int64)
     for index, chunk in enumerate(chunks):
         item_rounds[np.searchsorted(items, chunk)] = index
+    made_j = making_j or {}
     evidence = {
-        name: _evidence(tally, items, item_rounds, hum.power.watts, facility, (making_j or {}).get(name, 0.0))
+        name: _evidence(
+            tally, items, item_rounds, kept, _per_unit(tally, hum.power.watts, facility, made_j.get(name, 0.0))
+        )
         for name, tally in tallies.items()
     }
-    return Comparison(evidence=evidence, order=tuple(order), hum=hum, seed=protocol.seed)
+    return Comparison(
+        evidence=evidence,
+        order=tuple(order),
+        hum=hum,
+        seed=protocol.seed,
+        aa=_against_itself(twin, first, hum.power.watts, facility, confidence) if paired else None,
+        failed=failed,
+        stopped=None if looks is None else Stopped(len(order), len(chunks), reasons),
+        notes=tuple(notes),
+    )
+
+
+def _against_itself(twin: _Tally, first: _Tally, hum_w: float, facility: Facility, confidence: float) -> LogRatio:
+    # The second runs are charged with the training of the first, as it is the same variant.
+    apart_j = first.spent_j - twin.spent_j
+    return log_ratio(
+        _per_unit(twin, hum_w, facility, apart_j).energy_j, _per_unit(first, hum_w, facility, 0.0).energy_j, confidence
+    )
 
 
 def _rounds(n_items: int, protocol: Protocol, rng: np.random.Generator) -> list[Ints]:
@@ -186,6 +319,8 @@ class _Bench:
     session: MeterSession
     sitting: Sitting
     on_receipt: Callable[[Receipt], str | None]
+    wanted_s: float
+    needed_s: float
 
     def fit(self, runner: Runner) -> Measurement | None:
         """Energy of the fit; None, and no receipt, when it was too short to have trained anything."""
@@ -201,20 +336,33 @@ class _Bench:
                 return reading.total
         raise _unusable(f"the training of {runner.variant.name}", reading)
 
-    def round(self, runner: Runner, index: int, chunk: Ints) -> tuple[WindowReading, ItemResults, str]:
-        """One round, its results and the address of its receipt."""
-        wanted = tuple(int(item) for item in chunk)
+    def round(
+        self, tally: _Tally, index: int, chunk: Ints, labels: Mapping[str, str]
+    ) -> tuple[WindowReading, ItemResults, float, str]:
+        """One round: its reading, the results of its first pass, its functional units, its receipt's address."""
+        runner, wanted = tally.runner, tuple(int(item) for item in chunk)
+        name = runner.variant.name
+        # Without a warm-up nobody knows how long it takes; the first attempt will tell.
+        once_s = math.inf if tally.item_s is None else tally.item_s * chunk.size
         for _ in range(_ATTEMPTS):
+            repeats = repeats_for(name, once_s, self.needed_s, self.wanted_s)
             metered = _Metered(self.session)
             with self._kept_if_cut_short(metered, runner, Phase.DEVELOPMENT, index):
                 with metered:
                     results = runner.run(wanted)
-                _check_results(runner.variant.name, results, wanted)
+                    for _ in range(repeats - 1):
+                        runner.run(wanted)
+                _check_results(name, results, wanted)
+            units = float(chunk.size * repeats)
             # Handed on whether usable or not: the energy of a failed attempt was drawn too.
-            address = self._hand_on(metered, runner, Phase.DEVELOPMENT, index, results)
-            if _usable(metered.window.reading):
-                return metered.window.reading, results, address
-        raise _unusable(f"a round of {runner.variant.name}", metered.window.reading)
+            told = dict(labels) | ({"repeats": str(repeats)} if repeats > 1 else {})
+            address = self._hand_on(metered, runner, Phase.DEVELOPMENT, index, results, units=units, labels=told)
+            reading = metered.window.reading
+            if _usable(reading):
+                return reading, results, units, address
+            once_s = tally.item_s = reading.seconds / repeats
+            tally.item_s /= chunk.size
+        raise _unusable(f"a round of {name}", reading)
 
     @contextmanager
     def _kept_if_cut_short(
@@ -236,6 +384,8 @@ class _Bench:
         index: int | None = None,
         results: ItemResults | None = None,
         status: RunStatus | None = None,
+        units: float | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> str:
         receipt = receipt_for(
             metered.window.reading,
@@ -248,11 +398,11 @@ class _Bench:
             variant=runner.variant.name,
             variant_hash=runner.variant.content_hash,
             round_index=index,
-            units=None if results is None else float(len(results.items)),
+            units=units,
             unit="" if results is None else self.sitting.unit,
             quality=() if results is None else _quality(results),
             latency=None if results is None else _latency(results),
-            labels=dict(self.sitting.labels),
+            labels=dict(self.sitting.labels) | dict(labels or {}),
         )
         return self.on_receipt(receipt) or receipt.content_hash
 
@@ -308,6 +458,9 @@ def _check_results(name: str, results: ItemResults, wanted: tuple[int, ...]) -> 
             raise broken(f"a score of {metric} is not a finite number")
     if not all(math.isfinite(latency) and latency >= 0 for latency in results.latency_ms):
         raise broken("a latency is not a finite number")
+    for count, values in results.counts.items():
+        if len(values) != len(wanted) or not all(math.isfinite(value) and value >= 0 for value in values):
+            raise broken(f"its {count} are not one number of at least 0 for each of {len(wanted)} items")
 
 
 def _record(tally: _Tally, results: ItemResults, items: Ints) -> None:
@@ -342,29 +495,29 @@ def _latency(results: ItemResults) -> Latency:
     return Latency(mean_ms=float(times.mean()), p50_ms=float(p50), p95_ms=float(p95), n=int(times.size))
 
 
-def _evidence(
-    tally: _Tally, items: Ints, item_rounds: Ints, hum_w: float, facility: Facility, making_j: float
-) -> Evidence:
-    totals = [reading.total for reading in tally.readings]
-    work_j = np.array([reading.work.value.joules for reading in tally.readings if reading.work is not None])
-    hum_j = np.array([reading.hum.value.joules for reading in tally.readings if reading.hum is not None])
-    units, service_s = np.array(tally.units), np.array([total.interval.seconds for total in totals])
+def _per_unit(tally: _Tally, hum_w: float, facility: Facility, making_j: float) -> PerUnit:
     # Levers, training and evaluation of the variant were drawn by the same machine, under the same roof.
-    spent_j = (
-        making_j + math.fsum(total.value.joules for total in totals) + (tally.fit.value.joules if tally.fit else 0.0)
+    return energy_per_unit(
+        np.array([reading.work.value.joules for reading in tally.readings if reading.work is not None]),
+        np.array(tally.units),
+        np.array([reading.total.interval.seconds for reading in tally.readings]),
+        hum_w=hum_w,
+        amortised_j=facility.pue * (making_j + tally.spent_j),
+        facility=facility,
     )
-    per_unit = energy_per_unit(
-        work_j, units, service_s, hum_w=hum_w, amortised_j=facility.pue * spent_j, facility=facility
-    )
+
+
+def _evidence(tally: _Tally, items: Ints, item_rounds: Ints, kept: NDArray[np.bool_], per_unit: PerUnit) -> Evidence:
+    totals = [reading.total for reading in tally.readings]
     return Evidence(
         variant=tally.variant,
-        items=items,
-        scores=tally.scores,
-        latency_ms=tally.latency_ms,
-        units=units,
-        work_j=work_j,
-        hum_j=hum_j,
-        service_s=service_s,
+        items=items[kept],
+        scores={metric: column[kept] for metric, column in tally.scores.items()},
+        latency_ms=tally.latency_ms[kept],
+        units=np.array(tally.units),
+        work_j=np.array([reading.work.value.joules for reading in tally.readings if reading.work is not None]),
+        hum_j=np.array([reading.hum.value.joules for reading in tally.readings if reading.hum is not None]),
+        service_s=np.array([total.interval.seconds for total in totals]),
         energy_j_per_unit=per_unit.energy_j,
         work_j_per_unit=float(per_unit.work_j.mean()),
         hum_j_per_unit=float(per_unit.hum_j.mean()),
@@ -373,5 +526,6 @@ def _evidence(
         method=totals[0].method,
         fit=tally.fit,
         receipts=tuple(tally.receipts),
-        item_rounds=item_rounds,
+        item_rounds=item_rounds[kept],
+        counts={count: np.array(sums) for count, sums in tally.counts.items() if len(sums) == len(totals)},
     )

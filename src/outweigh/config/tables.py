@@ -202,12 +202,35 @@ class ProtocolTable(_Table):
     """How compare measures: interleaved rounds in random order."""
 
     rounds: int = Field(default=_PROTOCOL.rounds, ge=2, examples=[12], description="Measured rounds of every variant.")
-    warmup: int = Field(default=_PROTOCOL.warmup, ge=0, examples=[1], description="Rounds thrown away before.")
+    warmup: int = Field(
+        default=_PROTOCOL.warmup,
+        ge=0,
+        examples=[1],
+        description="Least blocks of a few items thrown away before; more until their times are level. 0: none.",
+    )
+    warmup_most: int = Field(
+        default=_PROTOCOL.warmup_most, ge=1, examples=[12], description="Most blocks of warm-up of a variant."
+    )
     seed: int = Field(default=_PROTOCOL.seed, ge=0, examples=[0], description="Seed of the order within a round.")
     hum: Seconds = Field(
         default=_PROTOCOL.hum_s, examples=["3 s"], description="How long the idle draw is observed beforehand."
     )
-    max_items: int | None = Field(default=None, ge=1, examples=[500], description="Most evaluation items in a round.")
+    max_items: int | None = Field(
+        default=None, ge=1, examples=[500], description="Most evaluation items in a comparison."
+    )
+    window: Seconds = Field(
+        default=_PROTOCOL.window_s,
+        examples=["0.1 s"],
+        description="Least length of a round; shorter ones run their items again. The meter may need more.",
+    )
+    aa: bool = Field(
+        default=_PROTOCOL.aa, examples=[True], description="Measure the first variant twice a round: the noise floor."
+    )
+    precision: Share | None = Field(
+        default=None,
+        examples=["2%"],
+        description="Stop early once every energy ratio is decided or known this well; all rounds without.",
+    )
 
 
 class ServingTable(_Table):

@@ -133,13 +133,25 @@ class SiteSpec:
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """How compare measures: interleaved rounds in random order."""
+    """How compare measures: interleaved rounds in random order.
+
+    Attributes:
+        warmup, warmup_most: least and most blocks of a few items that are run and thrown away first; in between, until
+            their times are level. 0 as the least: none at all.
+        window_s: least length of a round [s], reached by running its items again; the meter may need more.
+        aa: measure the first variant twice a round, as the noise floor.
+        precision: stop early once every energy ratio is decided or known to within this share; None runs all rounds.
+    """
 
     rounds: int = 12
     warmup: int = 1
     seed: int = 0
     hum_s: float = 3.0
     max_items: int | None = None
+    warmup_most: int = 12
+    window_s: float = 0.1
+    aa: bool = True
+    precision: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
