@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from outweigh.core.errors import LeverError, ModelError, UsageError
+from outweigh.core.errors import LeverError, MissingExtra, ModelError, OutweighError, UsageError
 from outweigh.core.project import Project, VariantSpec
-from outweigh.core.variant import Variant
+from outweigh.core.variant import Option, Variant
 from outweigh.data.artefacts import resolve_artefact
+from outweigh.data.torch_models import WEIGHTS, torch_reference
 from outweigh.measure.reading import WindowReading
+from outweigh.ports import Lever, TaughtLever, TeachesLevers
 from outweigh.registry import levers
 
 
@@ -47,6 +50,8 @@ def make_variants(
     *,
     names: Iterable[str] | None = None,
     measure: Metering | None = None,
+    task: object | None = None,
+    on_refusal: Callable[[str, OutweighError], None] | None = None,
 ) -> tuple[MadeVariant, ...]:
     """Make the declared variants. A parent is made once, however many are made from it.
 
@@ -55,26 +60,37 @@ def make_variants(
         workdir: where levers put what they make; made if need be. What an earlier run left there is used again.
         names: which variants to make, in the order to return them; all, as declared, by default.
         measure: opens a meter window around the application of each variant's levers.
+        task: the task they are for, loaded; levers that learn take its training items, where it offers them.
+        on_refusal: told of each variant that a lever does not apply to, which is then left out; without it, the first
+            such error is raised.
 
     Returns:
-        One for each name. Options of a parent hold for its children, whose own are laid over them.
+        One for each name but those left out. Options of a parent hold for its children, whose own are laid over them.
 
     Raises:
         UsageError: no variant has that name, or variants are made from each other in a circle.
         ModelError: a model file is not there.
-        LeverError: a lever does not apply.
+        LeverError: a lever does not apply, or learns and the task has nothing to teach it.
+        MissingExtra: a lever needs a package that is not installed.
         UnknownBackend: no lever has that name.
     """
-    workshop = _Workshop(project, workdir, measure)
-    wanted = [spec.name for spec in project.variants] if names is None else list(names)
-    return tuple(workshop.make(name, ()) for name in wanted)
+    workshop = _Workshop(project, workdir, measure, task if isinstance(task, TeachesLevers) else None)
+    made = []
+    for name in [spec.name for spec in project.variants] if names is None else names:
+        try:
+            made.append(workshop.make(name, ()))
+        except (LeverError, MissingExtra) as refusal:
+            if on_refusal is None:
+                raise
+            on_refusal(name, refusal)
+    return tuple(made)
 
 
 class _Workshop:
-    def __init__(self, project: Project, workdir: Path, measure: Metering | None) -> None:
+    def __init__(self, project: Project, workdir: Path, measure: Metering | None, task: TeachesLevers | None) -> None:
         self._specs = {spec.name: spec for spec in project.variants}
         self._root = Path(project.root)
-        self._workdir, self._measure = workdir, measure
+        self._workdir, self._measure, self._task = workdir, measure, task
         self._made: dict[str, MadeVariant] = {}
 
     def make(self, name: str, children: tuple[str, ...]) -> MadeVariant:
@@ -91,28 +107,40 @@ class _Workshop:
         return self._made[name]
 
     def _founder(self, spec: VariantSpec) -> Variant:
+        torch = torch_reference(spec.model)
         try:
-            model = resolve_artefact(spec.model, self._root)
+            model = str(resolve_artefact(spec.model if torch is None else str(torch.file), self._root))
         except UsageError as err:
             raise ModelError(spec.name, err.problem, err.remedy) from err
-        return Variant(spec.name, str(model), options=Variant.freeze_options(dict(spec.options)))
+        model = model if torch is None else f"{model}:{torch.factory}"
+        return Variant(spec.name, model, options=Variant.freeze_options(self._options(spec)))
 
     def _child(self, spec: VariantSpec, line: tuple[str, ...]) -> Variant:
         parent = self.make(spec.parent, line).variant
-        options = Variant.freeze_options(dict(parent.options) | dict(spec.options))
+        options = Variant.freeze_options(dict(parent.options) | self._options(spec))
         return replace(parent, name=spec.name, parent=parent.name, options=options, content_hash="")
+
+    def _options(self, spec: VariantSpec) -> dict[str, Option]:
+        """A variant's own options; weights are a file like the model, and start from the same folder."""
+        options = dict(spec.options)
+        if options.get(WEIGHTS):
+            try:
+                options[WEIGHTS] = str(resolve_artefact(str(options[WEIGHTS]), self._root))
+            except UsageError as err:
+                raise ModelError(spec.name, f"weights: {err.problem}", err.remedy) from err
+        return options
 
     def _levered(self, start: Variant, spec: VariantSpec) -> MadeVariant:
         if not spec.levers:
             return MadeVariant(start)
-        chosen = [levers.get(name)() for name in spec.levers]
+        chosen = [(name, _lever(name, spec.name, self._root)) for name in spec.levers]
         self._make_workdir(spec)
-        before = set(self._workdir.iterdir())
+        before = {str(path) for path in self._workdir.iterdir()}
 
         def apply() -> Variant:
             made = start
-            for lever in chosen:
-                made = lever.apply(made, self._workdir)
+            for name, lever in chosen:
+                made = self._pulled(name, lever, made)
             # A lever knows only what it was given: the name and parent are the declared ones.
             return replace(made, name=start.name, parent=start.parent)
 
@@ -122,7 +150,18 @@ class _Workshop:
             with self._measure() as window:
                 made = apply()
             reading = window.reading
-        return MadeVariant(made, reading, reused=Path(made.model) in before)
+        return MadeVariant(made, reading, reused=_artefact(made) in before)
+
+    def _pulled(self, name: str, lever: Any, variant: Variant) -> Variant:
+        if isinstance(lever, TaughtLever):
+            if self._task is not None:
+                return lever.apply_taught(variant, self._workdir, self._task)
+            if not isinstance(lever, Lever):
+                problem = "it learns from training items, and the task gives none"
+                remedy = "Use a task with a training split, or a lever that needs none"
+                raise LeverError(name, variant.name, problem, remedy)
+        made: Variant = lever.apply(variant, self._workdir)
+        return made
 
     def _make_workdir(self, spec: VariantSpec) -> None:
         try:
@@ -130,3 +169,28 @@ class _Workshop:
         except OSError as err:
             problem = f"{self._workdir} cannot be made ({err.strerror})"
             raise LeverError(", ".join(spec.levers), spec.name, problem, "Choose another folder") from err
+
+
+def _artefact(variant: Variant) -> str:
+    """The file that the last lever made, where one did: the model, or a torch model's weights."""
+    return str(variant.option(WEIGHTS, "")) or variant.model
+
+
+def _lever(name: str, variant: str, root: Path) -> Any:
+    """The lever of that name with its argument, where it takes one."""
+    kind, argument = levers.named(name)
+    if not argument:
+        return kind()
+    try:
+        inspect.signature(kind).bind(argument)
+    except TypeError as err:
+        problem = f"it takes no argument, and got {argument!r}"
+        raise LeverError(name, variant, problem, f"Write {name.removesuffix(':' + argument)!r}") from err
+    if getattr(kind, "takes_path", False):
+        path, hash_sign, pin = argument.partition("#")
+        try:
+            argument = f"{resolve_artefact(path, root)}{hash_sign}{pin}"
+        except UsageError as err:
+            raise LeverError(name, variant, err.problem, err.remedy) from err
+    made: Any = kind
+    return made(argument)

@@ -114,25 +114,29 @@ def _export(variant: Variant, scratch: Path, task: TeachesLevers) -> Path:
     if not feeds:
         raise LeverError(_NAME, variant.name, "the task gives no training items", "Give the task a training split")
     names = list(feeds[0])
-    # A batch of two: torch.export takes an axis of length one for a constant.
-    example = tuple(
-        torch.from_numpy(np.concatenate([np.asarray(feeds[0][name])] * 2 if len(feeds) < 2 else
-                                        [np.asarray(feed[name]) for feed in feeds]))
-        for name in names
-    )  # fmt: skip
+    example = tuple(torch.from_numpy(_two([np.asarray(feed[name]) for feed in feeds])) for name in names)
+    open_axes = tuple(
+        {0: torch.export.Dim.DYNAMIC} | ({} if given.is_floating_point() else {1: torch.export.Dim.AUTO})
+        for given in example
+    )
     made = scratch / "made.onnx"
     cannot = "it cannot be exported to ONNX"
     with telling_torch(_NAME, variant, cannot, "Export it by hand and name the ONNX file"), heard(), _quiet():
         network = load_torch(variant)
         torch.onnx.export(
             network, example, str(made), input_names=names, opset_version=_OPSET, dynamo=True, external_data=False,
-            dynamic_shapes=tuple({0: torch.export.Dim.DYNAMIC} for _ in names), verbose=False,
+            dynamic_shapes=open_axes, verbose=False,
         )  # fmt: skip
         with torch.no_grad():
             expected = network(*example)
         answers = session(ort, made).run(None, {name: each.numpy() for name, each in zip(names, example, strict=True)})
     _check_same(np.asarray(expected), answers[0], variant)
     return made
+
+
+def _two(arrays: list[Any]) -> Any:
+    """A batch of two: torch.export takes an axis of length one for a constant. Texts of unlike length do not stack."""
+    return np.concatenate(arrays if len({each.shape for each in arrays}) == 1 < len(arrays) else [arrays[0]] * 2)
 
 
 def _check_same(expected: Any, found: Any, variant: Variant) -> None:
