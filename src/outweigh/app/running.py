@@ -87,7 +87,7 @@ def measure(
                 except (OutweighError, KeyboardInterrupt):
                     journal.close()  # nothing ran: there is no run to recover
                     raise
-                receipt = around.on(replace(receipt, run_id=run_id), run_s=noted.cpu_s)
+                receipt = around.met(around.on(replace(receipt, run_id=run_id), run_s=noted.cpu_s), kept.store)
                 return receipt, *finish(kept, journal, receipt, noted.watched, told)
     finally:
         kept.close()
@@ -139,7 +139,7 @@ def measure_idle(
                     phase=Phase.IDLE, status=status, meter_cost=session.cost(), labels=named, notes=notes,
                     run_id=run_id,
                 )  # fmt: skip
-                receipt = around.on(receipt)
+                receipt = around.met(around.on(receipt), kept.store)
                 return receipt, *finish(kept, journal, receipt, watched, told)
     finally:
         kept.close()

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from outweigh.core.budget import Phase
 from outweigh.core.errors import OutweighError
 from outweigh.core.measurement import Method, Scope, UncertaintyComponent
+from outweigh.ports import ReceiptFilter
 
 if TYPE_CHECKING:
     from outweigh.core.measurement import Measurement
@@ -29,10 +30,12 @@ if TYPE_CHECKING:
     from outweigh.ledger import InFlight
     from outweigh.measure import MeterSession
     from outweigh.measure.conditions import Conditions
+    from outweigh.ports import Store
 
 #: Uncertainty component: a sensor that shows late what was drawn.
 SENSOR_LAG = "sensor lag"
 
+_NAMED = 3
 _CPUINFO = Path("/proc/cpuinfo")
 _PROC = Path("/proc")
 
@@ -171,6 +174,26 @@ class Surroundings:
                 hum_split=split,
             )
         )
+
+    def met(self, receipt: Receipt, store: Store) -> Receipt:
+        """With a note on runs that began and ended meanwhile, between two looks: their receipts are in the ledger.
+
+        Only for a ledger that is a file: a server's holds the runs of other machines too.
+        """
+        if store.name != "sqlite":
+            return receipt
+        which = ReceiptFilter(within=receipt.interval)
+        known = {receipt.run_id, *self._others}
+        others = [
+            other.run_id[:8]
+            for _, other in store.receipts(which)
+            if other.run_id not in known and not other.meter.startswith("import:")
+        ]
+        if not others:
+            return receipt
+        named = ", ".join(others[:_NAMED]) + (f" and {len(others) - _NAMED} more" if len(others) > _NAMED else "")
+        told = f"{len(others)} other measured run(s) began and ended meanwhile ({named}): joules may be in both"
+        return replace(receipt, notes=(*receipt.notes, told))
 
     def _lagged(self, receipt: Receipt) -> Receipt:
         """With the doubt that a late sensor makes, where `doctor --calibrate` has found how late it is.

@@ -100,6 +100,8 @@ def command(
     from outweigh import app
     from outweigh.core.errors import CommandNotRun, OutweighError
 
+    if cmd and cmd[0].startswith("-"):
+        raise _Misused(f"there is no option {cmd[0]}; `outweigh measure --help` lists them, and CMD comes after --")
     if bool(cmd) + (pid is not None) + (idle_s is not None) != 1:
         raise _Misused("give one: a command, as in `outweigh measure -- python train.py`, --pid PID or --idle SECONDS")
     common: dict[str, Any] = {
