@@ -111,6 +111,23 @@ class Meter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Steady:
+    """The stretch of a run in which a server was saturated: as many requests in flight as were asked for.
+
+    Attributes:
+        start_s, end_s: on time.monotonic [s], the clock of `Sample.t_s`.
+        units: how many items' worth of work fell into it; the energy of the stretch over this is that of an item.
+
+    Source: J.-W. Chung et al., The ML.ENERGY Benchmark, arXiv:2505.06371: energy per token of the steady state times
+    the mean number of tokens of a request.
+    """
+
+    start_s: float
+    end_s: float
+    units: float
+
+
+@dataclass(frozen=True, slots=True)
 class ItemResults:
     """What a runner gives for a list of evaluation items.
 
@@ -121,12 +138,15 @@ class ItemResults:
         latency_ms: wall time of each item [ms].
         counts: further figures, one an item, 0 or more. Known names: "tokens_in", "tokens_out" [tokens], "prefill_s",
             "decode_s" [s], the wall time a language model spent reading its input and writing its output.
+        steady: the stretch that counts where items ran beside each other on a server; None where all of it does, or
+            where the server was never saturated.
     """
 
     items: tuple[int, ...]
     scores: Mapping[str, tuple[float | None, ...]]
     latency_ms: tuple[float, ...]
     counts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    steady: Steady | None = None
 
 
 class Runner(Protocol):
