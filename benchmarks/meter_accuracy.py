@@ -5,11 +5,17 @@ steps, ramps, spikes of 1 to 50 ms over noise of its own. Its integral is known 
 counters do: refreshed at uneven moments, a wrap in the middle, a reset, a stall, a sensor that lags and one that
 looks 25 % of the time. Windows are taken by `MeterSession` on a made clock.
 
-Goals: energy within 0.5 % for windows over 1 s (the largest error of 95 % of them, all gains exact); the stated
-interval holds the truth in 95 % ± 2 of 1,000 seeded trials, once for what the window adds alone and once for the
-whole of it with a gain drawn from the stated calibration uncertainty; a reset or a starved heartbeat never gives a
-figure that is called usable. A sensor that looks a part of the time is held to "at least": what it cannot see is
-bounded, not guessed. `--trials N` for fewer.
+Goals: energy within 0.5 % for every window of 1 to 20 s (all gains exact); the stated interval holds the truth in
+95 % ± 2 of 1,000 seeded trials, once for what the window adds alone and once for the whole of it, with a gain drawn
+from what the calibration component states (its limits, all values alike); a reset, a starved or a standing counter
+never gives a figure that is called usable. The intervals were derived with the first family of curves; the other two
+are held out, and every run can take fresh seeds: `--seed N`. `--trials N` for fewer trials.
+
+A sensor of power alone is held to its interval, not to 0.5 %. Its interval supposes readings that catch the draw by
+chance: under the first family it must hold 95 % ± 2, under a draw that repeats itself (held out) 93 % or more, for
+evenly spaced looks at a repeating course do better than chance ones. So does a sensor that averages over all of its
+refresh, which a meter cannot know of it. A draw in step with a part-time sensor is shown without a goal: no reading
+tells it from a steady one, and the interval does not hold it.
 """
 
 from __future__ import annotations
@@ -20,12 +26,13 @@ import sys
 import tempfile
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
 from outweigh.backends.meters.nvml import NvmlMeter
 from outweigh.backends.meters.rapl import RaplMeter
+from outweigh.core.measurement import half_width_95
 from outweigh.measure import FakeClock, MeterSession, WindowReading
 from outweigh.ports import Meter
 from shape import Row, finish
@@ -34,6 +41,7 @@ TRIALS = 1_000
 RANGE_UJ = 262_143_328_850  # as read from an Intel server: 32 bits of 61 µJ
 STEP_UJ = 61
 WARM_S = 1.0
+GAIN_LIMIT = 0.05
 
 
 class Curve:
@@ -81,15 +89,71 @@ def made_curve(rng: random.Random, seconds: float, top_w: float) -> Curve:
     return Curve(points)
 
 
-class Refreshing:
-    """Moments at which a source refreshes: every `period_s`, uneven by `jitter` of it."""
+def training_curve(rng: random.Random, seconds: float, top_w: float) -> Curve:
+    """Held out: steps of 0.12 to 1.5 s that rise and fall off exponentially, with pauses for a checkpoint."""
+    low_w, high_w = top_w * rng.uniform(0.1, 0.3), top_w * rng.uniform(0.6, 1.0)
+    step_s, duty, settle_s = rng.uniform(0.12, 1.5), rng.uniform(0.5, 0.95), rng.uniform(3e-3, 60e-3)
+    points, t, now_w = [(-WARM_S, low_w)], -WARM_S + rng.uniform(0.0, 1.5) * WARM_S, low_w
+    points.append((t, low_w))
 
-    def __init__(self, rng: random.Random, period_s: float, jitter: float, seconds: float) -> None:
+    def towards(target_w: float, length_s: float) -> None:
+        nonlocal t, now_w
+        start_s, start_w = t, now_w
+        for part in range(1, 13):
+            t = start_s + length_s * (part / 12) ** 2
+            now_w = target_w + (start_w - target_w) * 2.718281828 ** (-(t - start_s) / settle_s)
+            points.append((t, now_w))
+
+    while t < seconds + 2.0:
+        for _ in range(rng.randint(3, 20)):
+            length_s = step_s * rng.uniform(0.9, 1.1)
+            towards(high_w * rng.uniform(0.9, 1.1), duty * length_s)
+            towards(low_w + 0.3 * (high_w - low_w), (1 - duty) * length_s)
+        towards(low_w, rng.uniform(0.3, 2.0))
+    return Curve(points)
+
+
+def wandering_curve(rng: random.Random, seconds: float, top_w: float) -> Curve:
+    """Held out: a draw that wanders back to its mean within 0.05 to 2 s and never stands still; serving under load."""
+    mean_w, wide_w, memory_s = top_w * rng.uniform(0.3, 0.7), top_w * rng.uniform(0.05, 0.2), rng.uniform(0.05, 2.0)
+    every_s = 7e-3
+    keep = 2.718281828 ** (-every_s / memory_s)
+    points, t, off_w = [], -WARM_S, rng.gauss(0.0, wide_w)
+    while t < seconds + 2.0:
+        points.append((t, min(top_w, max(0.05 * top_w, mean_w + off_w))))
+        off_w = keep * off_w + wide_w * (1 - keep * keep) ** 0.5 * rng.gauss(0.0, 1.0)
+        t += every_s
+    return Curve(points)
+
+
+def in_step_curve(rng: random.Random, seconds: float, top_w: float) -> Curve:
+    """Swings every 98 to 102 ms: the worst for a sensor that looks for a quarter of every 100 ms."""
+    period_s, low_w = rng.uniform(0.098, 0.102), 0.3 * top_w
+    points, t = [(-WARM_S, low_w)], -WARM_S + rng.uniform(0.01, 0.1)
+    while t < seconds + 2.0:
+        half_s = period_s / 2
+        points += [(t, low_w), (t + 1e-5, top_w), (t + half_s, top_w), (t + half_s + 1e-5, low_w)]
+        t += period_s
+    return Curve(points)
+
+
+Draw = Callable[[random.Random, float, float], Curve]
+
+
+class Refreshing:
+    """Moments at which a source refreshes: every `period_s`, uneven by `jitter` of it, now and then late by some.
+
+    Args:
+        stalls: how often in a second it misses one to four refreshes in a row, and catches up.
+    """
+
+    def __init__(self, rng: random.Random, period_s: float, jitter: float, seconds: float, stalls: float = 0.0) -> None:
         self.times = []
         t = -WARM_S + rng.uniform(0.0, period_s)
         while t < seconds:
             self.times.append(t)
-            t += period_s * (1 + rng.uniform(-jitter, jitter))
+            missed = rng.randint(1, 4) if stalls and rng.random() < stalls * period_s else 0
+            t += period_s * (1 + missed + rng.uniform(-jitter, jitter))
 
     def last(self, t: float) -> float:
         return self.times[max(0, bisect_right(self.times, t) - 1)]
@@ -150,6 +214,8 @@ class Boards:
     sees: float
     lag_s: float
     name: str
+    frozen_from_s: float = float("inf")
+    reset_at_s: float = float("inf")
 
     NVMLError = NvmlError
     NVML_SUCCESS = 0
@@ -179,8 +245,9 @@ class Boards:
     def nvmlDeviceGetTotalEnergyConsumption(self, handle: int) -> int:  # noqa: N802
         if not self.counter:
             raise NvmlError("Not Supported")
-        t = self.moments.last(self.clock.monotonic_s()) - self.lag_s
-        return int(self.gain * (self.curve.joules_at(t) + 1_000.0) * 1e3)
+        t = self.moments.last(min(self.clock.monotonic_s(), self.frozen_from_s)) - self.lag_s
+        since_j = self.curve.joules_at(self.reset_at_s) if t >= self.reset_at_s else -1_000.0
+        return int(self.gain * (self.curve.joules_at(t) - since_j) * 1e3)
 
     def nvmlDeviceGetPowerUsage(self, handle: int) -> int:  # noqa: N802
         t = self.moments.last(self.clock.monotonic_s()) - self.lag_s
@@ -203,8 +270,8 @@ class Trial:
         return abs(self.reading.total.value.joules / self.truth_j - 1)
 
     def held(self, calibration: bool) -> bool:
-        parts = [c.standard for c in self.reading.total.components if calibration or c.name != "calibration"]
-        wide_j = 2 * sum(u * u for u in parts) ** 0.5
+        parts = [c for c in self.reading.total.components if calibration or c.name != "calibration"]
+        wide_j = half_width_95(parts)
         return abs(self.reading.total.value.joules - self.truth_j) <= wide_j
 
 
@@ -212,32 +279,52 @@ Make = Callable[[random.Random, Curve, FakeClock, float, float, Path], Meter]
 
 
 def rapl(rng: random.Random, curve: Curve, clock: FakeClock, seconds: float, gain: float, folder: Path) -> Meter:
-    made = Processor(folder, curve, Refreshing(rng, 1e-3, 0.05, seconds + 3), clock, gain)
+    made = Processor(folder, curve, Refreshing(rng, 1e-3, 0.05, seconds + 3, stalls=0.5), clock, gain)
     if rng.random() < 0.3:  # a wrap somewhere in the window
         made.offset_j = RANGE_UJ * 1e-6 - gain * rng.uniform(0.2, 0.8) * curve.joules_at(seconds)
     return made.meter()
 
 
 def nvml(
-    counter: bool = True, period_s: float = 0.1, sees: float = 1.0, lag_s: float = 0.0, name: str = "NVIDIA L40S"
+    counter: bool = True,
+    period_s: float | None = 0.1,
+    sees: float = 1.0,
+    lag_s: float = 0.0,
+    name: str = "NVIDIA L40S",
+    stalls: float = 0.0,
 ) -> Make:
+    """A board; `period_s` None for one that refreshes every 20 to 100 ms, drawn anew for each trial."""
+
     def make(rng: random.Random, curve: Curve, clock: FakeClock, seconds: float, gain: float, folder: Path) -> Meter:
-        moments = Refreshing(rng, period_s, 0.05, seconds + 3)
+        moments = Refreshing(rng, period_s or rng.uniform(0.02, 0.1), 0.05, seconds + 3, stalls)
         return NvmlMeter(nvml=Boards(curve, moments, clock, gain, counter, sees, lag_s, name), now=clock.monotonic_s)
 
     return make
 
 
-def tried(make: Make, seed: int, folder: Path, *, align: bool, gain: bool, shortest_s: float = 1.0) -> Trial:
+def tried(
+    make: Make,
+    seed: int,
+    folder: Path,
+    *,
+    gain: bool,
+    align: bool | None = None,
+    shortest_s: float = 1.0,
+    draw: Draw = made_curve,
+) -> Trial:
     """One window of 1 to 20 s at a random moment under a random curve."""
     rng = random.Random(seed)
     seconds = shortest_s * 20 ** rng.random()
     top_w = rng.uniform(150.0, 600.0)
-    curve = made_curve(rng, seconds + 2 * WARM_S, top_w)
+    curve = draw(rng, seconds + 2 * WARM_S, top_w)
     clock = FakeClock()
-    factor = 1 + (rng.gauss(0.0, 0.05 / 3**0.5) if gain else 0.0)
+    # Both meters state limits of ± 5 %, and nothing about where between them a device lies.
+    factor = 1 + (rng.uniform(-GAIN_LIMIT, GAIN_LIMIT) if gain else 0.0)
     meter = make(rng, curve, clock, seconds + 2 * WARM_S, factor, folder)
     with MeterSession(meter, clock) as session:
+        stated = next(c for c in meter.components() if c.name == "calibration")
+        if not stated.rectangular or abs(stated.standard * 3**0.5 - GAIN_LIMIT) > 1e-9:
+            raise SystemExit(f"the simulation draws ± {GAIN_LIMIT:.0%} all alike, the meter states {stated}")
         clock.sleep(WARM_S * rng.uniform(0.7, 1.0))
         window = session.window(align=align)
         with window:
@@ -251,83 +338,128 @@ def share(holds: list[bool]) -> float:
     return 100 * sum(holds) / len(holds)
 
 
-def worst_of_95(errors: list[float]) -> float:
-    return 100 * sorted(errors)[int(0.95 * len(errors))]
+def quantile(errors: list[float], part: float) -> float:
+    """In per cent."""
+    return 100 * sorted(errors)[min(len(errors) - 1, int(part * len(errors)))]
 
 
-def accuracy(case: str, make: Make, trials: int, folder: Path, *, align: bool) -> list[Row]:
-    exact = [tried(make, seed, folder, align=align, gain=False) for seed in range(trials)]
-    drawn = [tried(make, seed + trials, folder, align=align, gain=True) for seed in range(trials)]
-    error = worst_of_95([t.error for t in exact])
-    window, whole = share([t.held(False) for t in exact]), share([t.held(True) for t in drawn])
+def within(case: str, trials: list[Trial], *, calibration: bool) -> Row:
+    held = share([t.held(calibration) for t in trials])
+    what = "the stated interval" if calibration else "what the window adds"
+    return Row(f"{case}: truth within {what}", held, "%", 95.0, "93..97", 93 <= held <= 97)
+
+
+def errors(case: str, trials: list[Trial], note: str = "") -> list[Row]:
+    found = [t.error for t in trials]
+    return [
+        Row(f"{case}: error of {name} windows", quantile(found, part), "%", note=note)
+        for name, part in (("half of the", 0.5), ("95 % of the", 0.95))
+    ]
+
+
+def accuracy(case: str, make: Make, seeds: range, folder: Path, draw: Draw = made_curve) -> list[Row]:
+    """A counter, in windows as they are by default."""
+    exact = [tried(make, seed, folder, gain=False, draw=draw) for seed in seeds]
+    drawn = [tried(make, seed + len(seeds), folder, gain=True, draw=draw) for seed in seeds]
+    worst = 100 * max(t.error for t in exact)
     usable = share([t.reading.status == "completed" for t in exact])
     return [
-        Row(f"{case}: error of 95 % of windows of 1 to 20 s", error, "%", goal="<= 0.5", holds=error <= 0.5),
-        Row(f"{case}: largest error", 100 * max(t.error for t in exact), "%"),
-        Row(f"{case}: truth within what the window adds", window, "%", 95.0, "93..97", 93 <= window <= 97),
-        Row(f"{case}: truth within the stated interval", whole, "%", 95.0, "93..97", 93 <= whole <= 97),
+        *errors(case, exact),
+        Row(f"{case}: largest error", worst, "%", goal="<= 0.5", holds=worst <= 0.5),
+        within(case, exact, calibration=False),
+        within(case, drawn, calibration=True),
         Row(f"{case}: windows called usable", usable, "%", goal="100", holds=usable == 100),
     ]
 
 
-def at_least(case: str, make: Make, trials: int, folder: Path, shortest_s: float) -> list[Row]:
-    found = [tried(make, seed, folder, align=False, gain=False, shortest_s=shortest_s) for seed in range(trials)]
-    error, held = worst_of_95([t.error for t in found]), share([t.held(False) for t in found])
-    return [
-        Row(f"{case}: error of 95 % of windows of {shortest_s:g} s and more", error, "%"),
-        Row(f"{case}: truth within what the window adds", held, "%", 95.0, ">= 93", held >= 93),
-    ]
+def without_waiting(case: str, make: Make, seeds: range, folder: Path, draw: Draw = made_curve) -> list[Row]:
+    found = [tried(make, seed, folder, align=False, gain=False, draw=draw) for seed in seeds]
+    return [*errors(case, found, "what aligning is for"), within(case, found, calibration=False)]
 
 
-def never_believed(
-    case: str, spoil: Callable[[Processor, random.Random, float], None], trials: int, folder: Path
-) -> Row:
+def sensor(
+    case: str, make: Make, seeds: range, folder: Path, draw: Draw = made_curve, goal: str = "93..97"
+) -> list[Row]:
+    """Power alone, integrated over windows of 5 s and more."""
+    found = [tried(make, seed, folder, gain=False, shortest_s=5.0, draw=draw) for seed in seeds]
+    row = within(case, found, calibration=False)
+    if goal != "93..97":
+        held = row.value is not None and row.value >= 93
+        row = replace(row, goal=goal or None, holds=held if goal else None)
+    return [*errors(case, found), row]
+
+
+Spoil = Callable[[Processor | Boards, random.Random, float], None]
+
+
+def never_believed(case: str, spoil: Spoil, seeds: range, folder: Path, *, board: bool = False) -> Row:
     """Share of windows with a spoiled counter that are nevertheless called usable."""
     believed = []
-    for seed in range(trials):
+    for seed in seeds:
         rng = random.Random(seed)
-        clock, seconds = FakeClock(), rng.uniform(2.0, 10.0)
+        clock, seconds = FakeClock(), rng.uniform(3.0, 10.0)
         curve = made_curve(rng, seconds + 2, 300.0)
-        made = Processor(folder, curve, Refreshing(rng, 1e-3, 0.05, seconds + 3), clock, 1.0)
-        spoil(made, rng, seconds)
-        with MeterSession(made.meter(), clock) as session:
+        if board:
+            moments = Refreshing(rng, rng.uniform(0.02, 0.1), 0.05, seconds + 3)
+            boards = Boards(curve, moments, clock, 1.0, True, 1.0, 0.0, "NVIDIA L40S")
+            spoil(boards, rng, seconds)
+            meter: Meter = NvmlMeter(nvml=boards, now=clock.monotonic_s)
+        else:
+            made = Processor(folder, curve, Refreshing(rng, 1e-3, 0.05, seconds + 3), clock, 1.0)
+            spoil(made, rng, seconds)
+            meter = made.meter()
+        with MeterSession(meter, clock) as session:
             clock.sleep(0.5)
             with session.window() as window:
+                begin_s = clock.monotonic_s()
                 clock.sleep(seconds)
-        low = window.reading.total.value.joules <= 1.001 * (curve.joules_at(0.5 + seconds) - curve.joules_at(0.5))
+            truth_j = curve.joules_at(clock.monotonic_s()) - curve.joules_at(begin_s)
+        low = window.reading.total.value.joules <= 1.005 * truth_j
         believed.append(window.reading.status == "completed" or not low)
     wrong = share(believed)
     return Row(f"{case}: called usable, or above the truth", wrong, "%", goal="0", holds=wrong == 0)
 
 
-def reset(made: Processor, rng: random.Random, seconds: float) -> None:
+def reset(made: Processor | Boards, rng: random.Random, seconds: float) -> None:
     made.reset_at_s = 0.5 + seconds * rng.uniform(0.1, 0.9)
 
 
-def stall(made: Processor, rng: random.Random, seconds: float) -> None:
-    made.frozen_from_s = 0.4
+def stall(made: Processor | Boards, rng: random.Random, seconds: float) -> None:
+    """Stands still from some moment between before the window and 1.5 s before its end."""
+    made.frozen_from_s = rng.uniform(0.3, 0.5 + seconds - 1.5)
+
+
+FAMILIES: dict[str, Draw] = {
+    "": made_curve,
+    ", held out: training": training_curve,
+    ", held out: wandering": wandering_curve,
+}
 
 
 def main(arguments: list[str]) -> int:
-    trials = int(arguments[arguments.index("--trials") + 1]) if "--trials" in arguments else TRIALS
+    def given(name: str, default: int) -> int:
+        return int(arguments[arguments.index(name) + 1]) if name in arguments else default
+
+    trials, first = given("--trials", TRIALS), given("--seed", 0) * 1_000_000
+    seeds = range(first, first + trials)
+    few = range(first, first + max(50, trials // 4))
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        rows += accuracy("rapl", rapl, trials, root, align=False)
-        rows += accuracy("nvml counter, 100 ms, aligned", nvml(), trials, root, align=True)
-        rows += accuracy("nvml counter, 20 ms, aligned", nvml(period_s=0.02), trials, root, align=True)
-        unaligned = [tried(nvml(), seed, root, align=False, gain=False) for seed in range(trials)]
-        error, held = worst_of_95([t.error for t in unaligned]), share([t.held(False) for t in unaligned])
-        rows += [
-            Row("nvml counter, 100 ms, not aligned: error of 95 %", error, "%", note="what aligning is for"),
-            Row("nvml counter, 100 ms, not aligned: truth within", held, "%", 95.0, "93..97", 93 <= held <= 97),
-        ]
-        few = max(50, trials // 4)
-        rows += at_least("nvml power, whole period", nvml(counter=False), few, root, 5.0)
-        part_time = nvml(counter=False, sees=0.25, name="NVIDIA H100 80GB HBM3")
-        rows += at_least("nvml power, 25 % of the time", part_time, few, root, 5.0)
-        rows += at_least("nvml power, 25 %, 50 ms late", nvml(False, 0.1, 0.25, 0.05, "NVIDIA A100"), few, root, 5.0)
-        rows += [never_believed("a reset", reset, few, root), never_believed("a stalled counter", stall, few, root)]
+        for family, draw in FAMILIES.items():
+            rows += accuracy(f"rapl{family}", rapl, seeds, root, draw)
+            rows += accuracy(f"nvml counter{family}", nvml(period_s=None, stalls=0.2), seeds, root, draw)
+            rows += without_waiting(f"nvml counter, 100 ms, align=False{family}", nvml(), seeds, root, draw)
+            part_time = nvml(counter=False, sees=0.25, name="NVIDIA H100 80GB HBM3")
+            goal = ">= 93" if family else "93..97"
+            rows += sensor(f"nvml power, 25 % of the time{family}", part_time, seeds, root, draw, goal)
+            late = nvml(False, 0.1, 0.25, 0.05, "NVIDIA A100")
+            rows += sensor(f"nvml power, 25 %, 50 ms late{family}", late, seeds, root, draw, goal)
+            rows += sensor(f"nvml power, whole period{family}", nvml(counter=False), few, root, draw, ">= 93")
+        rows += sensor("nvml power, 25 %, in step with the draw", part_time, few, root, in_step_curve, "")
+        for device, board in (("rapl", False), ("nvml", True)):
+            rows.append(never_believed(f"{device}: a reset", reset, few, root, board=board))
+            rows.append(never_believed(f"{device}: a stalled counter", stall, few, root, board=board))
     return finish("meter_accuracy", rows)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from outweigh.backends.meters.replay import ReplayMeter
 from outweigh.core.errors import UsageError
 from outweigh.measure import FakeClock, MeterSession
-from outweigh.ports import ChannelKind
+from outweigh.ports import ChannelKind, Sample
 
 
 def playing(trace, clock, **options):
@@ -33,23 +34,45 @@ def test_a_short_block_is_refused_with_the_repeats_that_would_do():
     assert any("repeat the work 10 times or more" in note for note in window.reading.notes)
 
 
-def test_a_sensor_that_looks_part_of_the_time_has_a_shortest_window_and_a_wider_interval():
+def test_a_sensor_that_looks_part_of_the_time_has_a_shortest_window():
+    clock = FakeClock()
+    meter = playing([(0.0, 200.0)], clock, kind=ChannelKind.POWER)
+    meter.seen_share, meter.shortest_s = 0.25, 5.0
+    with MeterSession(meter, clock) as session:
+        with session.window() as short:
+            clock.sleep(3.0)
+        with session.window() as long:
+            clock.sleep(10.0)
+    assert short.reading.status == "unusable"
+    assert any("needs 5 s" in note for note in short.reading.notes)
+    assert long.reading.status == "completed"
+
+
+class _Board(ReplayMeter):
+    """A counter, and beside it the power sensor that feeds it."""
+
+    @property
+    def channels(self):
+        counter = super().channels[0]
+        return counter, replace(counter, id="power", kind=ChannelKind.POWER, update_s=0.1, counted=False)
+
+    def read(self):
+        sample = super().read()
+        return Sample(sample.t_s, (*sample.values, self._power_w(sample.t_s - self._opened_s)))
+
+
+def test_a_counter_fed_by_a_sensor_that_looks_part_of_the_time_is_wider_by_what_it_did_not_see():
     found = {}
     for share in (1.0, 0.25):
         clock = FakeClock()
-        swinging = [(0.3 * i, 100.0 if i % 2 else 300.0) for i in range(80)]
-        meter = playing(swinging, clock, kind=ChannelKind.POWER)
-        meter.seen_share, meter.shortest_s = share, 5.0
-        with MeterSession(meter, clock) as session:
-            with session.window() as short:
-                clock.sleep(3.0)
-            with session.window() as long:
-                clock.sleep(10.0)
-        assert short.reading.status == "unusable"
-        assert any("needs 5 s" in note for note in short.reading.notes)
-        assert long.reading.status == "completed"
-        found[share] = long.reading.total.standard_uncertainty.joules
-    assert found[0.25] > 2 * found[1.0]
+        meter = _Board([(0.3 * i, 100.0 if i % 2 else 300.0) for i in range(80)], now=clock.monotonic_s)
+        meter.seen_share = share
+        with MeterSession(meter, clock) as session, session.window() as window:
+            clock.sleep(10.0)
+        found[share] = {c.name: c.standard for c in window.reading.total.components}
+    assert "part-time sensor" not in found[1.0]
+    # 200 W in 0.3 s is 67 W from reading to reading, a scatter of 47 W: of a hundred refreshes, 75 % unseen.
+    assert found[0.25]["part-time sensor"] == pytest.approx(47.1 * math.sqrt(0.1 * 10.0 * 0.75), rel=0.02)
 
 
 def test_work_handed_to_a_device_is_waited_for_at_both_edges():
@@ -112,7 +135,7 @@ def test_a_counter_that_never_refreshes_does_not_hold_an_aligned_window_for_ever
     meter = playing([(0.0, 0.0)], clock, update_s=0.1)
     with MeterSession(meter, clock) as session, session.window(align=True):
         begin_s = clock.monotonic_s()
-    assert begin_s <= 0.31
+    assert begin_s <= 0.61
 
 
 def test_the_idle_draw_is_heard_before_and_after_and_their_difference_is_doubt():
@@ -149,28 +172,23 @@ def test_falling_joules_of_a_counter_that_never_wraps_are_never_negative_energy(
     assert 0 <= window.reading.total.value.joules <= 100.0
 
 
-@pytest.mark.gpu
-def test_the_counter_and_integrated_power_of_a_board_agree_within_their_intervals():
-    torch = pytest.importorskip("torch")
-    if not torch.cuda.is_available():
-        pytest.skip("there is no NVIDIA board here")
-    import time
+def test_a_board_that_stalls_when_a_window_begins_is_known_to_be_that_much_older():
+    clock = FakeClock()
 
-    from outweigh.backends.meters.nvml import NvmlMeter
+    class Stalled(StaleMeter):
+        def read(self):
+            sample = super().read()
+            if not 0.95 <= sample.t_s < 2.35:
+                return sample
+            return type(sample)(sample.t_s, (self.energy_j(0.9 - self._opened_s),))
 
-    matrix = torch.randn(8_192, 8_192, device="cuda")
-    with MeterSession(NvmlMeter(), synchronise=torch.cuda.synchronize) as session:
-        hum = session.hum(10.0)
-        with session.window(align=True) as window:
-            end_s = time.monotonic() + 30.0
-            while time.monotonic() < end_s:
-                for _ in range(20):
-                    matrix = torch.nn.functional.normalize(matrix @ matrix)
-                torch.cuda.synchronize()
-    reading = window.reading
-    assert reading.status == "completed"
-    assert reading.work.value.joules > 0
-    assert reading.hum.value.joules == pytest.approx(hum.power.watts * reading.seconds)
-    power = reading.overlapping[0]
-    wide_j = 2 * math.hypot(reading.total.standard_uncertainty.joules, power.standard_uncertainty.joules)
-    assert abs(reading.total.value.joules - power.value.joules) <= wide_j
+    meter = Stalled([(0.0, 200.0)], now=clock.monotonic_s, update_s=0.1)
+    with MeterSession(meter, clock) as session:
+        clock.sleep(1.7)
+        with session.window() as window:
+            begin_s = clock.monotonic_s()
+            clock.sleep(3.0)
+        truth_j = 200.0 * (clock.monotonic_s() - begin_s)
+    assert begin_s == pytest.approx(2.3, abs=0.01)
+    assert window.reading.total.value.joules > truth_j  # what the counter caught up with was drawn before the window
+    assert "reading age at the edges" in {c.name for c in window.reading.total.components}

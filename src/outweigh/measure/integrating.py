@@ -207,6 +207,7 @@ class Mark(NamedTuple):
         change_w: by how much that was another power before [W]; 0 when it has stood still since.
         age_s: how old the latest reading is, in the mean [s].
         spread_s: over how wide a span its age is spread, all values alike [s].
+        moved_s: when the counter last rose [s].
         before, after: (time [s], energy [J]) of samples to both sides, of a slow counter without a sensor beside it.
     """
 
@@ -221,6 +222,7 @@ class Mark(NamedTuple):
     age_s: float
     spread_s: float
     near_w2s: float = 0.0
+    moved_s: float = 0.0
     before: tuple[tuple[float, float], ...] = ()
     after: Sequence[tuple[float, float]] = ()
 
@@ -236,6 +238,7 @@ class Integrated(NamedTuple):
         coverage: share of the window that samples cover, in [0, 1].
         reasons: why it is not usable, or what to know although it is.
         scatter_w: how far successive power samples lie apart, as a standard deviation [W].
+        swing_w: how far the power at the end lies from that at the start [W].
     """
 
     energy_j: float
@@ -248,6 +251,7 @@ class Integrated(NamedTuple):
     usable: bool
     reasons: tuple[str, ...]
     scatter_w: float = 0.0
+    swing_w: float = 0.0
 
 
 class Running:
@@ -268,6 +272,7 @@ class Running:
         "_last_value",
         "_learn_s",
         "_most_w",
+        "_moved_s",
         "_power_w",
         "_powers",
         "_recent",
@@ -295,6 +300,7 @@ class Running:
         self._wrap_j = channel.wrap_j if bounded else None
         self._learn_s = _LEARNING_UPDATES * channel.update_s
         self._slow = self._counts and channel.update_s >= _SLOW_S
+        self._moved_s = 0.0
         self._first_s: float | None = None
         self._last_s: float | None = None
         self._last_value = 0.0
@@ -314,7 +320,8 @@ class Running:
         if value is None or (last_s is not None and t_s < last_s):
             return
         if last_s is None:
-            self._first_s, self._anchor_s, self._anchor_j = t_s, t_s, self._energy_j
+            self._first_s = self._moved_s = self._anchor_s = t_s
+            self._anchor_j = self._energy_j
         elif t_s > last_s or value != self._last_value:
             self._advance(last_s, self._last_value, t_s, value)
         self._last_s, self._last_value = t_s, value
@@ -366,6 +373,7 @@ class Running:
             age_s,
             spread_s,
             power._scatter_w2s,
+            self._moved_s,
             before,
             after,
         )
@@ -428,6 +436,9 @@ class Running:
         if is_counter and channel.resolution > 0 and energy_j <= 0 and duration_s > max(1.0, 10 * channel.update_s):
             usable = False
             reasons.append(f"{channel.id}: the counter did not move in {duration_s:.3g} s")
+        elif is_counter and channel.resolution > 0 and end.t_s - end.moved_s > max(1.0, 10 * channel.update_s):
+            usable = False
+            reasons.append(f"{channel.id}: the counter stood still for the last {end.t_s - end.moved_s:.3g} s")
         return Integrated(
             energy_j=energy_j,
             duration_s=duration_s,
@@ -439,6 +450,7 @@ class Running:
             usable=usable,
             reasons=tuple(dict.fromkeys(reasons)),
             scatter_w=math.sqrt(max(0.0, end.scatter_w2s - start.scatter_w2s) / duration_s) if duration_s > 0 else 0.0,
+            swing_w=abs(after_w - before_w),
         )
 
     def _power_at(self, mark: Mark, mean_w: float, unlike_w2: float, *, begins: bool) -> tuple[float, float]:
@@ -471,8 +483,11 @@ class Running:
         left_w, right_w, older_w = _slope_w(middle, here), _slope_w(here, ahead), _slope_w(far, middle)
         if left_w is None and right_w is None:
             return mean_w, mean_w / math.sqrt(3)
+        seen_w, seen_s = (left_w, here[0] - middle[0]) if left_w is not None else (right_w or 0.0, ahead[0] - here[0])
+        if seen_s > 2 * near_s:  # read too seldom to see the power beside the edge: from 0 to twice the mean, all alike
+            return seen_w, math.sqrt(max(seen_w**2 / 3, unlike_w2))
         if left_w is None:
-            return right_w or 0.0, math.sqrt(unlike_w2)
+            return seen_w, math.sqrt(unlike_w2)
         before_w2 = 0.0 if older_w is None else (left_w - older_w) ** 2 / 2
         # A change that shows after the edge is most often the work that begins there. One that fell into the piece
         # held back, half a refresh long in the mean, looks the same from here.
@@ -504,6 +519,8 @@ class Running:
     def _advance(self, before_s: float, before: float, t_s: float, value: float) -> None:
         dt_s = t_s - before_s
         channel = self.channel
+        if value != before:
+            self._moved_s = t_s
         if self._counts:
             # By far the most common case is looked at first: the counter rose by what it can, and has no wrap to hide.
             drawn_j, most_j = value - before, self._most_w * (dt_s + self._slack_s)
@@ -534,7 +551,7 @@ class Running:
             self._covered_s += dt_s
             # Between reads closer than an update a counter shows nothing or a whole step: power is learnt over several.
             span_s = t_s - self._anchor_s
-            if span_s > 0 and span_s >= self._learn_s:
+            if self._counts and span_s > 0 and span_s >= self._learn_s:
                 self._learn_from(t_s, span_s)
         else:
             self._anchor_s, self._anchor_j = t_s, self._energy_j
@@ -564,7 +581,8 @@ def integrate(samples: Sequence[tuple[float, float | None]], channel: Channel, *
     if not samples:
         nothing = running.mark(0.0)
         return running.between(nothing, nothing)
+    running.feed(*samples[0])
     start = running.mark(samples[0][0])
-    for t_s, value in samples:
+    for t_s, value in samples[1:]:
         running.feed(t_s, value)
     return running.between(start, running.mark(samples[-1][0]))

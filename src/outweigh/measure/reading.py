@@ -283,10 +283,26 @@ def _weighted(about: About, counted: Sequence[tuple[Channel, Integrated]]) -> Ab
 def _part_time(
     about: About, parts: Sequence[tuple[Channel, Integrated]], seconds: float
 ) -> tuple[UncertaintyComponent, ...]:
-    """What a sensor that looks a part of the time cannot see: the rest may lie one scatter off, in step with it."""
-    scatters = {c.device: i.scatter_w for c, i in parts if c.kind is ChannelKind.POWER}
-    unseen_j = (1 - about.seen_share) * math.hypot(*scatters.values()) * seconds / math.sqrt(3)
-    return (UncertaintyComponent(PART_TIME, unseen_j, "unseen share x scatter, rectangular"),) if unseen_j > 0 else ()
+    """What a sensor that looks a part of the time leaves open, by how its readings scatter.
+
+    A look of a share q of each refresh A is a sample of what was drawn then: it misses the mean by s·sqrt(1 - q)
+    (JCGM 100:2008, 4.2.3, of a finite population), and T/A refreshes on their own make s·sqrt(A·T·(1 - q)) of a
+    counter fed by it. Where the readings themselves are integrated, their scatter is between the samples already, and
+    only where in its refresh the sensor looks is left: the course is late by up to (1 - q)·A, all values alike.
+
+    A draw that swings in step with the sensor shows no scatter and cannot be told from a steady one.
+    """
+    unseen, variance_j2 = 1 - about.seen_share, 0.0
+    counters = {c.device for c, _ in parts if c.kind is ChannelKind.ENERGY and c.counted}
+    for channel, part in parts:
+        if channel.kind is ChannelKind.POWER:
+            if channel.device in counters:
+                variance_j2 += part.scatter_w**2 * channel.update_s * seconds * unseen
+            else:
+                variance_j2 += (part.swing_w * unseen * channel.update_s) ** 2 / 12
+    if variance_j2 <= 0:
+        return ()
+    return (UncertaintyComponent(PART_TIME, math.sqrt(variance_j2), "what the readings scatter by x unseen share"),)
 
 
 def _common(about: About, value_j: float) -> tuple[UncertaintyComponent, ...]:

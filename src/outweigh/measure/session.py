@@ -49,7 +49,7 @@ _GAP_PERIODS = 5
 _ALIGN_FROM_S = 5e-3  # counters that refresh faster than this are read as they are
 _ALIGN_UNASKED_S = 0.25  # and those that do so more slowly than this are waited for only when that is asked for
 _ALIGN_STEPS = 50  # looks per refresh
-_ALIGN_REFRESHES = 3  # how long to wait for one that does not come
+_ALIGN_REFRESHES = 6  # how long to wait for one that does not come
 
 
 class Window:
@@ -229,7 +229,7 @@ class MeterSession:
         Args:
             align: None to align with counters that refresh every 5 to 250 ms, and to read any other as it is (the
                 edges of a processor's counter take microseconds); False never to wait, where latency matters more;
-                True to wait for slower ones too, three refreshes at most.
+                True to wait for slower ones too. None is waited for longer than six refreshes.
         """
         if not self._open or self._pid != os.getpid():
             self._check_open()
@@ -410,12 +410,16 @@ class MeterSession:
         return True
 
     def _aligned(self, slow: tuple[Running, ...], leaving: bool) -> tuple[tuple[float, float] | None, ...]:
-        """Wait until each slow counter has refreshed once: between which two looks it did [s]; None for the others."""
+        """Wait until each slow counter has refreshed once: between which two moments it did [s]; None for the others.
+
+        One that does not refresh while it is waited for did so last before the waiting began.
+        """
         before = {r.channel.id: r.value for r in slow}
         seen: dict[str, tuple[float, float]] = {}
         longest_s = max(r.channel.update_s for r in slow)
         look_s = min(r.channel.update_s for r in slow) / _ALIGN_STEPS
-        end_s = self._t_s + _ALIGN_REFRESHES * longest_s
+        begin_s = self._t_s
+        end_s = begin_s + _ALIGN_REFRESHES * longest_s
         while len(seen) < len(slow) and self._t_s < end_s:
             last_s = self._t_s
             self.clock.sleep(look_s)
@@ -426,6 +430,8 @@ class MeterSession:
                     if running.channel.id not in seen and running.value != before[running.channel.id]:
                         # A tick of the sampler may have looked in between; the wider span is the safe one.
                         seen[running.channel.id] = (last_s, self._t_s)
+        for running in slow:
+            seen.setdefault(running.channel.id, (begin_s - running.channel.update_s, begin_s))
         return tuple(seen.get(running.channel.id) for running in self._running)
 
     def _lost(self, err: MeterUnavailable) -> None:
