@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -11,13 +12,13 @@ from outweigh import __version__
 from outweigh.app.files import check_writable, write_reports
 from outweigh.app.sitting import Progress, Sat, silent, sit
 from outweigh.app.weighing import contenders_named, plan_of, sites_of, variant_to_serve, verdict_of
-from outweigh.compare.energy import log_ratio
+from outweigh.compare.energy import log_ratio, noise_floor
 from outweigh.compare.evidence import Evidence
 from outweigh.compare.frontier import Point, dominated_by
-from outweigh.compare.quality import paired_quality
+from outweigh.compare.quality import items_for_equivalence, paired_quality
 from outweigh.config import load_project
 from outweigh.core.errors import UsageError
-from outweigh.core.intervals import Estimate
+from outweigh.core.intervals import Bounds, Estimate
 from outweigh.core.measurement import Factor, Measurement, Missing, UncertaintyComponent
 from outweigh.core.plan import Plan
 from outweigh.core.project import Project
@@ -58,6 +59,7 @@ def review(
     meter: str | None = None,
     rounds: int | None = None,
     progress: Progress = silent,
+    allow_device_settings: bool = False,
 ) -> Reviewed:
     """Measure, weigh and plan a project's proposal.
 
@@ -67,6 +69,7 @@ def review(
         ledger: file or URL; `.outweigh/ledger.sqlite` beside energy.toml by default.
         meter: by name; the best that works here by default.
         rounds: overrides the project's number of rounds.
+        allow_device_settings: whether levers may change settings of a device while their variant runs.
 
     Raises:
         OutweighError: with the exit code and remedy of what went wrong. What was measured before is in the ledger.
@@ -80,7 +83,19 @@ def review(
     where = ledger if ledger is not None else default_path(Path(project.root))
     store = open_ledger(where)
     try:
-        sat = sit(project, names, home=home, store=store, meter=meter, progress=progress)
+        gate = project.gate
+        sat = sit(
+            project,
+            names,
+            home=home,
+            store=store,
+            meter=meter,
+            progress=progress,
+            essential=[name for name in (gate.incumbent, gate.proposal, gate.anchor) if name],
+            # The gate weighs quality as well as energy, and needs every item for it.
+            every_round=True,
+            allow_device_settings=allow_device_settings,
+        )
         progress("weighing", 0.98)
         now = datetime.now(UTC)
         verdict = verdict_of(sat, home=home, store=store, now=now)
@@ -140,6 +155,7 @@ def _variants(sat: Sat, verdict: Verdict) -> Iterator[VariantFacts]:
     metric = sat.project.task.primary.metric
     evidence = sat.comparison.evidence
     beaten = {d.name: d for d in dominated_by([Point.of(one, metric) for one in evidence.values()])}
+    likely = sat.frontier_probability(metric)
     for name, one in evidence.items():
         domination = beaten.get(name)
         yield VariantFacts(
@@ -149,6 +165,7 @@ def _variants(sat: Sat, verdict: Verdict) -> Iterator[VariantFacts]:
             on_frontier=domination is None,
             dominated_by=domination.by if domination else "",
             dominated_reason=domination.reason if domination else "",
+            frontier_probability=likely[name],
         )
 
 
@@ -171,7 +188,9 @@ def comparison_of(sat: Sat, candidate: Evidence, against: Evidence) -> Compariso
     same = candidate.variant.content_hash == against.variant.content_hash
     ratio = log_ratio(
         candidate.energy_j_per_unit, against.energy_j_per_unit, mix_standard=0.0 if same else sat.doubts.ratio
-    ).ratio(confidence)
+    ).ratio(sat.comparison.ratio_confidence(confidence))
+    # Where the rounds were looked at as they came the level is higher, so that the interval covers as asked for.
+    ratio = Estimate(ratio.value, Bounds(ratio.bounds.low, ratio.bounds.high, confidence))
     pair = paired_quality(against.scores[primary.metric], candidate.scores[primary.metric])
     bounds = pair.bounds(confidence)
     names = f"{candidate.variant.name} and {against.variant.name}"
@@ -183,7 +202,14 @@ def comparison_of(sat: Sat, candidate: Evidence, against: Evidence) -> Compariso
     elif bounds.low > primary.equivalence or bounds.high < -primary.equivalence:
         equivalent, statement = False, f"{names} differ by more than {margin}"
     else:
-        equivalent, statement = None, f"these items cannot tell whether {names} differ by more than {margin}"
+        needed = items_for_equivalence(pair, primary.equivalence, confidence)
+        equivalent, statement = (
+            None,
+            (
+                f"{pair.n} items cannot tell whether {names} differ by more than {margin}; if they are equally good, "
+                f"about {needed:,} would show it"
+            ),
+        )
     return ComparisonFacts(
         candidate=candidate.variant.name,
         against=against.variant.name,
@@ -193,6 +219,45 @@ def comparison_of(sat: Sat, candidate: Evidence, against: Evidence) -> Compariso
         equivalent=equivalent,
         statement=statement,
     )
+
+
+def sitting_notes(sat: Sat) -> Iterator[str]:
+    """What a reader has to know of how it was measured, a sentence each: noise floor, failures, stopping, warm-up."""
+    comparison, confidence = sat.comparison, sat.project.gate.confidence
+    first = next(iter(comparison.evidence))
+    if comparison.aa is not None:
+        itself = comparison.aa.ratio(confidence)
+        floor = math.expm1(noise_floor(comparison.aa, confidence))
+        yield (
+            f"A/A: {first} against itself drew x {itself.value:.4g} ({itself.bounds.low:.4g} to "
+            f"{itself.bounds.high:.4g}); differences below {100 * floor:.2g} % are within the noise"
+        )
+    for name, reason in sat.failed.items():
+        yield f"{name} is left out: {reason}"
+    if comparison.stopped is not None:
+        yield _stopping_said(sat)
+    yield from comparison.notes
+
+
+def _stopping_said(sat: Sat) -> str:
+    stopped = sat.comparison.stopped
+    assert stopped is not None
+    how = "the error is spent over the looks (Lan-DeMets, O'Brien-Fleming shape), so the intervals hold as they stand"
+    if stopped.rounds == stopped.planned:
+        return f"all {stopped.planned} rounds were run; {how}"
+    first = next(iter(sat.comparison.evidence.values()))
+    reasons = ", ".join(f"{name} is {reason}" for name, reason in stopped.reasons.items() if reason)
+    return (
+        f"stopped after {stopped.rounds} of {stopped.planned} rounds ({reasons}); {how}; quality is that of the "
+        f"{first.items.size} items run by then"
+    )
+
+
+def within_noise(sat: Sat, found: ComparisonFacts) -> bool | None:
+    """Whether an energy ratio is no further from 1 than the noise floor; None where no A/A pair was measured."""
+    if sat.comparison.aa is None:
+        return None
+    return abs(math.log(found.energy_ratio.value)) <= noise_floor(sat.comparison.aa, sat.project.gate.confidence)
 
 
 def _meter(sat: Sat) -> MeterFacts:
@@ -274,4 +339,5 @@ def _notes(sat: Sat, sites: Sequence[Site]) -> Iterator[str]:
         f"{project.serving.utilisation:.0%} of the time it is provisioned: its share of the hum is charged to the "
         f"{project.unit}s it serves."
     )
+    yield from sitting_notes(sat)
     yield from sat.whole.notes

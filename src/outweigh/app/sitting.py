@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 import os
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+
 from outweigh.compare.evidence import Evidence
+from outweigh.compare.frontier import frontier_probability
 from outweigh.compare.perunit import Facility
 from outweigh.compare.protocol import Comparison, Sitting, run_protocol
 from outweigh.core.budget import Phase
 from outweigh.core.constants import S_PER_MONTH
-from outweigh.core.errors import UsageError
+from outweigh.core.errors import LeverError, ModelError, UsageError
 from outweigh.core.measurement import Scope, UncertaintyComponent, combine
 from outweigh.core.project import Project
 from outweigh.core.receipt import MeterCost, Receipt
@@ -57,6 +60,7 @@ class Sat:
         whole: reading over all of it, from the first look at the data to the last round.
         trace: (seconds since `started`, power [W]).
         doubts: what the figures are uncertain by, beyond the scatter of rounds.
+        failed: variant name -> why it was left out: it could not be made, or did not run.
     """
 
     project: Project
@@ -75,6 +79,16 @@ class Sat:
     receipts: tuple[tuple[str, Receipt], ...]
     versions: tuple[tuple[str, str], ...]
     doubts: Doubts
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+    def frontier_probability(self, metric: str) -> dict[str, float]:
+        """Variant name -> how probable it is that no other dominates it; reproduced by the protocol's seed."""
+        return frontier_probability(
+            tuple(self.comparison.evidence.values()),
+            metric,
+            np.random.default_rng(self.project.protocol.seed),
+            mix_standard=self.doubts.ratio,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +131,9 @@ def sit(
     store: Store,
     meter: str | None = None,
     progress: Progress = silent,
+    essential: Collection[str] = (),
+    every_round: bool = False,
+    allow_device_settings: bool = False,
 ) -> Sat:
     """Measure variants of a project against each other.
 
@@ -125,7 +142,13 @@ def sit(
         home: where they would serve, for the PUE of the energy per unit; None counts IT energy alone (PUE 1).
         store: takes each receipt as soon as it exists; an interrupt loses nothing.
         meter: by name; the best that works here by default.
+        essential: names without which there is nothing to say, beside the first; any other that cannot be made or run
+            is left out and named in `Sat.failed`.
+        every_round: run all rounds, whatever the protocol says of stopping early.
+        allow_device_settings: whether levers may change settings of a device while their variant runs.
     """
+    if every_round:
+        project = replace(project, protocol=replace(project.protocol, precision=None))
     for name in names:
         _check_declared(project, name)
     chosen, passed_over = choose_meter(meter)
@@ -133,7 +156,7 @@ def sit(
     kept = _Kept(store)
     with MeterSession(chosen) as session:
         started = datetime.now(UTC)
-        facility = _facility(project, home, session)
+        facility = facility_of(project, home, session)
         with session.window() as whole:
             progress("reading the data", 0.0)
             task = tasks.get(project.task.adapter)()
@@ -143,11 +166,14 @@ def sit(
             session.hum(project.protocol.hum_s)
 
             progress("making variants", 0.02)
-            made = make_variants(project, workdir(project), names=names, measure=session.window)
+            failed: dict[str, str] = {}
+            needed = {names[0], *essential}
+            made = _made(project, names, needed, failed, session)
             for one in made:
                 if one.applying is not None:
                     kept.keep(_lever_receipt(one, chosen.name, project, batch))
-            runners = [task.runner(one.variant) for one in made]
+            runners = _runners(task, made, needed, failed)
+            made = tuple(one for one in made if one.variant.name not in failed)
             try:
                 comparison = run_protocol(
                     session,
@@ -159,6 +185,9 @@ def sit(
                     on_receipt=kept.keep,
                     making_j={one.variant.name: _making_j(one) for one in made},
                     progress=lambda what, done: progress(what, 0.05 + 0.93 * done),
+                    essential=needed,
+                    confidence=project.gate.confidence,
+                    mix_standard=math.sqrt(2) * combine(c for c in chosen.components() if c.name == INSTRUCTION_MIX),
                 )
             finally:
                 _close(runners)
@@ -179,7 +208,52 @@ def sit(
             receipts=tuple(kept.receipts),
             versions=versions(chosen.source),
             doubts=Doubts.of(chosen.components(), comparison.evidence.values()),
+            failed={**failed, **comparison.failed},
         )
+
+
+def _made(
+    project: Project, names: Sequence[str], needed: Collection[str], failed: dict[str, str], session: MeterSession
+) -> tuple[MadeVariant, ...]:
+    """Each variant that can be made, in the order of `names`; the others in `failed`."""
+    parents = {spec.name: spec.parent for spec in project.variants}
+
+    def depth(name: str) -> int:
+        line: list[str] = []
+        while name and name not in line:
+            line.append(name)
+            name = parents.get(name, "")
+        return len(line)
+
+    found: dict[str, MadeVariant] = {}
+    # Parents first: what making one drew belongs to it, not to the first child that needed it.
+    for name in sorted(dict.fromkeys(names), key=depth):
+        try:
+            (found[name],) = make_variants(project, workdir(project), names=[name], measure=session.window)
+        except (LeverError, ModelError) as error:
+            _left_out(name, error, needed, failed, len(names))
+    return tuple(found[name] for name in names if name in found)
+
+
+def _runners(
+    task: TaskAdapter, made: Sequence[MadeVariant], needed: Collection[str], failed: dict[str, str]
+) -> list[Runner]:
+    runners = []
+    for one in made:
+        try:
+            runners.append(task.runner(one.variant))
+        except ModelError as error:
+            _left_out(one.variant.name, error, needed, failed, len(made) + len(failed))
+    return runners
+
+
+def _left_out(
+    name: str, error: LeverError | ModelError, needed: Collection[str], failed: dict[str, str], asked: int
+) -> None:
+    # With nothing left to hold against the first variant, its failure is the answer.
+    if name in needed or len(failed) + 2 >= asked:
+        raise error
+    failed[name] = str(error)
 
 
 def workdir(project: Project) -> Path:
@@ -208,7 +282,8 @@ def _lever_receipt(made: MadeVariant, meter: str, project: Project, batch: str) 
     )  # fmt: skip
 
 
-def _facility(project: Project, home: Site | None, session: MeterSession) -> Facility:
+def facility_of(project: Project, home: Site | None, session: MeterSession) -> Facility:
+    """Where the project's variants would serve, with this session's meter."""
     return Facility(
         pue=1.0 if home is None else planning_pue(home),
         serving=project.serving,

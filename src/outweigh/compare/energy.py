@@ -87,6 +87,19 @@ class LogRatio:
         return float(stats.t.sf(-distance / self.combined_standard, self.effective_dof))
 
 
+def noise_floor(aa: LogRatio, confidence: float | None = None) -> float:
+    """The far end of the interval of a variant against itself, on the log scale.
+
+    A ratio of two variants that is no further from 1 than a variant is from itself, as far as this sitting can tell, is
+    within the noise, whatever its own interval says.
+
+    >>> noise_floor(log_ratio([1.0, 1.0, 1.0], [1.0, 1.0, 1.0]))
+    0.0
+    """
+    bounds = aa.bounds(confidence)
+    return max(abs(bounds.low), abs(bounds.high))
+
+
 def log_ratio(
     candidate_j: ArrayLike, against_j: ArrayLike, confidence: float = 0.95, mix_standard: float = 0.0
 ) -> LogRatio:

@@ -199,6 +199,7 @@ def _variant(one: VariantFacts, facts: ReviewFacts) -> VariantShape:
         "grade": evidence.grade.value,
         "method": evidence.method.value,
         "on_frontier": one.on_frontier,
+        "frontier_probability": finite(one.frontier_probability),
         "dominated_by": one.dominated_by,
         "dominated_reason": one.dominated_reason,
     }

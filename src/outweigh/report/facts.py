@@ -31,6 +31,7 @@ class VariantFacts:
     Attributes:
         model_bytes: size on disk [bytes]; None when it has no file.
         on_frontier: nothing measured is both cheaper and better.
+        frontier_probability: that it is on the frontier, by resampling items and rounds; None when nobody asked.
         dominated_by: the variant that is, or "".
         dominated_reason: why it dominates, or why nobody can say, in a sentence.
     """
@@ -41,6 +42,7 @@ class VariantFacts:
     on_frontier: bool = False
     dominated_by: str = ""
     dominated_reason: str = ""
+    frontier_probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

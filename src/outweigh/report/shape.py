@@ -119,6 +119,7 @@ class VariantShape(TypedDict):
     grade: str
     method: str
     on_frontier: bool
+    frontier_probability: float | None  # null: nobody resampled
     dominated_by: str
     dominated_reason: str
 
