@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,50 @@ def test_a_codecarbon_file_is_taken_in_as_what_it_is(ledger, tmp_path):
 
     assert done.returncode == 0, done.stderr
     assert not done.stdout.startswith("0 new")
+
+
+FOREIGN = Path(__file__).parents[1] / "ledger" / "foreign"
+
+
+def imported(ledger, *arguments):
+    """The receipts that an import brought into a new ledger."""
+    done = outweigh("ledger", "import", *arguments, "--ledger", ledger, "--project", "theirs")
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in outweigh("ledger", "list", "--json", "--ledger", ledger).stdout.splitlines()]
+
+
+def test_a_record_that_does_not_say_when_it_ended_is_told_so_on_the_command_line(tmp_path):
+    (row,) = imported(tmp_path / "l.sqlite", FOREIGN / "trtllm.json", "--ended", "2026-03-01T13:00:00+01:00")
+
+    assert row["end"] == "2026-03-01T12:00:00.000000Z"
+
+
+def test_stamps_that_name_no_zone_are_read_in_the_one_that_is_given(tmp_path):
+    starts = [
+        imported(tmp_path / f"{len(zone)}.sqlite", FOREIGN / "codecarbon.csv", *zone)[0]["start"]
+        for zone in ([], ["--timezone", "Asia/Tokyo"])
+    ]
+
+    utc, tokyo = (datetime.fromisoformat(start) for start in starts)
+    assert (utc - tokyo).total_seconds() == 9 * 3600
+
+
+def test_the_energy_plugin_of_a_cluster_decides_what_its_joules_are(tmp_path):
+    plain = imported(tmp_path / "plain.sqlite", FOREIGN / "sacct.txt")
+    rapl = imported(tmp_path / "rapl.sqlite", FOREIGN / "sacct.txt", "--plugin", "rapl")
+
+    assert {(row["scope"], row["grade"]) for row in plain} == {("node", "C")}
+    assert {(row["scope"], row["grade"]) for row in rapl} == {("package", "B")}
+
+
+@pytest.mark.parametrize(
+    "wrong", [("--timezone", "Mars/Olympus"), ("--ended", "yesterday"), ("--plugin", "crystal"), ("--format", "abacus")]
+)
+def test_an_import_option_that_means_nothing_is_refused_and_takes_nothing_in(tmp_path, wrong):
+    done = outweigh("ledger", "import", FOREIGN / "sacct.txt", *wrong, "--ledger", tmp_path / "l.sqlite")
+
+    assert done.returncode == 2
+    assert wrong[1] in done.stderr
 
 
 def test_recompute_keeps_every_version_and_adds_nothing_twice(ledger):

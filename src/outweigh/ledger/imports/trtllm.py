@@ -4,9 +4,11 @@ The report says how long it took (`performance.total_latency_ms`) and not when: 
 NVML's total-energy counters, and on several nodes it is the first node's, scaled up to all GPUs: then it is modelled.
 Energy came in with pull request 11397 (2026); a report without is refused, since time alone is not a receipt.
 
-Source: NVIDIA/TensorRT-LLM, tensorrt_llm/bench/dataclasses/reporting.py (sections) and
-tensorrt_llm/bench/benchmark/utils/energy_monitor.py (joules, and total * world size / GPUs seen). The key is looked for
-as `total_energy_j` and `total_energy`, in any section: the pull request prints it as "Total Energy (J)".
+Source: NVIDIA/TensorRT-LLM, tensorrt_llm/bench/dataclasses/reporting.py (sections, total_latency_ms, world_size) and
+tensorrt_llm/bench/benchmark/utils/energy_monitor.py (NVML total energy in joules, times world size over GPUs read; its
+result is called `total_energy`), read in November 2026. **Not confirmed**: the key under which the report writes it.
+The pull request names the figure "Total Energy (J)"; the key is looked for as `total_energy_j` and `total_energy`, in
+any section, and a report that calls it otherwise is refused.
 """
 
 from __future__ import annotations
