@@ -1,4 +1,5 @@
 import math
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -27,10 +28,10 @@ ONE_SCORE = {"accuracy": lambda item: float(item % 10 != 0)}
 class ClockedRunner:
     """A variant that takes a given time an item, on a clock that only moves when it works."""
 
-    def __init__(self, clock, name, item_s=0.1, fit_s=0.0, scores=ONE_SCORE, noise=None):
+    def __init__(self, clock, name, item_s=0.1, fit_s=0.0, scores=ONE_SCORE, noise=None, counts=None):
         self.variant = Variant(name, f"{name}.onnx", content_hash=f"hash of {name}")
         self.clock, self.item_s, self.fit_s, self.scores, self.noise = clock, item_s, fit_s, scores, noise
-        self.ran = []
+        self.ran, self.counts = [], counts or {}
 
     def fit(self):
         self.clock.sleep(self.fit_s)
@@ -44,6 +45,7 @@ class ClockedRunner:
             items=tuple(items),
             scores={metric: tuple(score(item) for item in items) for metric, score in self.scores.items()},
             latency_ms=tuple(1e3 * time_s for time_s in times_s),
+            counts={name: (value,) * len(items) for name, value in self.counts.items()},
         )
 
     def close(self):
@@ -301,6 +303,169 @@ def test_without_an_idle_draw_there_is_no_work_to_compare():
             on_receipt=sitter.keep,
         )
     assert caught.value.remedy
+
+
+# --- a variant against itself -----------------------------------------------------------------------
+
+
+def test_the_first_variant_runs_twice_a_round_under_a_hidden_name_and_shows_the_noise():
+    sitter = Sitter()
+    first = ClockedRunner(sitter.clock, "first")
+
+    comparison = sitter.compare(first, ClockedRunner(sitter.clock, "second", item_s=0.2), protocol=Protocol(rounds=4))
+
+    assert comparison.aa.ratio().value == pytest.approx(1.0)
+    assert comparison.aa.rounds == 4
+    assert list(comparison.evidence) == ["first", "second"]
+    assert all(sorted(names) == ["first", "first (A/A)", "second"] for names in comparison.order)
+    pairs = [r for r in sitter.receipts if dict(r.labels).get("pair") == "A/A"]
+    assert [r.variant for r in pairs] == ["first"] * 4
+    # What the second runs drew is on record, and neither variant pays for it.
+    assert not {r.content_hash for r in pairs} & set(comparison.evidence["first"].receipts)
+    assert comparison.evidence["first"].amortised_j_per_unit == pytest.approx(1.5 * 65.0 * 6.0 / 12e6)
+
+
+def test_with_one_variant_or_where_it_is_switched_off_nothing_runs_twice():
+    one, two = Sitter(), Sitter()
+    assert one.compare(ClockedRunner(one.clock, "a")).aa is None
+    runners = [ClockedRunner(two.clock, name) for name in "ab"]
+    assert two.compare(*runners, protocol=Protocol(rounds=3, aa=False)).aa is None
+    assert len(two.receipts) == 6
+
+
+# --- windows ----------------------------------------------------------------------------------------
+
+
+def test_a_round_shorter_than_the_meter_needs_runs_its_items_again_within_one_window():
+    sitter = Sitter(update_s=0.1)
+    quick, slow = ClockedRunner(sitter.clock, "quick", item_s=0.005), ClockedRunner(sitter.clock, "slow", item_s=0.1)
+
+    evidence = sitter.compare(quick, slow, protocol=Protocol(rounds=3, aa=False)).evidence
+
+    # 20 items of 5 ms make 0.1 s; five refreshes of the counter take 0.5 s.
+    assert evidence["quick"].service_s.min() >= 0.5
+    assert evidence["quick"].units.tolist() == [140.0] * 3
+    assert evidence["slow"].units.tolist() == [20.0] * 3
+    assert evidence["quick"].items.size == 60
+    assert evidence["quick"].work_j / evidence["quick"].units == pytest.approx(WORK_W * 0.005, rel=0.2)
+    assert {dict(r.labels).get("repeats") for r in sitter.receipts if r.variant == "quick"} == {"7"}
+
+
+def test_without_a_warm_up_the_first_attempt_tells_how_long_a_round_is():
+    sitter = Sitter(update_s=0.1)
+    quick = ClockedRunner(sitter.clock, "quick", item_s=0.005)
+
+    evidence = sitter.compare(quick, protocol=Protocol(rounds=3, warmup=0)).evidence["quick"]
+
+    assert [r.status for r in sitter.receipts].count(RunStatus.UNUSABLE) == 1
+    assert evidence.units.tolist() == [140.0] * 3
+
+
+def test_a_meter_too_slow_for_any_number_of_repeats_is_refused_with_the_remedy():
+    sitter = Sitter(update_s=3600.0)
+    with pytest.raises(UnusableMeasurement, match="repeats do not reach") as caught:
+        sitter.compare(ClockedRunner(sitter.clock, "tiny", item_s=0.0005), n_items=6, protocol=Protocol(rounds=6))
+    assert "more items" in caught.value.remedy
+
+
+def test_a_variant_that_never_settles_is_measured_and_said_to_be_moving():
+    sitter = Sitter()
+    pace = iter([1.1**n for n in range(200, -5000, -1)])
+    warming = ClockedRunner(sitter.clock, "warming", item_s=1e-9, noise=lambda: next(pace))
+
+    comparison = sitter.compare(warming, n_items=20, protocol=Protocol(rounds=2, warmup_most=5))
+
+    (note,) = comparison.notes
+    assert "warming had not settled after 5 warm-up blocks" in note
+
+
+# --- who fails, what is held, what is counted -------------------------------------------------------
+
+
+def test_a_variant_that_fails_is_left_out_and_named_and_the_others_go_on():
+    sitter = Sitter()
+    broken = ClockedRunner(sitter.clock, "broken", scores={"accuracy": lambda item: math.nan})
+
+    comparison = sitter.compare(
+        ClockedRunner(sitter.clock, "a"), broken, ClockedRunner(sitter.clock, "b"), protocol=Protocol(rounds=3)
+    )
+
+    assert list(comparison.evidence) == ["a", "b"]
+    assert "a score of accuracy is not a finite number" in comparison.failed["broken"]
+    assert [r.status for r in sitter.receipts if r.variant == "broken"] == [RunStatus.FAILED]
+
+
+@pytest.mark.parametrize("options", [{}, {"essential": ["broken"]}])
+def test_one_that_the_comparison_cannot_do_without_ends_it(options):
+    sitter = Sitter()
+    runners = [ClockedRunner(sitter.clock, name) for name in ("a", "b")]
+    broken = ClockedRunner(sitter.clock, "broken", scores={"accuracy": lambda item: math.nan})
+    # Without more said, the first is the one that everything is held against.
+    order = [*runners, broken] if options else [broken, *runners]
+
+    with pytest.raises(ModelError, match="broken"):
+        sitter.compare(*order, **options)
+
+
+def test_a_setting_is_held_around_every_warm_up_and_round_of_its_variant_and_let_go_in_between():
+    sitter, held = Sitter(), []
+
+    @contextmanager
+    def around(variant):
+        held.append(variant.name)
+        yield
+        held.append(f"{variant.name} let go")
+
+    runners = [ClockedRunner(sitter.clock, name) for name in "ab"]
+    sitter.compare(*runners, protocol=Protocol(rounds=2), around=around)
+
+    entered, left = held[::2], held[1::2]
+    assert [f"{name} let go" for name in entered] == left
+    # A warm-up, two rounds, and for the first one two more as its own noise floor.
+    assert (entered.count("a"), entered.count("b")) == (5, 3)
+
+
+def test_what_a_task_counts_is_summed_over_rounds_and_their_repeats():
+    sitter = Sitter(update_s=0.1)
+    runner = ClockedRunner(sitter.clock, "llm", item_s=0.005, counts={"tokens_out": 3.0, "decode_s": 0.004})
+
+    evidence = sitter.compare(runner, protocol=Protocol(rounds=3)).evidence["llm"]
+
+    assert evidence.counts["tokens_out"] == pytest.approx(3.0 * evidence.units)
+    assert evidence.counts["decode_s"] == pytest.approx(0.004 * evidence.units)
+
+
+@pytest.mark.parametrize("count", [math.nan, -1.0])
+def test_counts_that_are_no_counts_are_the_models_fault(count):
+    sitter = Sitter()
+    with pytest.raises(ModelError, match="tokens_out"):
+        sitter.compare(ClockedRunner(sitter.clock, "llm", counts={"tokens_out": count}))
+
+
+# --- stopping early ---------------------------------------------------------------------------------
+
+
+def test_a_clear_difference_stops_the_rounds_and_quality_is_that_of_the_items_run_by_then():
+    sitter = Sitter(trace=noisy_trace(np.random.default_rng(1), seconds=300.0))
+    runners = [ClockedRunner(sitter.clock, name, item_s=item_s) for name, item_s in (("a", 0.05), ("b", 0.15))]
+
+    comparison = sitter.compare(*runners, n_items=240, protocol=Protocol(rounds=20, precision=0.01))
+
+    assert comparison.stopped.reasons == {"b": "decided"}
+    assert 4 <= comparison.stopped.rounds < comparison.stopped.planned == 20
+    b = comparison.evidence["b"]
+    assert b.units.size == len(comparison.order) == comparison.stopped.rounds
+    assert b.items.size == b.latency_ms.size == b.scores["accuracy"].size == 12 * comparison.stopped.rounds
+    assert np.isfinite(b.scores["accuracy"]).all()
+    assert comparison.ratio_confidence(0.95) > 0.95
+
+
+def test_without_a_precision_all_rounds_run_and_the_level_is_the_one_asked_for():
+    sitter = Sitter()
+    comparison = sitter.compare(*(ClockedRunner(sitter.clock, name) for name in "ab"))
+    assert comparison.stopped is None
+    assert len(comparison.order) == 6
+    assert comparison.ratio_confidence(0.95) == 0.95
 
 
 # --- calibration ------------------------------------------------------------------------------------
