@@ -99,6 +99,18 @@ def split_labelled(items: Sequence[T], train: int, seed: int, task: str, things:
     return Split(tuple(fitted_on), tuple(held_out))
 
 
+def split_plain(items: Sequence[T], train: int, seed: int, task: str, things: str) -> Split[T]:
+    """Draw `train` items at random, whatever their label: for targets that are numbers. Raises TaskError."""
+    if len(items) < train + 2:
+        raise TaskError(
+            task,
+            f"{len(items)} distinct {things} are too few to fit on {train} and keep at least 2 for evaluation",
+            f"Lower the task option `train` to {len(items) // 3} or less, or add {things}",
+        )
+    ordered = sorted(items, key=lambda item: key(seed, "split", item))
+    return Split(tuple(ordered[:train]), tuple(ordered[train:]))
+
+
 def listed(items: Iterable[Item]) -> list[tuple[str, str]]:
     """Digest and label of each item, in order: what a task's content hash is taken over."""
     return [(item.digest, item.label) for item in items]
