@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 __version__ = "0.1.0"
 
+# Not from typing, whose import would cost more than all the rest; type checkers take any name like this as true.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from outweigh.app.blocks import EnergyBudgetWarning, Run, measured, measuring
 

@@ -6,7 +6,10 @@ configuration, 3 measurement unusable, 4 factor missing or stale).
 
 from __future__ import annotations
 
-from typing import ClassVar
+# Not from typing, whose import would cost more than all the rest; type checkers take any name like this as true.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 
 class OutweighError(Exception):

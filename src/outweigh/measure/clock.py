@@ -11,7 +11,13 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+
+# Not from typing, whose import would cost more than all the rest; type checkers take any name like this as true.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
 
 # A meter that hangs must not hang the program that wants to end.
 _JOIN_S = 5.0

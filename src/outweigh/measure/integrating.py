@@ -12,18 +12,21 @@ least every `heartbeat_s`.
 A reading is older than the moment it is read, by anything up to one refresh. What that does to a window is known:
 its mean is corrected, and what is left has the shape of two unlike uniform spreads (`edge_uncertainty_j`).
 
-Records here are named tuples: they are made at every edge, and a frozen dataclass takes five times as long.
+Records here are plain classes with slots: they are made at every edge, where a frozen dataclass takes five times as
+long, and a named tuple has to be compiled when this is imported.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
 
+# Not from typing, whose import would cost more than all the rest; type checkers take any name like this as true.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from outweigh.ports import Channel
 
 #: How far above its stated maximum a device may read before we call it a fault.
@@ -69,13 +72,22 @@ class What(StrEnum):
     LOST = "lost"  # the meter did not answer
 
 
-class Event(NamedTuple):
+class Event:
     """Something between `start_s` and `end_s` [s, monotonic] that a reader of the energy has to know."""
 
-    what: What
-    start_s: float
-    end_s: float
-    detail: str
+    __slots__ = ("detail", "end_s", "start_s", "what")
+
+    def __init__(
+        self,
+        what: What,
+        start_s: float,
+        end_s: float,
+        detail: str,
+    ) -> None:
+        self.what = what
+        self.start_s = start_s
+        self.end_s = end_s
+        self.detail = detail
 
     @property
     def spoils(self) -> bool:
@@ -83,13 +95,22 @@ class Event(NamedTuple):
         return self.what in (What.RESET, What.AMBIGUOUS, What.IMPLAUSIBLE, What.SUSPEND)
 
 
-class Step(NamedTuple):
+class Step:
     """Energy between two samples [J], its variance [J²] from sampling alone, and what happened, if anything."""
 
-    energy_j: float
-    variance_j2: float = 0.0
-    what: What | None = None
-    detail: str = ""
+    __slots__ = ("detail", "energy_j", "variance_j2", "what")
+
+    def __init__(
+        self,
+        energy_j: float,
+        variance_j2: float = 0.0,
+        what: What | None = None,
+        detail: str = "",
+    ) -> None:
+        self.energy_j = energy_j
+        self.variance_j2 = variance_j2
+        self.what = what
+        self.detail = detail
 
     @property
     def covered(self) -> bool:
@@ -195,7 +216,7 @@ def edge_uncertainty_j(start_j: float, end_j: float) -> float:
     return (wide_j + narrow_j - math.sqrt(0.2 * wide_j * narrow_j)) / 2
 
 
-class Mark(NamedTuple):
+class Mark:
     """State of one channel's running sum at one moment: a window is the difference of two marks.
 
     Attributes:
@@ -211,23 +232,49 @@ class Mark(NamedTuple):
         before, after: (time [s], energy [J]) of samples to both sides, of a slow counter without a sensor beside it.
     """
 
-    t_s: float
-    energy_j: float
-    covered_s: float
-    variance_j2: float
-    cross_j2: float
-    scatter_w2s: float
-    power_w: float | None
-    change_w: float
-    age_s: float
-    spread_s: float
-    near_w2s: float = 0.0
-    moved_s: float = 0.0
-    before: tuple[tuple[float, float], ...] = ()
-    after: Sequence[tuple[float, float]] = ()
+    __slots__ = (
+        "after",
+        "age_s",
+        "before",
+        "change_w",
+        "covered_s",
+        "cross_j2",
+        "energy_j",
+        "moved_s",
+        "near_w2s",
+        "power_w",
+        "scatter_w2s",
+        "spread_s",
+        "t_s",
+        "variance_j2",
+    )
+
+    def __init__(self, running: Running, t_s: float, refreshed: tuple[float, float] | None = None) -> None:
+        """Of `running`, now; `refreshed` is given where its last refresh is known to lie between two moments [s]."""
+        beside = running.beside
+        power = running if beside is None or beside._last_s is None else beside
+        update_s = running.channel.update_s
+        self.t_s = t_s
+        self.energy_j, self.covered_s = running._energy_j, running._covered_s
+        self.variance_j2, self.cross_j2 = running._variance_j2, running._cross_j2
+        self.scatter_w2s, self.near_w2s = running._scatter_w2s, power._scatter_w2s
+        self.moved_s = running._moved_s
+        self.power_w = power._power_w
+        still = t_s - power._changed_s > _STEADY_UPDATES * power.channel.update_s
+        self.change_w = 0.0 if still else power._change_w
+        if refreshed is not None:
+            self.age_s, self.spread_s = t_s - sum(refreshed) / 2, refreshed[1] - refreshed[0]
+        else:
+            # A counter stood there at its refresh; a power reading is the mean of the time since the one before.
+            self.age_s, self.spread_s = update_s / 2 if running._counts else update_s, update_s
+        self.before: tuple[tuple[float, float], ...] = ()
+        self.after: list[tuple[float, float]] = []
+        if running._slow and power is running:
+            self.before = tuple(running._recent)
+            running._trails.append((t_s + _NEAR_UPDATES * update_s, self.after))
 
 
-class Integrated(NamedTuple):
+class Integrated:
     """Energy of one channel over one window.
 
     Attributes:
@@ -241,17 +288,45 @@ class Integrated(NamedTuple):
         swing_w: how far the power at the end lies from that at the start [W].
     """
 
-    energy_j: float
-    duration_s: float
-    edge_j: float
-    resolution_j: float
-    sampling_j: float
-    coverage: float
-    longest_gap_s: float
-    usable: bool
-    reasons: tuple[str, ...]
-    scatter_w: float = 0.0
-    swing_w: float = 0.0
+    __slots__ = (
+        "coverage",
+        "duration_s",
+        "edge_j",
+        "energy_j",
+        "longest_gap_s",
+        "reasons",
+        "resolution_j",
+        "sampling_j",
+        "scatter_w",
+        "swing_w",
+        "usable",
+    )
+
+    def __init__(
+        self,
+        energy_j: float,
+        duration_s: float,
+        edge_j: float,
+        resolution_j: float,
+        sampling_j: float,
+        coverage: float,
+        longest_gap_s: float,
+        usable: bool,
+        reasons: tuple[str, ...],
+        scatter_w: float = 0.0,
+        swing_w: float = 0.0,
+    ) -> None:
+        self.energy_j = energy_j
+        self.duration_s = duration_s
+        self.edge_j = edge_j
+        self.resolution_j = resolution_j
+        self.sampling_j = sampling_j
+        self.coverage = coverage
+        self.longest_gap_s = longest_gap_s
+        self.usable = usable
+        self.reasons = reasons
+        self.scatter_w = scatter_w
+        self.swing_w = swing_w
 
 
 class Running:
@@ -346,37 +421,7 @@ class Running:
 
     def mark(self, t_s: float, refreshed: tuple[float, float] | None = None) -> Mark:
         """The state now. `refreshed` is given where the last refresh is known to lie between two moments [s]."""
-        update_s = self.channel.update_s
-        power = self if self.beside is None or self.beside._last_s is None else self.beside
-        if refreshed is None:
-            # A counter stood there at its refresh; a power reading is the mean of the time since the one before.
-            age_s, spread_s = update_s / 2 if self._counts else update_s, update_s
-        else:
-            age_s, spread_s = t_s - sum(refreshed) / 2, refreshed[1] - refreshed[0]
-        change_w = power._change_w
-        if t_s - power._changed_s > _STEADY_UPDATES * power.channel.update_s:
-            change_w = 0.0
-        before: tuple[tuple[float, float], ...] = ()
-        after: list[tuple[float, float]] = []
-        if self._slow and power is self:
-            before = tuple(self._recent)
-            self._trails.append((t_s + _NEAR_UPDATES * update_s, after))
-        return Mark(
-            t_s,
-            self._energy_j,
-            self._covered_s,
-            self._variance_j2,
-            self._cross_j2,
-            self._scatter_w2s,
-            power._power_w,
-            change_w,
-            age_s,
-            spread_s,
-            power._scatter_w2s,
-            self._moved_s,
-            before,
-            after,
-        )
+        return Mark(self, t_s, refreshed)
 
     def between(self, start: Mark, end: Mark) -> Integrated:
         """Energy of a window, with what is uncertain about it and why it may not be usable."""

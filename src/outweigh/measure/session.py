@@ -23,8 +23,6 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from outweigh.core.errors import MeterUnavailable, OutweighError, UnusableMeasurement, UsageError
 from outweigh.measure.clock import SystemClock
@@ -32,7 +30,10 @@ from outweigh.measure.integrating import SHORTEST_UPDATES, Mark, Running, What, 
 
 # What composes a reading out of two edges is imported when the first one is composed: taking the edges needs none of
 # it, and a program that measures should not have to wait for words it may never say.
+# Not from typing, whose import would cost more than all the rest; type checkers take any name like this as true.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
