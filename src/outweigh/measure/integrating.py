@@ -348,6 +348,7 @@ class Running:
         "_learn_s",
         "_most_w",
         "_moved_s",
+        "_plain",
         "_power_w",
         "_powers",
         "_recent",
@@ -373,6 +374,7 @@ class Running:
         self._most_w = math.inf if channel.max_power_w is None else channel.max_power_w * MARGIN
         self._slack_s = 2 * channel.update_s
         self._wrap_j = channel.wrap_j if bounded else None
+        self._plain = self._counts and channel.update_s < _SLOW_S
         self._learn_s = _LEARNING_UPDATES * channel.update_s
         self._slow = self._counts and channel.update_s >= _SLOW_S
         self._moved_s = 0.0
@@ -394,6 +396,18 @@ class Running:
         last_s = self._last_s
         if value is None or (last_s is not None and t_s < last_s):
             return
+        if self._plain and last_s is not None and t_s > last_s:
+            # By far the most common case comes first, and here: the counter rose by what it can, and hides no wrap.
+            drawn_j, dt_s = value - self._last_value, t_s - last_s
+            most_j = self._most_w * (dt_s + self._slack_s)
+            if 0.0 < drawn_j <= most_j and (self._wrap_j is None or drawn_j + self._wrap_j > most_j):
+                self._energy_j += drawn_j
+                self._covered_s += dt_s
+                self._last_s = self._moved_s = t_s
+                self._last_value = value
+                if t_s - self._anchor_s >= self._learn_s:
+                    self._learn_from(t_s, t_s - self._anchor_s)
+                return
         if last_s is None:
             self._first_s = self._moved_s = self._anchor_s = t_s
             self._anchor_j = self._energy_j
@@ -567,7 +581,6 @@ class Running:
         if value != before:
             self._moved_s = t_s
         if self._counts:
-            # By far the most common case is looked at first: the counter rose by what it can, and has no wrap to hide.
             drawn_j, most_j = value - before, self._most_w * (dt_s + self._slack_s)
             if 0.0 <= drawn_j <= most_j and (self._wrap_j is None or drawn_j + self._wrap_j > most_j):
                 self._energy_j += drawn_j

@@ -303,8 +303,9 @@ class MeterSession:
             r for r in self._counted if r.channel.kind == "energy" and r.channel.update_s >= _ALIGN_FROM_S
         )
         self._slow_unasked = tuple(r for r in self._slow if r.channel.update_s <= _ALIGN_UNASKED_S)
-        self._slept_s = self._slept()
-        self._feed(self.meter.read())
+        sample, boot_s = self.meter.read(), self.clock.boottime_s()
+        self._slept_s = 0.0 if boot_s is None else boot_s - sample.t_s
+        self._feed(sample)
         self._about = About(
             grade=self.meter.grade,
             method=self.meter.method,
@@ -350,10 +351,6 @@ class MeterSession:
             return beat_s
         return wanted_s if beat_s is None else min(wanted_s, beat_s)
 
-    def _slept(self) -> float:
-        boot_s = self.clock.boottime_s()
-        return 0.0 if boot_s is None else boot_s - self.clock.monotonic_s()
-
     def _is_ours(self) -> bool:
         return self._pid == os.getpid()
 
@@ -375,17 +372,20 @@ class MeterSession:
 
     def _feed(self, sample: Sample) -> None:
         """Under the lock: take one reading of all channels."""
-        slept_s = self._slept()
-        if slept_s - self._slept_s > _SUSPEND_S:
-            asleep_s = slept_s - self._slept_s
-            for running in self._running:
-                running.cut(self._t_s, sample.t_s, What.SUSPEND, f"the machine slept for {asleep_s:.3g} s")
-        self._slept_s = slept_s
-        t_s = sample.t_s
+        t_s, boot_s = sample.t_s, self.clock.boottime_s()
+        if boot_s is not None:
+            slept_s = boot_s - t_s
+            if slept_s - self._slept_s > _SUSPEND_S:
+                self._cut_sleep(slept_s - self._slept_s, t_s)
+            self._slept_s = slept_s
         for running, value in zip(self._running, sample.values, strict=True):
             running.feed(t_s, value)
         if t_s > self._t_s:
             self._t_s = t_s
+
+    def _cut_sleep(self, asleep_s: float, t_s: float) -> None:
+        for running in self._running:
+            running.cut(self._t_s, t_s, What.SUSPEND, f"the machine slept for {asleep_s:.3g} s")
 
     def _edge(self, slow: tuple[Running, ...], leaving: bool = False) -> _Edge:
         if self.synchronise is not None:
@@ -442,8 +442,8 @@ class MeterSession:
         self._t_s = max(self._t_s, now_s)
 
     def _tick(self) -> None:
-        if not self._is_ours():
-            return
+        # Ten times a second this runs with cold caches, where every call and every attribute is some microseconds: one
+        # pass, few names. A forked child has no ticking thread, so nobody asks here whose session it is.
         with self._lock:
             try:
                 self._feed(self.meter.read())
@@ -454,11 +454,13 @@ class MeterSession:
             if self._trace_skipped < self._trace_stride:
                 return
             self._trace_skipped = 0
-            energy_j = sum([r.energy_j for r in self._counted])
-            self._trace.append((self._t_s, energy_j))
-            if len(self._trace) > _TRACE_POINTS:
+            trace, energy_j = self._trace, 0.0
+            for running in self._counted:
+                energy_j += running._energy_j
+            trace.append((self._t_s, energy_j))
+            if len(trace) > _TRACE_POINTS:
                 # Points are cumulative: every other one can go and the energy between the rest stays right.
-                self._trace = self._trace[::2]
+                self._trace = trace[::2]
                 self._trace_stride *= 2
 
     def _listen(self, seconds: float) -> HumReading:
