@@ -11,8 +11,10 @@ from enum import StrEnum
 from outweigh.core.budget import Budget
 from outweigh.core.measurement import Grade
 from outweigh.core.quantities import Money, Power, Price
+from outweigh.core.roadmap import Feature
 from outweigh.core.site import PueCurve
 from outweigh.core.variant import Option
+from outweigh.core.waiver import Waiver
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,8 @@ class Project:
     sites: tuple[SiteSpec, ...] = ()
     protocol: Protocol = Protocol()
     carbon_price_per_tonne: Money | None = None
+    waivers: tuple[Waiver, ...] = ()
+    roadmap: tuple[Feature, ...] = ()
     root: str = "."
     source: str = "energy.toml"
 

@@ -17,6 +17,7 @@ from statistics import NormalDist
 from outweigh.core.budget import Budget, Period, Phase
 from outweigh.core.errors import InvalidQuantity
 from outweigh.core.intervals import Bounds, Interval
+from outweigh.core.nesting import nesting_problems
 from outweigh.core.quantities import Energy
 from outweigh.core.receipt import Receipt, RunStatus
 from outweigh.ledger.drawn import Drawdown, add_up
@@ -103,36 +104,13 @@ class Burn:
 
 
 def check_nesting(budgets: Sequence[Budget], now: datetime) -> None:
-    """Refuse lines whose parts promise more than the whole.
+    """Refuse lines whose parts promise more than the whole; `core.nesting` says what is held against what.
 
     Raises:
-        InvalidQuantity: a parent that is not declared, a circle, a line whose parts have totals and it has none, or
-            parts that add up to more than it (each as a mean power, so that a weekly line may be part of a monthly).
+        InvalidQuantity: the first problem there is.
     """
-    by_name = {budget.name: budget.at(now) for budget in budgets}
-    for budget in by_name.values():
-        chain = [budget.name]
-        while parent := by_name[chain[-1]].parent:
-            if parent not in by_name:
-                raise InvalidQuantity(
-                    "budget parent", parent, f"{chain[-1]} is part of it: declare [budget.{parent}] with a total"
-                )
-            if parent in chain:
-                raise InvalidQuantity("budget parent", " -> ".join((*chain, parent)), "let no line be part of itself")
-            chain.append(parent)
-    for whole in by_name.values():
-        parts = [part for part in by_name.values() if part.parent == whole.name and part.total is not None]
-        promised_w = sum(_mean_w(part) for part in parts)
-        allowed_w = _mean_w(whole)
-        if parts and promised_w > allowed_w * (1 + 1e-9):
-            names = ", ".join(part.name for part in parts)
-            seconds = (whole.period or Period.MONTH).seconds
-            raise InvalidQuantity(
-                f"budget {whole.name}",
-                f"{allowed_w * seconds / 3.6e6:.6g} kWh",
-                f"its parts ({names}) promise {promised_w * seconds / 3.6e6:.6g} kWh a {whole.period or Period.MONTH}: "
-                "raise it or cut one of them",
-            )
+    for problem in nesting_problems(budgets, now):
+        raise InvalidQuantity(problem.what, problem.given, problem.remedy)
 
 
 def burn_down(budgets: Sequence[Budget], receipts: Iterable[Receipt], now: datetime) -> tuple[Burn, ...]:
@@ -282,10 +260,6 @@ def _inside(receipt: Receipt, window: Interval) -> float:
     if receipt.interval.seconds == 0:
         return float(window.contains(receipt.interval.start))
     return receipt.interval.overlap_s(window) / receipt.interval.seconds
-
-
-def _mean_w(budget: Budget) -> float:
-    return 0.0 if budget.total is None or budget.period is None else budget.total.joules / budget.period.seconds
 
 
 def by_parent(budgets: Sequence[Budget]) -> Mapping[str, tuple[Budget, ...]]:
