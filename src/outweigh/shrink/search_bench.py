@@ -243,9 +243,12 @@ class Bench:
             return make_variants(project, setup.workdir, names=[setup.base], task=self._task)[0].variant
         with self._metered(Variant(names[-1], "", levers=combination), "applying levers"):
             made = make_variants(project, setup.workdir, names=names, measure=self._session.window, task=self._task)
+        came_from = ""
         for prefix, one in zip(chain, made, strict=True):
-            if one.applying is not None and not one.reused:
+            # One that only sets an option keeps the model it was given, which is no artefact of an earlier run.
+            if one.applying is not None and (not one.reused or one.variant.model == came_from):
                 steps[prefix] = one.applying.total.value.joules
+            came_from = one.variant.model
         return made[-1].variant
 
     @contextmanager

@@ -124,8 +124,19 @@ def front_of(rung: Sequence[Seen]) -> list[Seen]:
 
 
 def nominees(rung: Sequence[Seen], bar: Bar, most: int = 3) -> list[Seen]:
-    """Who is judged on the held-out items: the front of those that meet the bar and save energy, the cheapest first."""
-    return front_of([seen for seen in rung if seen.meets(bar) and seen.energy_ratio < 1])[:most]
+    """Who is judged on the held-out items: the front of those that meet the bar and save energy, the cheapest first.
+
+    Without those whose rounds show that they draw more than the cheapest: each one judged costs the others certainty.
+    """
+    front = front_of([seen for seen in rung if seen.meets(bar) and seen.energy_ratio < 1])
+    return [seen for seen in front if not _is_dearer(seen, front[0], bar.confidence)][:most]
+
+
+def _is_dearer(seen: Seen, than: Seen, confidence: float) -> bool:
+    """By the scatter of rounds alone: what the mix leaves is mostly common to two that were made from one model."""
+    apart = seen.energy.estimate - than.energy.estimate
+    spread = math.hypot(seen.energy.standard_error, than.energy.standard_error)
+    return apart > float(stats.norm.isf(1 - confidence)) * spread
 
 
 @dataclass(frozen=True, slots=True, eq=False)

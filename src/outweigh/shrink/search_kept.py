@@ -99,11 +99,11 @@ class Kept:
         with self._told():
             return self._db.execute(found, (_text(combination), rung, part)).fetchone() is not None
 
-    def parts(self, combination: Combination, held_out: bool = False) -> list[tuple[Series, Series]]:
-        """(base, own) of every part that was looked at, the search's or the held-out ones."""
-        query = "select base, own from outweigh_part where combination = ? and (rung = ?) = ? order by rung, part"
+    def parts(self, combination: Combination, first: int = 0, last: int = 2**31) -> list[tuple[Series, Series]]:
+        """(base, own) of every part that was looked at in the rungs from `first` to `last`."""
+        query = "select base, own from outweigh_part where combination = ? and rung between ? and ? order by rung, part"
         with self._told():
-            rows = self._db.execute(query, (_text(combination), HELD_OUT, int(held_out))).fetchall()
+            rows = self._db.execute(query, (_text(combination), first, last)).fetchall()
         return [(from_plain(json.loads(base)), from_plain(json.loads(own))) for base, own in rows]
 
     def measured(self, rung: int = 0) -> list[Combination]:

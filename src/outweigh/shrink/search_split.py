@@ -36,9 +36,10 @@ class Split:
         ends: list[int] = []
         for share in _RUNGS:
             end = min(len(self.search), max(_FIRST_LOOK_ITEMS, math.ceil(share * len(self.search))))
-            # What a rung would add that is too little for a round is left to the next one.
+            # What a rung would add that is too little for a round is left to the next one, or added to the last.
             if not ends or end - ends[-1] >= 4:
                 ends.append(end)
+        ends[-1] = len(self.search)
         starts = [0, *ends[:-1]]
         return tuple(parts(self.search[start:end]) for start, end in zip(starts, ends, strict=True))
 

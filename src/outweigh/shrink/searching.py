@@ -111,13 +111,13 @@ class Search:
                 stopped = "budget"
                 break
             with self.metered():
-                going_on = promoted([self._seen(one) for one in self._alive(rung - 1)], self.bar)
+                going_on = promoted([self._seen(one, rung - 1) for one in self._alive(rung - 1)], self.bar)
             self._look_again(rung, [seen.combination for seen in going_on])
         finalists = self._finalists()
         self._judge(finalists)
         with self.metered():
             left = [one for one in finalists if self._is_whole(one, HELD_OUT, parts(self.split.held_out))]
-            judged = judge([self._seen(one, held_out=True) for one in left], self.bar, self.correct) if left else []
+            judged = judge([self._seen(one, HELD_OUT) for one in left], self.bar, self.correct) if left else []
         self._tick()
         shown = sorted((one for one in judged if one.shown), key=lambda one: one.energy_ratio.value)
         return Found(
@@ -152,7 +152,7 @@ class Search:
             if any(failure.combination == proposal.combination for failure in self.kept.failures()):
                 self.proposer.tell(proposal.number, None, {})
             else:
-                seen = self._seen(proposal.combination)
+                seen = self._seen(proposal.combination, 0)
                 self.proposer.tell(proposal.number, (seen.energy_ratio, seen.latency_ratio), seen.constraints(self.bar))
 
     def _look_again(self, rung: int, combinations: list[Combination]) -> None:
@@ -193,7 +193,7 @@ class Search:
     def _finalists(self) -> list[Combination]:
         """From the last rung in which somebody meets the bar and saves energy."""
         for rung in reversed(range(len(self.split.rungs))):
-            found = nominees([self._seen(one) for one in self._alive(rung)], self.bar)
+            found = nominees([self._seen(one, rung) for one in self._alive(rung)], self.bar)
             if found:
                 return [seen.combination for seen in found]
         return []
@@ -210,8 +210,13 @@ class Search:
     def _is_whole(self, combination: Combination, rung: int, wanted: Sequence[tuple[int, ...]]) -> bool:
         return all(self.kept.has(combination, rung, part) for part in range(len(wanted)))
 
-    def _seen(self, combination: Combination, held_out: bool = False) -> Seen:
-        found = Seen.of(combination, self.kept.parts(combination, held_out))
+    def _seen(self, combination: Combination, last: int = 2**31) -> Seen:
+        """On the search's items, up to a rung: what is decided after it must not depend on what came later.
+
+        Or on the held-out ones.
+        """
+        first = HELD_OUT if last == HELD_OUT else 0
+        found = Seen.of(combination, self.kept.parts(combination, first, last))
         mix = math.sqrt(2) * self.mix_standard * max(_work_share(found.base), _work_share(found.own))
         return Seen(combination, found.base, found.own, mix)
 
