@@ -28,7 +28,7 @@ def drop_last_blocks(model: Any, count: int) -> tuple[int, str]:
     if count >= len(numbers):
         return len(numbers), f"it has {len(numbers)} blocks, and one must stay"
     wiring = _Wiring(graph)
-    outputs = [wiring.output_of(members[number]) for number in (numbers[-1 - count], numbers[-1])]
+    outputs = [wiring.output_of(members, number) for number in (numbers[-1 - count], numbers[-1])]
     if outputs[0] is None or outputs[1] is None or outputs[0] == outputs[1]:
         return len(numbers), "a block has more than one output, or shares it"
     kept, dropped = outputs[0], outputs[1]
@@ -49,19 +49,37 @@ class _Wiring:
         for place, node in enumerate(self.nodes):
             for name in _read(node):
                 readers.setdefault(name, []).append(place)
+        self.readers = readers
         self.next = [sorted({to for name in node.output for to in readers.get(name, ())}) for node in self.nodes]
         ends = {output.name for output in graph.output}
         self.ends = {place for place, node in enumerate(self.nodes) if ends.intersection(node.output)}
 
-    def output_of(self, block: set[int]) -> str | None:
-        """The first tensor behind all of a block through which everything from it to the outputs passes."""
-        behind = self._reached(block)
-        for place in sorted(behind):
-            if self._reached(self.next[place]).intersection(block) or len(self.nodes[place].output) != 1:
+    def output_of(self, members: dict[int, set[int]], number: int) -> str | None:
+        """The first tensor behind all of a block through which everything from it to the outputs passes.
+
+        What passes by the block counts too: the blocks before it, and what the first of them reads.
+        """
+        block = members[number]
+        before = set().union(*(members[each] for each in members if each <= number))
+        return self._cut(block, before | self._beside_first(members)) or self._cut(block, before)
+
+    def _cut(self, block: set[int], start: set[int]) -> str | None:
+        for place in sorted(self._reached(block)):
+            if len(self.nodes[place].output) != 1 or self._reached(self.next[place]).intersection(block):
                 continue
-            if not self._reached(block - {place}, without=place).intersection(self.ends):
+            if not self._reached(start - {place}, without=place).intersection(self.ends):
                 return str(self.nodes[place].output[0])
         return None
+
+    def _beside_first(self, members: dict[int, set[int]]) -> set[int]:
+        """Nodes that read what the first block reads, but for what later blocks read as well, as a mask."""
+        later = set().union(*(members[number] for number in members if number > 0))
+        found: set[int] = set()
+        for name in {name for place in members[0] for name in _read(self.nodes[place])}:
+            readers = set(self.readers.get(name, ()))
+            if not readers.intersection(later):
+                found |= readers
+        return found
 
     def _reached(self, start: Iterable[int], without: int = -1) -> set[int]:
         found = set(start) - {without}

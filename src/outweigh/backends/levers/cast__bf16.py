@@ -19,8 +19,8 @@ _VERSION = 1
 class Bf16:
     """Halve the weights to bfloat16: the range of float32 with 8 bits of mantissa.
 
-    An ONNX model is cast only where its runtime computes in bf16 on this processor. Elsewhere the runtime would cast to
-    float32 before each product and back behind it, which is dearer than leaving it: that is refused, and said. A torch
+    An ONNX model is cast only where its runtime computes in bf16 on this processor. Elsewhere the runtime computes in
+    float32 all the same, with casts between: that saves no arithmetic, so it is refused, and said. A torch
     model is cast whenever it is loaded; what comes in and goes out stays float32.
     """
 

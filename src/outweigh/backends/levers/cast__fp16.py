@@ -19,8 +19,8 @@ _VERSION = 1
 class Fp16:
     """Halve the weights to IEEE half precision: 11 bits of mantissa, up to 65,504. Larger weights are held at that.
 
-    An ONNX model is cast only where its runtime computes in fp16 on this processor. Elsewhere the runtime would cast to
-    float32 before each product and back behind it, which is dearer than leaving it: that is refused, and said. A torch
+    An ONNX model is cast only where its runtime computes in fp16 on this processor. Elsewhere the runtime computes in
+    float32 all the same, with casts between: that saves no arithmetic, so it is refused, and said. A torch
     model is cast whenever it is loaded; what comes in and goes out stays float32.
     """
 
