@@ -66,10 +66,9 @@ def saturated(spans: Sequence[tuple[float, float]], concurrency: int) -> tuple[f
     if len(spans) <= concurrency:
         return None
     starts, ends = sorted(start for start, _ in spans), sorted(end for _, end in spans)
-    # All places are taken once the last of the first `concurrency` has started, and stay so until the first end after
-    # the last start; an end at that very moment made room for it.
-    full = starts[concurrency - 1]
-    last = next((end for end in ends if end > starts[-1]), ends[-1])
+    # All places are taken once the last of the first `concurrency` has started. Every end but the last `concurrency`
+    # made room for a request that waited; the first of those leaves a place empty.
+    full, last = starts[concurrency - 1], ends[-concurrency]
     return (full, last) if last > full else None
 
 
