@@ -128,8 +128,9 @@ def search(
         identity = _identity(project, name, space, bar, split, task, chosen.name)
         kept = Kept(_file(project, identity))
         stack.callback(kept.close)
-        ledgered = _Ledgered(store, kept, project, identity, session)
-        ledgered.catch_up()
+        ledgered = _Ledgered(store, project, identity, session)
+        # A kill may have left receipts in the ledger that the search's own file had not counted yet.
+        before_j = max(kept.earlier[1], ledgered.total_j())
         ledgered.receipt(reading_data.reading, "reading the data")
         home = next(iter(sites_of(project)), None)
         setup = Setup(project, name, identity, facility_of(project, home, session), workdir(project))
@@ -148,6 +149,8 @@ def search(
             sweep=sweep,
             correct=holm,
             mix_standard=combine(c for c in chosen.components() if c.name == INSTRUCTION_MIX),
+            drawn_j=lambda: ledgered.drawn_j,
+            before_j=before_j,
             metered=ledgered.metered,
             progress=progress,
         )
@@ -197,19 +200,20 @@ def _file(project: Project, identity: str) -> Path:
 class _Ledgered:
     """Receipts of the search: into the ledger at once, and counted."""
 
-    def __init__(self, store: Store, kept: Kept, project: Project, identity: str, session: MeterSession) -> None:
-        self._store, self._kept, self._project = store, kept, project
+    def __init__(self, store: Store, project: Project, identity: str, session: MeterSession) -> None:
+        self._store, self._project = store, project
         self._identity, self._session = identity, session
+        self.drawn_j = 0.0
 
     def keep(self, receipt: Receipt) -> str:
         address = self._store.append(receipt)
-        self._kept.add_receipts([(address, receipt.total.value.joules)])
+        self.drawn_j += receipt.total.value.joules
         return address
 
-    def catch_up(self) -> None:
-        """Count what a kill left in the ledger uncounted."""
+    def total_j(self) -> float:
+        """What the receipts of this search add up to in this ledger [J]."""
         found = self._store.receipts(ReceiptFilter(batch=self._identity))
-        self._kept.add_receipts([(address, receipt.total.value.joules) for address, receipt in found])
+        return math.fsum(receipt.total.value.joules for _, receipt in found)
 
     @contextmanager
     def metered(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +27,7 @@ create table if not exists outweigh_part (
     primary key (combination, rung, part));
 create table if not exists outweigh_failure (combination text primary key, reason text not null, dead text not null);
 create table if not exists outweigh_step (combination text primary key, energy_j real not null);
-create table if not exists outweigh_receipt (address text primary key, energy_j real not null);
-create table if not exists outweigh_leg (id integer primary key, seconds real not null);
+create table if not exists outweigh_leg (id integer primary key, seconds real not null, energy_j real not null);
 """
 
 
@@ -53,7 +52,9 @@ class Kept:
             self._db.execute("pragma synchronous = full")
             self._db.executescript(_SCHEMA)
             self._leg = int(
-                self._db.execute("insert into outweigh_leg (seconds) values (0) returning id").fetchone()[0]
+                self._db.execute("insert into outweigh_leg (seconds, energy_j) values (0, 0) returning id").fetchone()[
+                    0
+                ]
             )
 
     def close(self) -> None:
@@ -123,27 +124,20 @@ class Kept:
             rows = self._db.execute("select combination, energy_j from outweigh_step").fetchall()
         return {_combination(one): joules for one, joules in rows}
 
-    def add_receipts(self, receipts: Sequence[tuple[str, float]]) -> None:
-        with self._told(), self._transaction():
-            self._db.executemany("insert or ignore into outweigh_receipt values (?, ?)", receipts)
+    def tick(self, seconds: float, energy_j: float) -> None:
+        """What this leg has taken until now [s] and drawn [J]."""
+        with self._told():
+            self._db.execute(
+                "update outweigh_leg set seconds = ?, energy_j = ? where id = ?", (seconds, energy_j, self._leg)
+            )
 
     @property
-    def energy_j(self) -> float:
-        """What the search has drawn by its receipts, in all its legs [J]."""
+    def earlier(self) -> tuple[float, float]:
+        """What the legs before this one took [s] and drew [J]."""
+        query = "select coalesce(sum(seconds), 0), coalesce(sum(energy_j), 0) from outweigh_leg where id != ?"
         with self._told():
-            return float(self._db.execute("select coalesce(sum(energy_j), 0) from outweigh_receipt").fetchone()[0])
-
-    def tick(self, seconds: float) -> None:
-        """This leg has taken so long until now [s]."""
-        with self._told():
-            self._db.execute("update outweigh_leg set seconds = ? where id = ?", (seconds, self._leg))
-
-    @property
-    def earlier_s(self) -> float:
-        """What the legs before this one took [s]."""
-        query = "select coalesce(sum(seconds), 0) from outweigh_leg where id != ?"
-        with self._told():
-            return float(self._db.execute(query, (self._leg,)).fetchone()[0])
+            seconds, energy_j = self._db.execute(query, (self._leg,)).fetchone()
+        return float(seconds), float(energy_j)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -82,6 +82,8 @@ class Search:
         base: name of the variant that combinations are made from.
         mix_standard: relative standard uncertainty [k = 1] that one instruction mix leaves on an energy.
         correct: adjusts p-values for several tests at once.
+        drawn_j: what this leg has drawn by its receipts until now [J].
+        before_j: what the legs before it drew [J].
         metered: opened around what the search itself does between looks.
     """
 
@@ -94,6 +96,8 @@ class Search:
     sweep: Sweep
     correct: Callable[[Sequence[float]], Sequence[float]]
     mix_standard: float = 0.0
+    drawn_j: Callable[[], float] = float
+    before_j: float = 0.0
     metered: Callable[[], AbstractContextManager[object]] = nullcontext
     progress: Progress = lambda what, share: None
     _began_s: float = field(default_factory=time.monotonic)
@@ -127,8 +131,8 @@ class Search:
             chosen=shown[0] if shown else None,
             stopped=stopped,
             making_j=self._making_j(),
-            seconds=self.kept.earlier_s + time.monotonic() - self._began_s,
-            energy_j=self.kept.energy_j,
+            seconds=self._seconds(),
+            energy_j=self.before_j + self.drawn_j(),
         )
 
     def _first_looks(self) -> str:
@@ -234,10 +238,13 @@ class Search:
         }
 
     def _used(self) -> float:
-        return self.limits.used(self.kept.earlier_s + time.monotonic() - self._began_s, self.kept.energy_j)
+        return self.limits.used(self._seconds(), self.before_j + self.drawn_j())
+
+    def _seconds(self) -> float:
+        return self.kept.earlier[0] + time.monotonic() - self._began_s
 
     def _tick(self) -> None:
-        self.kept.tick(time.monotonic() - self._began_s)
+        self.kept.tick(time.monotonic() - self._began_s, self.drawn_j())
 
 
 _WHAT = {0: "first look", HELD_OUT: "verdict"}
