@@ -22,6 +22,7 @@ from outweigh.core.units import parse_energy, parse_share
 from outweigh.ledger import default_path, open_ledger
 from outweigh.plan import plan_serving
 from outweigh.registry import levers as lever_registry
+from outweigh.shrink import usable_levers
 
 __all__ = [
     "COLUMNS", "SWEEP_COLUMNS", "Compared", "PlannedMonth", "compare", "compared_rows", "energy_columns", "energy_rows",
@@ -73,8 +74,7 @@ def shrink(
         UsageError: no lever is usable here.
     """
     project = _declaring(with_rounds(load_project(project_path), rounds), [name])
-    usable = [lever for lever in lever_registry.names() if lever_registry.get(lever).probe().usable]
-    chosen = list(dict.fromkeys(lever_names)) or usable
+    chosen = list(dict.fromkeys(lever_names)) or list(usable_levers())
     for lever in chosen:
         lever_registry.named(lever)
     if not chosen:

@@ -29,7 +29,7 @@ from outweigh.measure.receipts import receipt_for, versions
 from outweigh.plan import planning_pue
 from outweigh.ports import Availability, Meter, Runner, Store, TaskAdapter
 from outweigh.registry import tasks
-from outweigh.shrink import MadeVariant, make_variants
+from outweigh.shrink import MadeVariant, holding, make_variants
 
 Progress = Callable[[str, float], None]
 
@@ -168,12 +168,14 @@ def sit(
             progress("making variants", 0.02)
             failed: dict[str, str] = {}
             needed = {names[0], *essential}
-            made = _made(project, names, needed, failed, session)
+            made = _made(project, names, needed, failed, session, task)
             for one in made:
                 if one.applying is not None:
                     kept.keep(_lever_receipt(one, chosen.name, project, batch))
+            made = _permitted(made, needed, failed, allow_device_settings)
             runners = _runners(task, made, needed, failed)
             made = tuple(one for one in made if one.variant.name not in failed)
+            around = holding(made, allow_device_settings)
             try:
                 comparison = run_protocol(
                     session,
@@ -185,6 +187,7 @@ def sit(
                     on_receipt=kept.keep,
                     making_j={one.variant.name: _making_j(one) for one in made},
                     progress=lambda what, done: progress(what, 0.05 + 0.93 * done),
+                    around=around,
                     essential=needed,
                     confidence=project.gate.confidence,
                     mix_standard=math.sqrt(2) * combine(c for c in chosen.components() if c.name == INSTRUCTION_MIX),
@@ -213,7 +216,12 @@ def sit(
 
 
 def _made(
-    project: Project, names: Sequence[str], needed: Collection[str], failed: dict[str, str], session: MeterSession
+    project: Project,
+    names: Sequence[str],
+    needed: Collection[str],
+    failed: dict[str, str],
+    session: MeterSession,
+    task: TaskAdapter,
 ) -> tuple[MadeVariant, ...]:
     """Each variant that can be made, in the order of `names`; the others in `failed`."""
     parents = {spec.name: spec.parent for spec in project.variants}
@@ -229,10 +237,22 @@ def _made(
     # Parents first: what making one drew belongs to it, not to the first child that needed it.
     for name in sorted(dict.fromkeys(names), key=depth):
         try:
-            (found[name],) = make_variants(project, workdir(project), names=[name], measure=session.window)
+            (found[name],) = make_variants(project, workdir(project), names=[name], measure=session.window, task=task)
         except (LeverError, ModelError) as error:
             _left_out(name, error, needed, failed, len(names))
     return tuple(found[name] for name in names if name in found)
+
+
+def _permitted(
+    made: Sequence[MadeVariant], needed: Collection[str], failed: dict[str, str], allowed: bool
+) -> tuple[MadeVariant, ...]:
+    """Those that change no setting of the device, or may."""
+    for one in made:
+        try:
+            holding([one], allowed)
+        except LeverError as error:
+            _left_out(one.variant.name, error, needed, failed, len(made) + len(failed))
+    return tuple(one for one in made if one.variant.name not in failed)
 
 
 def _runners(

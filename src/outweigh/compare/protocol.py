@@ -2,8 +2,9 @@
 
 The evaluation items are shuffled and split into rounds. In each round every variant runs the same items, in an order
 drawn anew, so that drift of the machine falls on all alike and energy is paired by round; quality, latency and power
-come from the same runs. A round too short for the meter, or for `protocol.window_s`, runs its items again within one
-window; quality and latency are those of the first time. The first variant runs twice a round, the second time under a
+come from the same runs. Where a variant's round is too short for the meter, or for `protocol.window_s`, all run their
+items again within one window, equally often, so that what a first pass costs weighs the same for all; quality and
+latency are those of the first pass. The first variant runs twice a round, the second time under a
 hidden name: what it differs by from itself is the noise floor of the sitting. A variant that fails is left out and
 named, and the others go on. A receipt leaves for the ledger after every round: stopping in the middle loses nothing
 that was measured, and the round that was cut short leaves a receipt that says so.
@@ -233,13 +234,14 @@ def run_protocol(
         turns = [*tallies.items(), *([(names[0] + AA, twin)] if paired else [])]
         turns = [turns[place] for place in rng.permutation(len(turns))]
         order.append(tuple(name for name, _ in turns))
+        repeats = max(bench.repeats(tally, chunk) for _, tally in turns)
         for name, tally in turns:
             if tally is not twin:
                 advance(f"round {index + 1} of {len(chunks)}: {name}")
             labels = {"pair": "A/A"} if tally is twin else {}
             try:
                 with around(tally.variant):
-                    reading, results, units, address = bench.round(tally, index, chunk, labels)
+                    reading, results, units, address = bench.round(tally, index, chunk, repeats, labels)
                 _record(tally, results, items)
                 _check_same_metrics(tally, first)
             except ModelError as error:
@@ -336,16 +338,18 @@ class _Bench:
                 return reading.total
         raise _unusable(f"the training of {runner.variant.name}", reading)
 
+    def repeats(self, tally: _Tally, chunk: Ints) -> int:
+        """How often to run the items; once where nobody knows yet how long they take: the first attempt will tell."""
+        once_s = math.inf if tally.item_s is None else tally.item_s * chunk.size
+        return repeats_for(tally.variant.name, once_s, self.needed_s, self.wanted_s)
+
     def round(
-        self, tally: _Tally, index: int, chunk: Ints, labels: Mapping[str, str]
+        self, tally: _Tally, index: int, chunk: Ints, repeats: int, labels: Mapping[str, str]
     ) -> tuple[WindowReading, ItemResults, float, str]:
         """One round: its reading, the results of its first pass, its functional units, its receipt's address."""
         runner, wanted = tally.runner, tuple(int(item) for item in chunk)
         name = runner.variant.name
-        # Without a warm-up nobody knows how long it takes; the first attempt will tell.
-        once_s = math.inf if tally.item_s is None else tally.item_s * chunk.size
         for _ in range(_ATTEMPTS):
-            repeats = repeats_for(name, once_s, self.needed_s, self.wanted_s)
             metered = _Metered(self.session)
             with self._kept_if_cut_short(metered, runner, Phase.DEVELOPMENT, index):
                 with metered:
@@ -360,8 +364,8 @@ class _Bench:
             reading = metered.window.reading
             if _usable(reading):
                 return reading, results, units, address
-            once_s = tally.item_s = reading.seconds / repeats
-            tally.item_s /= chunk.size
+            tally.item_s = reading.seconds / units
+            repeats = max(repeats, self.repeats(tally, chunk))
         raise _unusable(f"a round of {name}", reading)
 
     @contextmanager
