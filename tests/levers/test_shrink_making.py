@@ -128,6 +128,80 @@ def test_what_cannot_be_made_is_a_typed_error_that_names_it(tmp_path, base):
         make_variants(plan, tmp_path / "file" / "made", names=["int8"])
 
 
+# --- arguments, teaching, files ---------------------------------------------------------------------
+
+
+def test_a_lever_takes_its_argument_from_its_name(tmp_path, base):
+    plan = project(tmp_path, base, VariantSpec("many", parent="base", levers=("batch:32", "threads:1")))
+
+    (made,) = make_variants(plan, tmp_path / "made", names=["many"])
+
+    assert dict(made.variant.options) == {"batch": 32, "pooling": "cls", "threads": 1}
+    assert made.variant.levers == ("batch:32", "threads:1")
+
+
+def test_an_argument_for_a_lever_that_takes_none_is_refused(tmp_path, base):
+    plan = project(tmp_path, base, VariantSpec("odd", parent="base", levers=(f"{INT8}:3",)))
+
+    with pytest.raises(LeverError, match="takes no argument, and got '3'"):
+        make_variants(plan, tmp_path / "made", names=["odd"])
+
+
+def test_a_lever_that_learns_is_taught_by_the_task_or_says_what_it_lacks(tmp_path, base, teaches):
+    plan = project(tmp_path, base, VariantSpec("static", parent="base", levers=("quantize:int8-static",)))
+    bench = Bench()
+
+    (made,) = make_variants(plan, tmp_path / "made", names=["static"], measure=bench, task=teaches())
+
+    assert made.variant.model != base.model
+    assert (made.applying, made.reused) == (1, False)
+    for task in (None, object()):
+        with pytest.raises(LeverError, match="learns from training items, and the task gives none") as caught:
+            make_variants(plan, tmp_path / "made", names=["static"], task=task)
+        assert "training split" in caught.value.remedy
+
+
+def test_variants_that_a_lever_refuses_can_be_left_out_and_said(tmp_path, base, dense_model):
+    bare = VariantSpec("bare", str(dense_model("bare.onnx", constant=False)))
+    plan = project(tmp_path, base, bare, *(
+        VariantSpec(f"{parent}-int8", parent=parent, levers=(INT8,)) for parent in ("bare", "base")
+    ))  # fmt: skip
+    refused = {}
+
+    made = make_variants(plan, tmp_path / "made", on_refusal=refused.__setitem__)
+
+    assert [one.variant.name for one in made] == ["base", "bare", "base-int8"]
+    assert "nothing to quantise" in str(refused["bare-int8"])
+
+
+def test_an_artefact_is_looked_up_from_the_folder_of_the_project(tmp_path, base, dense_model):
+    dense_model("brought.onnx", seed=8)
+    plan = project(
+        tmp_path, base, VariantSpec("own", parent="base", levers=("artefact:brought.onnx",)),
+        VariantSpec("gone", parent="base", levers=("artefact:gone.onnx",)),
+    )  # fmt: skip
+
+    (made,) = make_variants(plan, tmp_path / "made", names=["own"])
+
+    assert made.variant.model == str(tmp_path / "brought.onnx")
+    assert made.variant.levers[0].startswith("artefact:brought.onnx#sha256=")
+    with pytest.raises(LeverError, match="does not exist"):
+        make_variants(plan, tmp_path / "made", names=["gone"])
+
+
+def test_a_torch_model_and_its_weights_are_found_from_the_root(tmp_path, network_file):
+    (tmp_path / "weights.pt").write_bytes(b"")
+    spec = VariantSpec("net", f"{network_file.name}:blocks", options=(("weights", "weights.pt"),))
+
+    (made,) = make_variants(project(tmp_path, spec), tmp_path / "made")
+
+    assert made.variant.model == f"{network_file}:blocks"
+    assert dict(made.variant.options) == {"weights": str(tmp_path / "weights.pt")}
+    for odd in (replace(spec, model="none.py:blocks"), replace(spec, options=(("weights", "none.pt"),))):
+        with pytest.raises(ModelError, match="does not exist"):
+            make_variants(project(tmp_path, odd), tmp_path / "made")
+
+
 # --- break-even -------------------------------------------------------------------------------------
 
 joules = st.floats(1e-6, 1e9)

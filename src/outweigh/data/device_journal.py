@@ -88,7 +88,7 @@ class DeviceJournal:
 
     def write(self, former: Mapping[str, int]) -> None:
         """Durable when it returns. Raises OSError."""
-        self._replace(json.dumps({"schema": _SCHEMA, "former": dict(former)}))
+        self._replace(json.dumps({"schema": _SCHEMA, "former": dict(former)}) if former else "")
 
     def clear(self) -> None:
         """All is as it was. Raises OSError."""

@@ -140,8 +140,8 @@ def in_force(setting: Setting, nvml: Any = None) -> Iterator[None]:
             raise LeverError(setting.name, _NOBODY, problem, "Leave this lever out here") from err
         _written(setting.name, journal, former)
         try:
-            for board in boards:
-                _changed(setting, module, board)
+            for place, board in enumerate(boards):
+                _changed(setting, module, board, journal, {each.uuid: former[each.uuid] for each in boards[:place]})
             yield
         finally:
             _restore(setting, module, journal)
@@ -193,10 +193,12 @@ def _written(lever: str, journal: DeviceJournal, former: dict[str, int]) -> None
         raise LeverError(lever, _NOBODY, problem, "Free some space, or name a folder in OUTWEIGH_STATE") from err
 
 
-def _changed(setting: Setting, nvml: Any, board: Board) -> None:
+def _changed(setting: Setting, nvml: Any, board: Board, journal: DeviceJournal, changed: dict[str, int]) -> None:
     try:
         setting.change(nvml, board.handle)
     except nvml.NVMLError as err:
+        # Who may not change it may not put it back either: only what was changed is to be put back.
+        _written(setting.name, journal, changed)
         problem = f"{board.uuid} does not let it be changed ({err})"
         raise LeverError(setting.name, _NOBODY, problem, "It takes root, or a driver set to allow it") from err
 
