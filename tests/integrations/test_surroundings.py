@@ -17,6 +17,7 @@ from outweigh.core.measurement import Grade, Method, Scope
 from outweigh.data.calibration import Calibration, keep_calibration, processor_key
 from outweigh.ledger import in_flight, open_ledger
 from outweigh.measure import FakeClock, MeterSession, receipt_for
+from outweigh.measure.attribution import MachineTime, share_note
 from outweigh.ports import ChannelKind
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are told apart by /proc")
@@ -178,3 +179,30 @@ def test_without_duckdb_doctor_says_once_that_power_over_time_is_not_kept(tmp_pa
     assert not row["usable"]
     assert "receipts are whole" in row["reason"]
     assert "outweigh[samples]" in row["remedy"]
+
+
+@linux
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        (share_note(MachineTime(100.0, 0.0, 0.0), MachineTime(110.0, 4.0, 0.0)), 0),
+        ("attribution: process tree by cgroup cpu.stat", 1),
+    ],
+)
+def test_what_other_programs_had_is_told_once_by_the_attribution_where_there_is_one(told, kept, tmp_path, monkeypatch):
+    clock = FakeClock()
+    busy = "other programs used 60% of the processors during the run"
+    monkeypatch.setattr("outweigh.measure.conditions.changes", lambda *edges, **known: (busy,))
+    with MeterSession(sensor(clock), clock) as session:
+        around = Surroundings(session, tmp_path, phase=Phase.TRAINING)
+        around.begin()
+        with session.window() as window:
+            clock.sleep(20.0)
+        around.end()
+
+        receipt = around.on(
+            receipt_for(window.reading, meter="replay", project="p", phase=Phase.TRAINING, notes=[told])
+        )
+
+    assert receipt.notes.count(busy) == kept
+    assert told in receipt.notes

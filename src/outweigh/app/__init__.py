@@ -3,9 +3,10 @@
 from outweigh.app.blocks import measured, measuring
 from outweigh.app.files import ledger_rows, opened, rewrite_report, start_project
 from outweigh.app.record import hum_rows, import_records, recompute_views, recover_runs, sample_rows, samples_of
-from outweigh.app.running import measure, measure_idle, measure_pid, receipt_line
+from outweigh.app.running import exit_code_of, measure, measure_idle, measure_pid, receipt_line
 
 __all__ = [
+    "exit_code_of",
     "hum_rows",
     "import_records",
     "ledger_rows",

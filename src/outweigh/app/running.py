@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from outweigh.app.keeping import Kept, Watched, finish
+from outweigh.app.lines import Line, LineWatch, find_line
+from outweigh.app.stopping import GRACE_S, STOPPED_BY, STOPPED_CODE, Held, Signalled
 from outweigh.app.surroundings import Surroundings
 from outweigh.core.budget import Phase
-from outweigh.core.errors import OutweighError, UnusableMeasurement, UsageError
+from outweigh.core.errors import CommandNotRun, OutweighError, UnusableMeasurement, UsageError
 from outweigh.core.quantities import Energy
 from outweigh.core.receipt import HumSplit, Receipt, RunStatus
 from outweigh.core.rounding import si
@@ -24,8 +27,11 @@ if TYPE_CHECKING:
 
 #: The meter that can tell one process tree from the rest of the machine.
 _ATTRIBUTING = "cpu-model"
+#: Label of a receipt that names the line it is charged to, as `outweigh.ledger.burning` reads it.
+LINE = "budget"
 _LONGEST_S = 86_400.0  # who listens for longer than a day has mistaken the unit
 _SHORTEST_IDLE_S = 0.1
+_KILLED_CODE = 137  # 128 + SIGKILL, as a shell reports it
 
 
 def measure(
@@ -34,11 +40,14 @@ def measure(
     meter: str | None = None,
     hum_s: float = 2.0,
     hum_after_s: float = 0.0,
-    phase: str = "development",
+    phase: str | None = None,
     project: str = "",
     owner: str = "",
     labels: Sequence[str] = (),
     ledger: Path | str | None = None,
+    budget: str = "",
+    stop_at_budget: bool = False,
+    grace_s: float = GRACE_S,
     told: Callable[[str], None] = lambda _: None,
 ) -> tuple[Receipt, str, str]:
     """Run a command, measure it and keep the receipt. Killed meanwhile, it is found and closed at the next start.
@@ -46,16 +55,20 @@ def measure(
     Args:
         meter: by name, several with commas between them; the best that works here by default.
         hum_s, hum_after_s: how long to listen to the idle draw before and after [s]; 0 not to.
+        phase: development by default, or that of the budget line.
         owner: who answers for its hum; the owner of the phase's budget in the nearest energy.toml by default.
         labels: "key=value" texts to keep on the receipt.
+        budget: line of the nearest energy.toml the run is charged to; whoever runs it is told as it is used up.
+        stop_at_budget: end the command before the line, or one it is part of, is overshot: SIGTERM, and SIGKILL when
+            `grace_s` [s] have gone by. The receipt is interrupted and has the label `stopped_by_budget`.
         told: called with what a person should know besides (an earlier run was recovered).
 
     Returns:
         The receipt, its address and where it was kept: the journal, when the ledger did not take it in the end.
 
     Raises:
-        CommandNotRun: the command does not exist or cannot be executed.
-        UsageError: no such time, label or meter.
+        CommandNotRun: the command does not exist or cannot be executed, or is to stop at a budget that is used up.
+        ConfigError, UsageError: no such time, label, meter or budget line.
         LedgerError, MeterUnavailable: before the command is started.
     """
     from outweigh.measure import MeterSession, choose_meter, measure_command
@@ -63,23 +76,36 @@ def measure(
 
     listening_s(hum_s, "--hum")
     listening_s(hum_after_s, "--hum-after")
-    named = parse_labels(labels)
+    listening_s(grace_s, "--grace")
+    on = _Charged.to(budget, phase=phase, project=project, owner=owner, labels=labels)
+    if stop_at_budget and (on.line is None or not on.line.totals(datetime.now(UTC))):
+        raise UsageError(
+            "there is nothing to stop at", "Name a budget line that has a total, or is part of one: --budget LINE"
+        )
     chosen, _ = choose_meter(meter)
     kept = Kept(ledger, told)
     run_id = uuid.uuid4().hex
-    about = project or Path.cwd().name
+    named = on.labels
     try:
+        watch = on.watch(kept, run_id, told)
+        if not on.begin(watch) and stop_at_budget:
+            raise CommandNotRun(
+                command[0] if command else "", f"nothing is left of budget {budget}, and it was to stop there",
+                STOPPED_CODE, "Raise the line by a dated change in energy.toml, or run without --stop-at-budget",
+            )  # fmt: skip
         with MeterSession(chosen) as session:
-            around = Surroundings(session, kept.folder, phase=Phase(phase), owner=owner, told=told)
-            with kept.journal(session, run_id, project=about, phase=Phase(phase), labels=named) as journal:
-                noted = _Noted(executors.get("local")(), session, journal, around)
+            around = Surroundings(session, kept.folder, phase=on.phase, owner=on.owner, told=told)
+            with kept.journal(session, run_id, project=on.project, phase=on.phase, labels=named) as journal:
+                local = executors.get("local")()
+                send = cast("Signalled", local).signal if stop_at_budget else None
+                noted = _Noted(local, session, journal, around, watch=watch, send=send, grace_s=grace_s, told=told)
                 try:
                     receipt = measure_command(
                         session,
                         noted,
                         command,
-                        project=about,
-                        phase=Phase(phase),
+                        project=on.project,
+                        phase=on.phase,
                         hum_s=hum_s,
                         hum_after_s=hum_after_s,
                         labels=named,
@@ -87,7 +113,8 @@ def measure(
                 except (OutweighError, KeyboardInterrupt):
                     journal.close()  # nothing ran: there is no run to recover
                     raise
-                receipt = around.met(around.on(replace(receipt, run_id=run_id), run_s=noted.cpu_s), kept.store)
+                receipt = noted.stopped_at(budget, replace(receipt, run_id=run_id))
+                receipt = around.met(around.on(receipt, run_s=noted.cpu_s), kept.store)
                 return receipt, *finish(kept, journal, receipt, noted.watched, told)
     finally:
         kept.close()
@@ -101,6 +128,7 @@ def measure_idle(
     owner: str = "",
     labels: Sequence[str] = (),
     ledger: Path | str | None = None,
+    budget: str = "",
     told: Callable[[str], None] = lambda _: None,
 ) -> tuple[Receipt, str, str]:
     """Listen to the idle draw, and keep a receipt of the phase `idle`, all of it hum, for its owner.
@@ -112,17 +140,19 @@ def measure_idle(
     from outweigh.measure import MeterSession, choose_meter, receipt_for
 
     listening_s(seconds, "--idle", least_s=_SHORTEST_IDLE_S)
-    named = parse_labels(labels)
+    on = _Charged.to(budget, phase=Phase.IDLE, project=project, owner=owner, labels=labels)
     chosen, _ = choose_meter(meter)
     kept = Kept(ledger, told)
     run_id = uuid.uuid4().hex
-    about = project or Path.cwd().name
+    about, named = on.project, on.labels
     try:
+        watch = on.watch(kept, run_id, told)
+        on.begin(watch)
         with MeterSession(chosen) as session:
-            around = Surroundings(session, kept.folder, phase=Phase.IDLE, owner=owner, told=told)
+            around = Surroundings(session, kept.folder, phase=Phase.IDLE, owner=on.owner, told=told)
             with kept.journal(session, run_id, project=about, phase=Phase.IDLE, labels=named) as journal:
                 status, notes = RunStatus.COMPLETED, ["nothing was run: all of it is hum"]
-                with Watched(session, journal, around=around) as watched:
+                with Watched(session, journal, around=around) as watched, _held(watch, watched, session, told):
                     begun_s = session.clock.monotonic_s()
                     try:
                         with contextlib.suppress(UnusableMeasurement):  # then the receipt is, and says why
@@ -159,11 +189,12 @@ def measure_pid(
     pid: int,
     *,
     meter: str | None = None,
-    phase: str = "development",
+    phase: str | None = None,
     project: str = "",
     owner: str = "",
     labels: Sequence[str] = (),
     ledger: Path | str | None = None,
+    budget: str = "",
     told: Callable[[str], None] = lambda _: None,
     limit_s: float | None = None,
 ) -> tuple[Receipt, str, str]:
@@ -174,6 +205,7 @@ def measure_pid(
     process drew before is not in it, and its exit code is not known to us.
 
     Args:
+        budget: line the run is charged to; whoever watches is told as it is used up, and nothing is stopped.
         limit_s: stop watching after so long [s].
 
     Raises:
@@ -194,22 +226,23 @@ def measure_pid(
         chosen = make(cpu_seconds=run_s, threads=tree.threads())
     else:
         chosen, _ = choose_meter(meter)
+    on = _Charged.to(budget, phase=phase, project=project, owner=owner, labels=labels)
     kept = Kept(ledger, told)
     run_id = uuid.uuid4().hex
-    about = project or Path.cwd().name
-    named = parse_labels(labels)
     notes = ["a running process and its descendants, from when it was first looked at", f"attribution: {how}"]
     if not attributed:
         notes = [f"all of {chosen.name}'s scope while the process ran, not that process's share"]
     try:
+        watch = on.watch(kept, run_id, told)
+        on.begin(watch)
         with (
             MeterSession(chosen) as session,
-            kept.journal(session, run_id, project=about, phase=Phase(phase), labels=named) as journal,
+            kept.journal(session, run_id, project=on.project, phase=on.phase, labels=on.labels) as journal,
         ):
             status = RunStatus.COMPLETED
-            around = Surroundings(session, kept.folder, phase=Phase(phase), owner=owner, told=told)
+            around = Surroundings(session, kept.folder, phase=on.phase, owner=on.owner, told=told)
             begun_s = run_s()
-            with Watched(session, journal, around=around) as watched:
+            with Watched(session, journal, around=around) as watched, _held(watch, watched, session, told):
                 before = attribution.MachineTime.now(run_s())
                 attribution.watch(chosen, tree.living)
                 try:
@@ -229,11 +262,11 @@ def measure_pid(
             receipt = receipt_for(
                 watched.reading,
                 meter=chosen.name,
-                project=about,
-                phase=Phase(phase),
+                project=on.project,
+                phase=on.phase,
                 status=status,
                 meter_cost=session.cost(),
-                labels=named,
+                labels=on.labels,
                 notes=[*notes, *told_of_shares],
                 run_id=run_id,
             )
@@ -243,13 +276,63 @@ def measure_pid(
         kept.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Charged:
+    """What a run is booked on: as the options say, and as its budget line declares where they say nothing."""
+
+    line: Line | None
+    project: str
+    phase: Phase
+    owner: str
+    labels: dict[str, str]
+
+    @staticmethod
+    def to(budget: str, *, phase: str | None, project: str, owner: str, labels: Sequence[str]) -> _Charged:
+        named = parse_labels(labels)
+        if not budget:
+            return _Charged(None, project or Path.cwd().name, Phase(phase or Phase.DEVELOPMENT), owner, named)
+        line = find_line(budget)
+        declared = line.budgets[0]
+        if project and project != line.project.name:
+            raise UsageError(
+                f"budget {budget} is a line of project {line.project.name!r}, not of {project!r}",
+                "Leave --project out, or name the line's",
+            )
+        if named.setdefault(LINE, budget) != budget:
+            raise UsageError(f"the label {LINE}={named[LINE]} names another line than --budget", "Give one of the two")
+        return _Charged(line, line.project.name, Phase(phase or declared.phase), owner or declared.owner, named)
+
+    def watch(self, kept: Kept, run_id: str, told: Callable[[str], None]) -> LineWatch | None:
+        if self.line is None:
+            return None
+        return LineWatch(self.line, store=kept.store, folder=kept.folder, run_id=run_id, told=told)
+
+    def begin(self, watch: LineWatch | None) -> bool:
+        """False when nothing is left to draw."""
+        return watch is None or watch.begin(datetime.now(UTC))
+
+
+def _held(
+    watch: LineWatch | None, watched: Watched, session: MeterSession, told: Callable[[str], None], *,
+    send: Callable[[int], bool] | None = None, grace_s: float = GRACE_S,
+) -> contextlib.AbstractContextManager[Held | None]:  # fmt: skip
+    if watch is None:
+        return contextlib.nullcontext()
+    return Held(watch, watched, session.clock, send=send, grace_s=grace_s, told=told)
+
+
 class _Noted:
     """An executor whose run is noted in a journal while it lasts; `cpu_s` is what its tree took."""
 
     name: ClassVar[str] = "noted"
 
-    def __init__(self, executor: Executor, session: MeterSession, journal: RunJournal, around: Surroundings) -> None:
+    def __init__(
+        self, executor: Executor, session: MeterSession, journal: RunJournal, around: Surroundings, *,
+        watch: LineWatch | None, send: Callable[[int], bool] | None, grace_s: float, told: Callable[[str], None],
+    ) -> None:  # fmt: skip
         self._executor, self._session, self._journal, self._around = executor, session, journal, around
+        self._watch, self._send, self._grace_s, self._told = watch, send, grace_s, told
+        self._holder: Held | None = None
         self.watched: Watched | None = None
         self.cpu_s: float | None = None
 
@@ -258,10 +341,34 @@ class _Noted:
         return Availability(cls.name, usable=True)
 
     def run(self, command: Sequence[str]) -> Completed:
-        with Watched(self._session, self._journal, around=self._around) as self.watched:
+        with (
+            Watched(self._session, self._journal, around=self._around) as self.watched,
+            _held(
+                self._watch, self.watched, self._session, self._told, send=self._send, grace_s=self._grace_s
+            ) as self._holder,
+        ):
             completed = self._executor.run(command)
         self.cpu_s = completed.cpu_s
         return completed
+
+    def stopped_at(self, budget: str, receipt: Receipt) -> Receipt:
+        """The receipt, with what was done to the run."""
+        held = self._holder
+        if held is None or not held.stopped:
+            return receipt
+        told = f"stopped before budget {budget} was overshot: SIGTERM"
+        told += f", and SIGKILL after {self._grace_s:g} s" if held.killed else ", and it ended by itself"
+        labels = tuple(sorted({**dict(receipt.labels), STOPPED_BY: budget}.items()))
+        return replace(receipt, labels=labels, notes=(*receipt.notes, told))
+
+
+def exit_code_of(receipt: Receipt) -> int:
+    """What `outweigh measure` ends with: the command's own code; 124 when it was stopped at its budget and ended
+    within the grace period, 137 when it had to be killed, as `timeout` ends (GNU coreutils manual, timeout).
+    """
+    if STOPPED_BY in dict(receipt.labels):
+        return _KILLED_CODE if receipt.exit_code == _KILLED_CODE else STOPPED_CODE
+    return receipt.exit_code if receipt.exit_code is not None else 0
 
 
 def parse_labels(texts: Sequence[str]) -> dict[str, str]:

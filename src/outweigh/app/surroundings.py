@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 SENSOR_LAG = "sensor lag"
 
 _NAMED = 3
+# How the notes on other programs begin: by attribution, from the window's edges, and by conditions.
+_SHARE = "CPU s that this machine spent in the window"
+_OTHERS = "other programs used"
 _CPUINFO = Path("/proc/cpuinfo")
 _PROC = Path("/proc")
 
@@ -155,7 +158,13 @@ class Surroundings:
             labels[OWNER] = self.owner
         notes = [*receipt.notes]
         if self._before is not None and self._after is not None:
-            notes += changes(self._before, self._after, run_s=run_s)
+            shared = any(_SHARE in note for note in receipt.notes)
+            # The attribution has said already what others had, and more exactly: it goes by the run's own window.
+            notes += [
+                note
+                for note in changes(self._before, self._after, run_s=run_s)
+                if not (shared and note.startswith(_OTHERS))
+            ]
         notes += [_of_other(flight, kin, receipt.total.scope) for flight, kin in self._others.values()]
         hum = self._session.latest_hum
         split = None

@@ -61,9 +61,27 @@ class _LikeEnv(click.Command):
 @click.option(
     "--phase",
     type=click.Choice(["development", "training", "inference", "idle"]),
-    default="development",
+    default=None,
+    help="What the run is for; development by default, or the phase of the budget line.",
+)
+@click.option(
+    "--budget",
+    default="",
+    metavar="LINE",
+    help="Charge the run to this line of energy.toml: says what is left before, warns at 80 %, 95 % and warn_at.",
+)
+@click.option(
+    "--stop-at-budget",
+    is_flag=True,
+    help="End CMD before the line is overshot: SIGTERM, so that it can write a checkpoint, then SIGKILL.",
+)
+@click.option(
+    "--grace",
+    "grace_s",
+    type=float,
+    default=30.0,
     show_default=True,
-    help="What the run is for.",
+    help="Seconds from SIGTERM to SIGKILL; what CMD would draw in them is kept free.",
 )
 @click.option("--project", default="", help="Name to book the run on; the current folder's name by default.")
 @click.option(
@@ -81,7 +99,10 @@ def command(
     meter: str | None,
     hum_s: float,
     hum_after_s: float,
-    phase: str,
+    phase: str | None,
+    budget: str,
+    stop_at_budget: bool,
+    grace_s: float,
     project: str,
     owner: str,
     labels: tuple[str, ...],
@@ -95,6 +116,10 @@ def command(
     CMD's output and exit code pass through. Our own failures end with 125 (outweigh itself), 126 (CMD
     cannot be run) or 127 (CMD not found), as with `env` and `timeout`.
 
+    With --stop-at-budget a command that was stopped ends with 124, or 137 when it had to be killed; the receipt is
+    interrupted, and keeps the command's own code. Where nothing is left of the line CMD is not started, and the
+    answer is 124 too.
+
     With --pid nothing is started: the process is followed through /proc (Linux), and the exit code is 0.
     """
     from outweigh import app
@@ -104,8 +129,11 @@ def command(
         raise _Misused(f"there is no option {cmd[0]}; `outweigh measure --help` lists them, and CMD comes after --")
     if bool(cmd) + (pid is not None) + (idle_s is not None) != 1:
         raise _Misused("give one: a command, as in `outweigh measure -- python train.py`, --pid PID or --idle SECONDS")
+    if stop_at_budget and not (budget and cmd):
+        raise _Misused("--stop-at-budget stops a CMD at a line: outweigh measure --budget LINE --stop-at-budget -- CMD")
     common: dict[str, Any] = {
-        "meter": meter, "project": project, "owner": owner, "labels": labels, "ledger": ledger, "told": note
+        "meter": meter, "project": project, "owner": owner, "labels": labels, "ledger": ledger, "budget": budget,
+        "told": note,
     }  # fmt: skip
     try:
         if pid is not None:
@@ -113,7 +141,10 @@ def command(
         elif idle_s is not None:
             receipt, address, kept_in = app.measure_idle(idle_s, **common)
         else:
-            receipt, address, kept_in = app.measure(cmd, hum_s=hum_s, hum_after_s=hum_after_s, phase=phase, **common)
+            receipt, address, kept_in = app.measure(
+                cmd, hum_s=hum_s, hum_after_s=hum_after_s, phase=phase, stop_at_budget=stop_at_budget, grace_s=grace_s,
+                **common,
+            )  # fmt: skip
     except CommandNotRun as err:
         note(f"outweigh: {err}")
         return err.exit_code_hint
@@ -123,4 +154,4 @@ def command(
     if as_json:
         echo_json([{"receipt": address, **receipt.to_dict()}])
     note(app.receipt_line(receipt, address, kept_in))
-    return receipt.exit_code if receipt.exit_code is not None else 0
+    return app.exit_code_of(receipt)

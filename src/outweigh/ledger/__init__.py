@@ -1,13 +1,13 @@
 """The record of every run: open it, list it, add it up, carry it elsewhere."""
 
-from outweigh.ledger.burning import Burn, BurnRate, Exhaustion, State, burn_down, check_nesting
+from outweigh.ledger.burning import Burn, BurnRate, Exhaustion, State, burn_down, charged, check_nesting, drawn_j
 from outweigh.ledger.carry import export_jsonl, import_jsonl
 from outweigh.ledger.drawn import Drawdown, drawdown, drawn
 from outweigh.ledger.journal import RunJournal, running_folder
 from outweigh.ledger.listing import PhaseSummary, list_rows, show, summary, verify
 from outweigh.ledger.opening import default_path, open_ledger
 from outweigh.ledger.recomputing import carbon_of, money_of, recompute, views
-from outweigh.ledger.recovering import InFlight, in_flight, recover
+from outweigh.ledger.recovering import InFlight, in_flight, recover, seen_so_far
 
 __all__ = [
     "Burn",
@@ -20,10 +20,12 @@ __all__ = [
     "State",
     "burn_down",
     "carbon_of",
+    "charged",
     "check_nesting",
     "default_path",
     "drawdown",
     "drawn",
+    "drawn_j",
     "export_jsonl",
     "import_jsonl",
     "in_flight",
@@ -33,6 +35,7 @@ __all__ = [
     "recompute",
     "recover",
     "running_folder",
+    "seen_so_far",
     "show",
     "summary",
     "verify",

@@ -175,7 +175,7 @@ def _rates(own: Sequence[Receipt], total_j: float, period: Interval, now: dateti
     for part in WINDOWS:
         window = Interval(max(period.start, now - timedelta(seconds=part * period.seconds)), now)
         even_j = total_j * window.seconds / period.seconds
-        yield BurnRate(window, _drawn_j(own, window) / even_j if even_j > 0 else math.inf)
+        yield BurnRate(window, drawn_j(own, window) / even_j if even_j > 0 else math.inf)
 
 
 def _exhaustion(
@@ -194,7 +194,7 @@ def _exhaustion(
     steps = min(_STEPS, int((now - begun) / step))
     if steps < _LEAST_STEPS:
         return None
-    seen_j = [_drawn_j(own, Interval(now - (i + 1) * step, now - i * step)) for i in range(steps)]
+    seen_j = [drawn_j(own, Interval(now - (i + 1) * step, now - i * step)) for i in range(steps)]
     mean_j = math.fsum(seen_j) / steps
     variance_j2 = math.fsum((one - mean_j) ** 2 for one in seen_j) / (steps - 1)
 
@@ -250,7 +250,8 @@ def _state(
     return state, (*breached, *warnings)
 
 
-def _drawn_j(own: Iterable[Receipt], window: Interval) -> float:
+def drawn_j(own: Iterable[Receipt], window: Interval) -> float:
+    """Energy that runs drew in a window [J], each by the share of its time inside. Nothing is held against overlap."""
     return math.fsum(
         r.total.value.joules * _inside(r, window) for r in own if r.status is not RunStatus.UNUSABLE
     )  # fmt: skip

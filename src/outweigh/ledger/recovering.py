@@ -13,7 +13,7 @@ from typing import Any
 
 from outweigh.core.errors import LedgerError, UsageError
 from outweigh.core.receipt import Receipt
-from outweigh.ledger.journal import FORMAT, RESERVE, SUFFIX, lock, started_ticks, sync_folder, writer
+from outweigh.ledger.journal import FORMAT, RESERVE, SUFFIX, file_of, lock, started_ticks, sync_folder, writer
 from outweigh.ports import ReceiptFilter, Store
 
 _PATIENCE_S = 60.0  # how long a writer that cannot be seen may be silent
@@ -85,6 +85,15 @@ def in_flight(folder: Path) -> tuple[InFlight, ...]:
             same = head.get("pid_namespace") == here["pid_namespace"]
             found.append(InFlight(path.stem, str(receipt.get("project", "")), int(head.get("pid") or 0), same))
     return tuple(found)
+
+
+def seen_so_far(folder: Path, run_id: str) -> Receipt | None:
+    """What a run in flight has noted of itself so far; None when it is over, or of a newer outweigh."""
+    try:
+        entries = _entries(file_of(folder, run_id))
+        return Receipt.from_dict(entries[-1].get("final") or entries[-1]["receipt"]) if entries else None
+    except (OSError, UsageError):
+        return None
 
 
 def _recover_one(store: Store, path: Path) -> Receipt | None:

@@ -7,11 +7,12 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import ClassVar
 
 from outweigh.core.errors import CommandNotRun, UsageError
+from outweigh.data.processes import ProcessTree
 from outweigh.ports import Availability, Completed
 from outweigh.registry import executors
 
@@ -31,6 +32,9 @@ class LocalExecutor:
     """
 
     name: ClassVar[str] = _NAME
+
+    def __init__(self) -> None:
+        self._received: _Received | None = None
 
     @classmethod
     def probe(cls) -> Availability:
@@ -70,15 +74,29 @@ class LocalExecutor:
         own_group = not _from_terminal()
         with _forwarding(own_group) as received:
             received.child = _spawn(command, own_group)
+            self._received = received
             received.pass_on()
             _, status, usage = os.wait4(received.child, 0)
             received.child = None
+            self._received = None
         code = os.waitstatus_to_exitcode(status)
         return Completed(
             exit_code=code if code >= 0 else 128 - code,
             cpu_s=usage.ru_utime + usage.ru_stime,
             interrupted=received.any or -code in (signal.SIGINT, signal.SIGTERM),
         )
+
+    def signal(self, number: int) -> bool:
+        """Send a signal to the command that runs and to all it started, from another thread; the run is interrupted.
+
+        From a terminal it shares our group: there the processes that descend from it are found one by one, which
+        takes /proc; elsewhere the command alone gets it.
+
+        Returns:
+            Whether there was anybody to send it to.
+        """
+        received = self._received
+        return received is not None and received.send(number)
 
 
 class _Received:
@@ -107,6 +125,32 @@ class _Received:
                     os.kill(self.child, number)
             except ProcessLookupError:
                 return  # it ended in between, and is about to be waited for
+
+    def send(self, number: int) -> bool:
+        """A signal of our own to the child and all it started. True when the child got it."""
+        child = self.child
+        if child is None:
+            return False
+        others = [] if self._own_group else _descendants(child)
+        try:
+            if self._own_group:
+                os.killpg(child, number)
+            else:
+                os.kill(child, number)
+        except ProcessLookupError:
+            return False
+        self.any = True
+        for pid in others:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+        return True
+
+
+def _descendants(pid: int) -> list[int]:
+    try:
+        return [one for one in ProcessTree(pid).living() if one != pid]
+    except UsageError:  # no /proc here, or it has just ended
+        return []
 
 
 @contextmanager
