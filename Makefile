@@ -19,9 +19,9 @@ test-fast: ## without the slow tests
 	@scripts/setup.sh dev
 	@.venv/bin/python -m pytest -m "not slow" $(ARGS)
 
-test-frameworks: ## the ways in, against real frameworks and servers, in .venv-frameworks (2 GB with torch)
+test-frameworks: ## what needs torch, Ray or a trainer, against the real ones, in .venv-frameworks (2.4 GB)
 	@scripts/setup.sh frameworks
-	@OUTWEIGH_TEST_FRAMEWORKS=1 .venv-frameworks/bin/python -m pytest tests/integrations $(ARGS)
+	@OUTWEIGH_TEST_FRAMEWORKS=1 .venv-frameworks/bin/python -m pytest -m frameworks tests $(ARGS)
 
 lint: ## ruff, mypy strict, import contracts, generated docs
 	@scripts/setup.sh dev
