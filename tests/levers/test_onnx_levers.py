@@ -60,6 +60,19 @@ def test_int4_is_never_further_off_than_a_step_of_its_block(values):
     assert np.all(back[:, values.shape[1] :] == 0)
 
 
+@pytest.mark.parametrize("tiny", [1e-45, 1e-40, 1e-37])
+def test_weights_too_small_for_a_scale_become_zero(tiny):
+    values = np.array([[tiny, -tiny, 0.0]], dtype=np.float32)
+
+    stored, scales = int8_by_channel(values, 0)
+    packed, block_scales = int4_blocks(values)
+
+    assert np.array_equal(stored, np.zeros((1, 3)))
+    assert np.array_equal(packed, np.full((1, 1, 16), 0x88))
+    assert scales.tolist() == [1.0]
+    assert block_scales.tolist() == [[1.0]]
+
+
 def test_weights_in_8_bits_are_a_quarter_of_the_size_and_computed_with_as_floats(dense_model, tmp_path):
     source = dense_model(outputs=2048)
     made = levers.get("quantize:int8-weights")().apply(Variant("base", str(source)), tmp_path / "made").model

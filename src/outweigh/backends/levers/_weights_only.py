@@ -15,6 +15,8 @@ from outweigh.core.variant import Variant
 
 _LEAST_VALUES = 1_024  # a smaller table costs more in scales and nodes than it saves
 _BLOCK = 32  # values that share a scale, as in the llama.cpp formats q4_0 and q8_0
+# Weights that are all smaller count as zero: a scale for them would be no normal number, or none at all.
+_LEAST = 256 * float(np.finfo(np.float32).tiny)
 
 Floats = NDArray[np.float32]
 
@@ -79,7 +81,7 @@ def int8_by_channel(values: Floats, axis: int) -> tuple[NDArray[np.int8], Floats
     """
     others = tuple(each for each in range(values.ndim) if each != axis)
     largest = np.abs(values).max(axis=others)
-    scales = np.where(largest > 0, largest / 127, 1).astype(np.float32)
+    scales = np.where(largest > _LEAST, largest / 127, 1).astype(np.float32)
     shape = [-1 if each == axis else 1 for each in range(values.ndim)]
     return np.clip(np.rint(values / scales.reshape(shape)), -127, 127).astype(np.int8), scales
 
@@ -134,7 +136,7 @@ def int4_blocks(rows: Floats) -> tuple[NDArray[np.uint8], Floats]:
     filled[:, :k] = rows
     grouped = filled.reshape(n, blocks, _BLOCK)
     furthest = np.take_along_axis(grouped, np.abs(grouped).argmax(axis=2, keepdims=True), axis=2)
-    scales = np.where(furthest == 0, 1, furthest / -8).astype(np.float32)
+    scales = np.where(np.abs(furthest) > _LEAST, furthest / -8, 1).astype(np.float32)
     values = np.clip(np.rint(grouped / scales) + 8, 0, 15).astype(np.uint8)
     packed = values[:, :, 0::2] | (values[:, :, 1::2] << 4)
     return packed.astype(np.uint8), scales[:, :, 0]
