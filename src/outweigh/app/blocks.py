@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from outweigh.app.files import find_ledger
 from outweigh.app.keeping import EVERY_S, Kept, Watched, keep_trace
+from outweigh.app.lines import LINE, Line, LineWatch
 from outweigh.app.surroundings import Surroundings
 from outweigh.core.budget import Phase
 from outweigh.core.errors import LedgerError, OutweighError, UsageError
@@ -64,10 +65,12 @@ class Run:
         ledger: Path | str | None = None,
         owner: str = "",
         every_s: float = EVERY_S,
+        line: Line | None = None,
     ) -> None:
         self.name, self.unit = name, unit
         self.units: float | None = None
-        self.labels = {**({"name": name} if name else {}), **(labels or {})}
+        self.labels = {**({"name": name} if name else {}), **({LINE: line.name} if line else {}), **(labels or {})}
+        self._line = line
         self._phase = Phase(phase)
         self._project = project
         self._budget = parse_energy(budget) if isinstance(budget, str) else budget
@@ -137,11 +140,27 @@ class Run:
         self._watched = watched
         return self
 
-    def mark(self) -> None:
-        """Let the run end here, should nobody come back to say more: what a framework calls after every step."""
+    def mark(self) -> WindowReading:
+        """Let the run end here, should nobody come back to say more: what a framework calls after every step.
+
+        Returns what was drawn up to here.
+        """
         watched = self._open()
         watched.units = self.units
-        watched.mark()
+        return watched.mark()
+
+    def line_watch(self, told: Callable[[str], None]) -> LineWatch:
+        """The run against its budget, the line it is charged to or an energy of its own; says what is left of a line.
+
+        Raises LedgerError when the ledger cannot be read.
+        """
+        self._open()
+        watch = LineWatch(
+            self._line, limit=self._budget, store=self._kept.store, folder=self._kept.folder, run_id=self._run_id,
+            told=told,
+        )  # fmt: skip
+        watch.begin(self._session.clock.utc())
+        return watch
 
     def finish(
         self, status: RunStatus = RunStatus.COMPLETED, *, at_last_mark: bool = False, note: str = ""

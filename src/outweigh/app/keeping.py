@@ -142,9 +142,10 @@ class Watched:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.leave()
 
-    def mark(self) -> None:
+    def mark(self) -> WindowReading:
         """Remember what was drawn up to here, should nobody come back to end the window."""
         self._marked = self._window.so_far()
+        return self._marked
 
     def leave(self, *, at_last_mark: bool = False) -> None:
         """End the window, here or where it was last marked."""

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from outweigh.core.receipt import Receipt
     from outweigh.ports import Store
 
+#: Label of a receipt that names the line it is charged to, as `outweigh.ledger.burning` reads it.
+LINE = "budget"
 #: Shares of a line at which whoever draws it is warned, beside the line's own `warn_at`.
 WARNED_AT = (0.80, 0.95, 1.0)
 _ASKED_EVERY = timedelta(seconds=5)  # how often others are looked up: as often as runs in flight note themselves

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from outweigh.app.keeping import Kept, Watched, finish
-from outweigh.app.lines import Line, LineWatch, find_line
+from outweigh.app.lines import LINE, Line, LineWatch, find_line
 from outweigh.app.stopping import GRACE_S, STOPPED_BY, STOPPED_CODE, Held, Signalled
 from outweigh.app.surroundings import Surroundings
 from outweigh.core.budget import Phase
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 #: The meter that can tell one process tree from the rest of the machine.
 _ATTRIBUTING = "cpu-model"
-#: Label of a receipt that names the line it is charged to, as `outweigh.ledger.burning` reads it.
-LINE = "budget"
 _LONGEST_S = 86_400.0  # who listens for longer than a day has mistaken the unit
 _SHORTEST_IDLE_S = 0.1
 _KILLED_CODE = 137  # 128 + SIGKILL, as a shell reports it

@@ -16,6 +16,7 @@ except ImportError as err:
     raise MissingExtra("lightning", "the Lightning callback", "pip install lightning") from err
 
 if TYPE_CHECKING:
+    from outweigh.core.quantities import Energy
     from outweigh.measure import MeterSession
 
 
@@ -24,7 +25,8 @@ class OutweighCallback(Fit, Callback):
 
     Steps are optimiser steps. A fit that raises or is interrupted leaves its receipt at once. With several processes on
     one node the first one measures, so that a board counter is not read twice; the label `world_size` says how many
-    there were.
+    there were. `Fit` says what `budget` and `stop` do: training ends after the batch (`trainer.should_stop`), in all
+    processes after the same one, unless `min_steps` or `min_epochs` ask for more.
     """
 
     def __init__(
@@ -34,11 +36,14 @@ class OutweighCallback(Fit, Callback):
         meter: str | None = None,
         session: MeterSession | None = None,
         ledger: Path | str | None = None,
+        budget: Energy | str | None = None,
+        stop: bool = False,
     ) -> None:
-        self.prepare("lightning", project, meter, session, ledger)
+        self.prepare("lightning", project, meter, session, ledger, budget, stop)
         self._first_step = 0
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        self.stopping = False
         if trainer.local_rank == 0:
             self._first_step = trainer.global_step
             self.begin({"world_size": str(trainer.world_size)} if trainer.world_size > 1 else None)
@@ -47,6 +52,8 @@ class OutweighCallback(Fit, Callback):
         self.step(trainer.global_step - self._first_step)
         if (batch_idx + 1) % trainer.log_every_n_steps == 0:
             _log(trainer, self.figures())
+        if self._stop and trainer.strategy.reduce_boolean_decision(self.stopping, all=False):
+            self.stopping = trainer.should_stop = True
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         receipt = self.end()
