@@ -105,7 +105,8 @@ def verify(ledger: str | None) -> None:
     from outweigh import app
 
     with app.opened(ledger) as store:
-        click.echo(f"{store.verify()} receipts, chain whole")
+        n = store.verify()
+        click.echo(f"{n} receipt{'' if n == 1 else 's'}, chain whole")
 
 
 @command.command("export", epilog="Example: outweigh ledger export > receipts.jsonl")
