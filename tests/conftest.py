@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -40,6 +41,20 @@ def write_corpus(root: Path, texts: Sequence[tuple[str, str]]) -> Path:
         (root / topic).mkdir(parents=True, exist_ok=True)
         (root / topic / f"{number:03d}.txt").write_text(text, encoding="utf-8")
     return root
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Who asks for torch belongs to `make test-frameworks`, whatever room it is in.
+    for item in items:
+        if "torch" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.frameworks)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interruptible() -> None:
+    """A suite started in the background of a shell ignores Ctrl-C, and so would every child it is to interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

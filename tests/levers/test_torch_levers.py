@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -14,20 +16,16 @@ from outweigh.core.variant import Variant
 from outweigh.data.torch_models import WEIGHTS, load_torch, torch_digest, torch_files, torch_reference
 from outweigh.registry import levers
 
+ALL_HERE = os.environ.get("OUTWEIGH_TEST_FRAMEWORKS") == "1"
 pytestmark = pytest.mark.filterwarnings("default")  # torch's own deprecations are torch's to mend
 
 
 @pytest.fixture
-def torch(needs_torch_here):
-    import torch
-
+def torch():
+    # `make test-frameworks` says that it has to be there.
+    torch = importlib.import_module("torch") if ALL_HERE else pytest.importorskip("torch")
     torch.set_num_threads(1)
     return torch
-
-
-@pytest.fixture
-def needs_torch_here():
-    pytest.importorskip("torch")
 
 
 @pytest.fixture

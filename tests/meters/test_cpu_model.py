@@ -108,10 +108,14 @@ def test_a_busy_loop_on_this_machine_is_work_and_sleep_is_hum():
             while time.process_time() < end_s:
                 pass
         with session.window() as idle:
+            before_s = time.process_time()
             time.sleep(0.2)
+            # What other threads of this process did meanwhile is work; the reading itself is some of it, too.
+            awake_s = time.process_time() - before_s + 0.02
     dynamic_w = session.meter.factors[1].value - session.meter.factors[0].value
     assert busy.reading.work.value.joules >= 0.2 * dynamic_w
-    assert idle.reading.work.value.joules < 0.25 * busy.reading.work.value.joules
+    assert idle.reading.work.value.joules <= awake_s * dynamic_w
+    assert idle.reading.hum.value.joules > 0
 
 
 @pytest.mark.parametrize(

@@ -228,12 +228,13 @@ def test_a_server_that_takes_too_long_breaks_off_refuses_or_is_not_there_says_so
 
 def test_an_error_in_one_of_many_requests_is_raised_and_no_more_are_sent(started, sums, lm_server):
     runner = started(sums(), variant(lm_server.url, concurrency=2, retries=0))
-    lm_server.busy = ["0"]
+    lm_server.busy = ["0"] * 40
 
     with pytest.raises(ModelError, match="stays busy"):
         runner.run(range(40))
 
-    assert len(lm_server.asked) < 40
+    # What was in flight beside the first that failed, and nothing after.
+    assert 1 <= len(lm_server.asked) <= 2
 
 
 def test_a_server_can_be_named_in_a_file_with_its_model_and_the_variable_of_its_key(
