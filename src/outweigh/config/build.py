@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import PurePath
 
 from outweigh.config.locate import Path
 from outweigh.config.reading import guard
 from outweigh.config.refusals import Refusal, dotted, unknown_name
-from outweigh.config.tables import EnergyToml, GateTable, PrimaryTable, VariantTable
-from outweigh.core.budget import Budget, Phase
-from outweigh.core.errors import UsageError
+from outweigh.config.tables import (
+    BudgetChangeTable,
+    BudgetTable,
+    EnergyToml,
+    FeatureTable,
+    GateTable,
+    PrimaryTable,
+    VariantTable,
+    WaiverTable,
+)
+from outweigh.core.budget import Budget, BudgetChange, Phase
+from outweigh.core.errors import InvalidQuantity, UsageError
+from outweigh.core.nesting import nesting_problems
 from outweigh.core.project import (
     GateSpec,
     PrimaryMetric,
@@ -23,12 +35,15 @@ from outweigh.core.project import (
     Value,
     VariantSpec,
 )
+from outweigh.core.roadmap import Feature, Planned, Quarter
 from outweigh.core.variant import Variant
+from outweigh.core.waiver import Waiver
 from outweigh.data.artefacts import parse_reference
 
 # Names are typed on command lines and become file names; a leading "-" would read as an option.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 # As the registry spells them: the file `quantize__int8_dynamic.py` is typed `quantize:int8-dynamic`.
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)  # before any change
 _BACKEND = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*(?::[A-Za-z0-9][A-Za-z0-9.+-]*)*")
 
 
@@ -41,6 +56,8 @@ def check(document: EnergyToml) -> list[Refusal]:
         *_check_variants(document),
         *_check_budgets(document),
         *_check_gate(document),
+        *_check_waivers(document),
+        *_check_roadmap(document),
     ]
 
 
@@ -85,6 +102,8 @@ def build(document: EnergyToml, source: PurePath) -> Project:
             precision=document.protocol.precision,
         ),
         carbon_price_per_tonne=project.carbon_price,
+        waivers=tuple(_waiver(table) for table in document.waiver),
+        roadmap=tuple(_feature(table) for table in document.roadmap),
         root=str(source.parent),
         source=str(source),
     )
@@ -133,9 +152,28 @@ def _budgets(document: EnergyToml) -> tuple[Budget, ...]:
             hum=table.limit,
             warn_at=table.warn_at,
             owner=table.owner,
+            parent=table.parent,
+            changes=tuple(_change(change) for change in table.changes),
         )
         for name, table in document.budget.items()
     )
+
+
+def _change(table: BudgetChangeTable) -> BudgetChange:
+    return BudgetChange(table.since, table.reason, table.owner, table.per_unit, table.total, table.limit)
+
+
+def _waiver(table: WaiverTable) -> Waiver:
+    return Waiver(
+        table.proposal, table.content, table.verdict, table.owner, table.reason, table.expires, tuple(table.parts)
+    )
+
+
+def _feature(table: FeatureTable) -> Feature:
+    planned = None
+    if table.energy_per_unit is not None:
+        planned = Planned(table.energy_per_unit, table.source, table.quality, table.p95_ms)
+    return Feature(table.feature, table.quarter, table.volume_per_month, table.variant, planned, table.budget)
 
 
 def _check_names(document: EnergyToml) -> Iterator[Refusal]:
@@ -238,6 +276,50 @@ def _check_budgets(document: EnergyToml) -> Iterator[Refusal]:
         if table.limit is not None and table.phase is not Phase.IDLE:
             problem = f"{dotted(path)}.limit is a power, which bounds the hum, but phase is {str(table.phase)!r}"
             yield Refusal((*path, "limit"), problem, 'Write phase = "idle", or bound energy with per_unit or total')
+        if table.parent and table.parent not in document.budget:
+            others = (other for other in document.budget if other != name)
+            yield unknown_name((*path, "parent"), table.parent, "budget line", others)
+        yield from _check_changes(path, table)
+    yield from _check_nesting(document)
+
+
+def _check_changes(path: Path, table: BudgetTable) -> Iterator[Refusal]:
+    for index, change in enumerate(table.changes):
+        at: Path = (*path, "changes", index)
+        for key, new, line in (
+            ("per_unit", change.per_unit, table.per_unit),
+            ("total", change.total, table.total),
+            ("limit", change.limit, table.limit),
+        ):
+            if new is not None and line is None:
+                problem = f"{dotted((*at, key))} changes what [{dotted(path)}] does not limit"
+                yield Refusal((*at, key), problem, f"Give the line a {key} to begin with, and the change its day")
+        if change.per_unit is None and change.total is None and change.limit is None:
+            yield Refusal(at, f"{dotted(at)} changes nothing", "Name the new per_unit, total or limit")
+        yield from _sound(at, partial(_change, change))
+    days = [change.since for change in table.changes]
+    for index, day in enumerate(days):
+        if day in days[:index]:
+            at = (*path, "changes", index, "since")
+            yield Refusal(at, f"{dotted(at)}: a second change of the same day", "Keep one change a day")
+
+
+def _check_nesting(document: EnergyToml) -> Iterator[Refusal]:
+    """What lines promise their parts, at the beginning and from every change on."""
+    try:
+        budgets = _budgets(document)
+    except InvalidQuantity:
+        return  # refused already, where it is written
+    told: set[str] = set()
+    for when in (_EVER, *sorted({change.since for budget in budgets for change in budget.changes})):
+        for found in nesting_problems(budgets, when):
+            named = found.what == "budget parent" and found.given == document.budget[found.line].parent
+            if named or found.line in told:
+                continue  # a parent that nobody declared is told where it is named
+            told.add(found.line)
+            path: Path = ("budget", found.line)
+            since = "" if when == _EVER else f"from {when:%Y-%m-%d} on, "
+            yield Refusal(path, f"[{dotted(path)}]: {since}{found.given} is not a valid {found.what}", found.remedy)
 
 
 def _check_gate(document: EnergyToml) -> Iterator[Refusal]:
@@ -245,3 +327,40 @@ def _check_gate(document: EnergyToml) -> Iterator[Refusal]:
     for key, name in (("incumbent", gate.incumbent), ("proposal", gate.proposal), ("anchor", gate.anchor)):
         if name and name not in document.variants:
             yield unknown_name(("gate", key), name, "variant", document.variants)
+
+
+def _check_waivers(document: EnergyToml) -> Iterator[Refusal]:
+    for index, table in enumerate(document.waiver):
+        path: Path = ("waiver", index)
+        if table.proposal not in document.variants:
+            yield unknown_name((*path, "proposal"), table.proposal, "variant", document.variants)
+        yield from _sound(path, partial(_waiver, table))
+
+
+def _check_roadmap(document: EnergyToml) -> Iterator[Refusal]:
+    seen: set[tuple[str, Quarter]] = set()
+    for index, table in enumerate(document.roadmap):
+        path: Path = ("roadmap", index)
+        if table.variant and table.variant not in document.variants:
+            yield unknown_name((*path, "variant"), table.variant, "variant", document.variants)
+        if table.budget and table.budget not in document.budget:
+            yield unknown_name((*path, "budget"), table.budget, "budget line", document.budget)
+        if table.energy_per_unit is None:
+            for key in ("source", "quality", "p95_ms"):
+                if getattr(table, key) not in ("", None):
+                    problem = f"{dotted((*path, key))} is told of a figure that is not there"
+                    yield Refusal((*path, key), problem, 'Add energy_per_unit = "1.1 Wh", or leave it out')
+        if (table.feature, table.quarter) in seen:
+            problem = f"{dotted(path)} is a second entry of {table.feature!r} for {table.quarter}"
+            yield Refusal(path, problem, "Keep one entry a quarter")
+        seen.add((table.feature, table.quarter))
+        yield from _sound(path, partial(_feature, table))
+
+
+def _sound(path: Path, make: Callable[[], object]) -> Iterator[Refusal]:
+    """What the core says of a table that pydantic let through."""
+    try:
+        make()
+    except InvalidQuantity as err:
+        key = err.quantity.rpartition(" ")[2]
+        yield Refusal((*path, key), f"{dotted(path)}: {err.given} is not a valid {err.quantity}", err.remedy)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from datetime import UTC, date, datetime
 from typing import Annotated, TypeGuard, TypeVar
 
 from pydantic import PlainValidator, WithJsonSchema
@@ -15,6 +16,7 @@ from pydantic import PlainValidator, WithJsonSchema
 from outweigh.core.errors import InvalidQuantity
 from outweigh.core.project import Guard
 from outweigh.core.quantities import Energy, Money, Power, Price
+from outweigh.core.roadmap import Quarter
 from outweigh.core.site import PueCurve
 from outweigh.core.units import (
     parse_energy,
@@ -139,10 +141,27 @@ def _read_options(value: object) -> dict[str, Option]:
     return dict(value)
 
 
+def _read_day(value: object) -> datetime:
+    """A day is its first instant in UTC; a stamp is taken as it is, and needs a zone."""
+    if isinstance(value, str):
+        try:
+            value = date.fromisoformat(value.strip())
+        except ValueError as err:
+            raise InvalidQuantity("day", _shown(value), "write it as 2027-01-31") from err
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise InvalidQuantity("day", str(value), "write the day alone, or a time with its zone")
+        return value.astimezone(UTC)
+    if isinstance(value, date):
+        return datetime(value.year, value.month, value.day, tzinfo=UTC)
+    raise InvalidQuantity("day", _shown(value), "write it as 2027-01-31")
+
+
 def guard(metric: str, margin: tuple[float, bool]) -> Guard:
     return Guard(metric, margin[0], relative=margin[1])
 
 
+_QUARTER = _text_reader(Quarter.parse, "quarter", "2027Q1")
 _ENERGY = _text_reader(parse_energy, "energy", "1.2 Wh")
 _POWER = _text_reader(parse_power, "power", "180 W")
 _SECONDS = _text_reader(parse_seconds, "duration", "3 s")
@@ -215,4 +234,10 @@ Options = Annotated[
     dict[str, Option],
     PlainValidator(_read_options),
     WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}),
+]
+Day = Annotated[
+    datetime, PlainValidator(_read_day), WithJsonSchema({"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}"})
+]
+CalendarQuarter = Annotated[
+    Quarter, PlainValidator(_QUARTER), WithJsonSchema({"type": "string", "pattern": "^[0-9]{4}Q[1-4]$"})
 ]

@@ -12,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from outweigh.config.reading import (
     AbsoluteMargin,
     Benefit,
+    CalendarQuarter,
     CarbonPrice,
+    Day,
     EnergyLimit,
     EnergyPrice,
     GuardMargin,
@@ -141,6 +143,17 @@ class TotalTable(_Table):
     per: _Period = Field(examples=["month"], description="The period.")
 
 
+class BudgetChangeTable(_Table):
+    """A dated entry that sets limits of a line anew; what it does not name stays as it was."""
+
+    since: Day = Field(examples=["2027-01-01"], description="Day (UTC) from which it holds.")
+    reason: _Text = Field(examples=["a second language"], description="Why.")
+    owner: _Text = Field(examples=["team-support"], description="Who says so.")
+    per_unit: EnergyLimit | None = Field(default=None, examples=["1.4 Wh"], description="The new limit per unit.")
+    total: EnergyLimit | None = Field(default=None, examples=["40 MWh"], description="The new total, per the period.")
+    limit: PowerLimit | None = Field(default=None, examples=["150 W"], description="The new limit on the hum.")
+
+
 class BudgetTable(_Table):
     """One budget line."""
 
@@ -160,6 +173,10 @@ class BudgetTable(_Table):
         description="Share of the limit at which the status turns to a warning.",
     )
     owner: str = Field(default="", examples=["team-support"], description="Who answers for this line.")
+    parent: str = Field(
+        default="", examples=["company"], description="The line this one is part of: what is drawn here is drawn there."
+    )
+    changes: list[BudgetChangeTable] = Field(default=[], description="Dated entries; limits are never edited.")
 
 
 class ValueTable(_Table):
@@ -266,6 +283,36 @@ class SiteTable(_Table):
     )
 
 
+class WaiverTable(_Table):
+    """Lets a proposal go ahead against a verdict, until a day. `outweigh gate --explain` prints one to fill in."""
+
+    proposal: _Text = Field(examples=["larger"], description="The variant it is for.")
+    content: _Text = Field(examples=["9c1185a5c5e9"], description="Its content hash, or twelve digits of it or more.")
+    verdict: _Text = Field(examples=["2b8f61a9e1c4"], description="Id of the verdict that is waived, likewise.")
+    owner: _Text = Field(examples=["product"], description="Who answers for it.")
+    reason: _Text = Field(examples=["the contract names this model until June"], description="Why.")
+    expires: Day = Field(examples=["2027-01-31"], description="Day (UTC) with whose beginning it stops counting.")
+    parts: list[_Text] = Field(
+        default=[], examples=[["caps: serve"]], description="Parts of the gate it excuses. Default: all of them."
+    )
+
+
+class FeatureTable(_Table):
+    """One entry of the roadmap: from `quarter` on, until a later entry of the same feature takes its place."""
+
+    feature: _Text = Field(examples=["summaries"], description="What is delivered.")
+    quarter: CalendarQuarter = Field(examples=["2027Q1"], description="Calendar quarter (UTC) from which it counts.")
+    volume_per_month: float = Field(ge=0, examples=[2.0e6], description="Functional units a month; 0 ends the feature.")
+    variant: str = Field(default="", examples=["larger"], description="Variant that delivers it, once there is one.")
+    budget: str = Field(default="", examples=["serve"], description="Line that it draws.")
+    energy_per_unit: EnergyLimit | None = Field(
+        default=None, examples=["1.1 Wh"], description="What it is thought to draw before anything was measured."
+    )
+    source: str = Field(default="", examples=["the vendor's data sheet"], description="Where that figure comes from.")
+    quality: float | None = Field(default=None, examples=[0.95], description="Primary metric that is expected of it.")
+    p95_ms: float | None = Field(default=None, gt=0, examples=[120], description="Latency that is expected of it.")
+
+
 class EnergyToml(_Table):
     """What a model is for and what it may draw: energy.toml of outweigh."""
 
@@ -277,3 +324,5 @@ class EnergyToml(_Table):
     protocol: ProtocolTable = Field(default_factory=ProtocolTable, description="How compare measures.")
     serving: ServingTable = Field(default_factory=ServingTable, description="How the model is served.")
     site: dict[str, SiteTable] = Field(default={}, description="Places with power, by name.")
+    waiver: list[WaiverTable] = Field(default=[], description="Dated exceptions from the gate.")
+    roadmap: list[FeatureTable] = Field(default=[], description="What is to be delivered, and from which quarter on.")
