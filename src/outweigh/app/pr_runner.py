@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +13,6 @@ from outweigh.app.pull_request import Weighed, no_verdict, weigh_pull_request, w
 from outweigh.app.sitting import Progress, silent
 from outweigh.config import load_project
 from outweigh.core.errors import ConfigError, MissingExtra, OutputError, OutweighError, UsageError
-from outweigh.core.waiver import Waiver
 
 #: Where the files of a weighed pull request go, in the current folder.
 OUT = "outweigh-gate"
@@ -44,7 +43,6 @@ def run_pull_request(
     ledger: Path | str | None = None,
     meter: str | None = None,
     rounds: int | None = None,
-    waivers: Sequence[Waiver] = (),
     progress: Progress = silent,
     tell: Callable[[str], None] = lambda _said: None,
 ) -> Ran:
@@ -72,7 +70,7 @@ def run_pull_request(
     try:
         weighed = weigh_pull_request(
             project_path, base, head, number=number, shown_head=request.shown_head if request else "",
-            ledger=ledger, meter=meter, rounds=rounds, waivers=waivers, progress=progress,
+            ledger=ledger, meter=meter, rounds=rounds, progress=progress,
         )  # fmt: skip
     except OutweighError as err:
         document = no_verdict(err, _name(project_path), base, head, number)

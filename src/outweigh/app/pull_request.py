@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from outweigh import __version__
 from outweigh.app.files import check_writable
+from outweigh.app.judging import Judged, judged
 from outweigh.app.pr_checkouts import Side, checkouts, contains
 from outweigh.app.pr_proxies import proxies
 from outweigh.app.pr_sides import Case, baseline_part, case_of
-from outweigh.app.review import Reviewed, facts_of, with_rounds
+from outweigh.app.review import facts_of, with_rounds
 from outweigh.app.sitting import Progress, Sat, silent, sit
-from outweigh.app.weighing import sites_of, verdict_of
+from outweigh.app.weighing import sites_of, terms_of, verdict_of
 from outweigh.core.errors import OutweighError
 from outweigh.core.measurement import Missing, utc
-from outweigh.core.project import Project
 from outweigh.core.verdict import Outcome, Verdict
-from outweigh.core.waiver import Waiver
-from outweigh.gate import Waived, part_name, under_waivers, verdict_id, waiver_to_paste
+from outweigh.gate import part_name
 from outweigh.ledger import default_path, open_ledger
 from outweigh.registry import exporters
 from outweigh.report import review_document
@@ -37,21 +36,21 @@ class Weighed:
     """What came of it.
 
     Attributes:
-        waived: the verdict under the waivers; None when the head proposes nothing.
+        judged: the verdict under the base's waivers; None when the head proposes nothing.
         document: the review document with the keys `weighing` and `pull_request`.
     """
 
-    waived: Waived | None
+    judged: Judged | None
     document: Mapping[str, object]
 
     @property
     def exit_code(self) -> int:
-        return 0 if self.waived is None else self.waived.exit_code
+        return 0 if self.judged is None else self.judged.exit_code
 
     @property
     def may_block(self) -> bool:
         """Whether the evidence is good enough, and the base's gate set, to keep the head from being merged."""
-        return self.waived is not None and self.waived.verdict.may_block
+        return self.judged is not None and not self.judged.waived.waived and self.judged.verdict.may_block
 
 
 def weigh_pull_request(
@@ -64,7 +63,6 @@ def weigh_pull_request(
     ledger: Path | str | None = None,
     meter: str | None = None,
     rounds: int | None = None,
-    waivers: Sequence[Waiver] = (),
     progress: Progress = silent,
 ) -> Weighed:
     """Measure what the head proposes against what the base has in service, and weigh it on the base's terms.
@@ -76,7 +74,6 @@ def weigh_pull_request(
         number: of the pull request, for the comment.
         shown_head: the commit people know the head by, where `head` is a merge that the runner made.
         ledger: file or URL; that of the project in this clone by default. Receipts outlive the checkouts.
-        waivers: the base's.
 
     Raises:
         OutweighError: with the exit code and remedy of what went wrong.
@@ -100,11 +97,11 @@ def weigh_pull_request(
                 essential=[name for name in (gate.incumbent, gate.proposal, gate.anchor) if name],
             )  # fmt: skip
             progress("weighing", 0.98)
-            verdict = held_to_baseline(verdict_of(sat, home=home, store=store, now=now), case)
+            terms = terms_of(sat, home=home, store=store)
+            verdict = held_to_baseline(verdict_of(sat, terms), case)
         finally:
             store.close()
-        content = sat.comparison.evidence[verdict.proposal].variant.content_hash
-        waived = under_waivers(verdict, content, waivers, now)
+        result = judged(sat, verdict, terms, now)
         plan = Missing("plan", "a pull request is weighed, not planned")
         document = review_document(facts_of(sat, verdict, plan, sites, now))
         counted, uncounted = proxies(sat, verdict.incumbent, verdict.proposal)
@@ -116,7 +113,7 @@ def weigh_pull_request(
             ],
             "not_run": [*_not_run(case, sat, verdict), *(f"proxy {each}" for each in uncounted)],
         }  # fmt: skip
-    return Weighed(waived, document | {"weighing": weighing(waived, project, content), "pull_request": about})
+    return Weighed(result, document | {"weighing": result.weighing(), "pull_request": about})
 
 
 def held_to_baseline(verdict: Verdict, case: Case) -> Verdict:
@@ -129,43 +126,6 @@ def held_to_baseline(verdict: Verdict, case: Case) -> Verdict:
         return verdict
     advice = "propose what is to be in service, or change the baseline in a pull request of its own"
     return replace(verdict, outcome=Outcome.INCONCLUSIVE, decided_by=part.part, distance=None, advice=advice)
-
-
-def weighing(waived: Waived, project: Project, content: str) -> dict[str, object]:
-    """What stands beside a verdict in a comment or record: its id, its waivers, and the limits it was held to."""
-    verdict = waived.verdict
-    passed = verdict.outcome is Outcome.PASS
-    return {
-        "verdict_id": verdict_id(verdict, content),
-        "content_hash": content,
-        "waived": waived.waived,
-        "exit_code": waived.exit_code,
-        "open_parts": list(waived.open_parts),
-        "waivers": [_waiver(one, "applied") for one in waived.applied]
-        + [_waiver(one, "expired") for one in waived.expired],
-        "waiver_to_paste": "" if passed else waiver_to_paste(verdict, content),
-        "per_unit_limits_j": {
-            budget.name: budget.per_unit.joules
-            for budget in project.budgets
-            if budget.per_unit is not None and budget.phase.value == "inference"
-        },
-    }
-
-
-def _waiver(waiver: Waiver, state: str) -> dict[str, object]:
-    return {
-        "state": state, "proposal": waiver.proposal, "content": waiver.content, "verdict": waiver.verdict,
-        "owner": waiver.owner, "reason": waiver.reason, "expires": utc(waiver.expires), "parts": list(waiver.parts),
-    }  # fmt: skip
-
-
-def weighed_document(done: Reviewed, project: Project, waivers: Sequence[Waiver] = ()) -> Weighed:
-    """The verdict of a review under waivers, as a decision record takes it."""
-    document = dict(done.document)
-    variants = cast("list[dict[str, Any]]", document["variants"])
-    content = next(str(one["content_hash"]) for one in variants if one["name"] == done.verdict.proposal)
-    waived = under_waivers(done.verdict, content, waivers, datetime.now(UTC))
-    return Weighed(waived, document | {"weighing": weighing(waived, project, content)})
 
 
 def write_gate_files(document: Mapping[str, object], folder: Path) -> tuple[Path, ...]:

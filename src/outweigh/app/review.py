@@ -10,8 +10,9 @@ from pathlib import Path
 
 from outweigh import __version__
 from outweigh.app.files import check_writable, write_reports
+from outweigh.app.judging import Judged, judged
 from outweigh.app.sitting import Progress, Sat, silent, sit
-from outweigh.app.weighing import contenders_named, plan_of, sites_of, variant_to_serve, verdict_of
+from outweigh.app.weighing import contenders_named, plan_of, sites_of, terms_of, variant_to_serve, verdict_of
 from outweigh.compare.energy import log_ratio, noise_floor
 from outweigh.compare.evidence import Evidence
 from outweigh.compare.frontier import Point, dominated_by
@@ -43,9 +44,9 @@ from outweigh.report import (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reviewed:
-    """What a review gave: the verdict, the document behind the report, and the files written."""
+    """What a review gave: the verdict under its waivers, the document behind the report, and the files written."""
 
-    verdict: Verdict
+    judged: Judged
     document: Mapping[str, object]
     paths: tuple[Path, ...]
     ledger: str
@@ -98,13 +99,15 @@ def review(
         )
         progress("weighing", 0.98)
         now = datetime.now(UTC)
-        verdict = verdict_of(sat, home=home, store=store, now=now)
+        terms = terms_of(sat, home=home, store=store)
+        verdict = verdict_of(sat, terms)
     finally:
         store.close()
+    result = judged(sat, verdict, terms, now)
     plan = plan_of(sat, verdict, sites, now)
-    document = review_document(facts_of(sat, verdict, plan, sites, now))
+    document = review_document(facts_of(sat, verdict, plan, sites, now)) | {"weighing": result.weighing()}
     paths = write_reports(document, out) if out is not None else ()
-    return Reviewed(verdict, document, paths, str(where))
+    return Reviewed(result, document, paths, str(where))
 
 
 def with_rounds(project: Project, rounds: int | None) -> Project:

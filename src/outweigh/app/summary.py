@@ -19,6 +19,9 @@ def _item(name: str, text: str) -> list[str]:
 
 
 def exit_code_of(document: Mapping[str, object]) -> int:
+    """The verdict's; 0 where it was waived when the review was made."""
+    if "weighing" in document:
+        return int(_dict(document["weighing"])["exit_code"])
     return Outcome(_dict(document["verdict"])["outcome"]).exit_code
 
 
@@ -41,14 +44,17 @@ def gate_lines(document: Mapping[str, object], *, explain: bool = False) -> list
     verdict, evidence = _dict(document["verdict"]), _dict(document["evidence"])
     parts = cast("list[dict[str, Any]]", verdict["parts"])
     deciding = next((p for p in parts if verdict["decided_by"] in (p["part"], f"{p['part']}: {p['subject']}")), None)
+    weighing = _dict(document.get("weighing", {}))
     lines = [
-        f"{str(verdict['outcome']).upper()}{'  (provisional)' if verdict['provisional'] else ''}  "
-        f"{verdict['proposal']} against {verdict['incumbent']}",
+        f"{str(verdict['outcome']).upper()}{'  (provisional)' if verdict['provisional'] else ''}"
+        f"{'  WAIVED' if weighing.get('waived') else ''}  {verdict['proposal']} against {verdict['incumbent']}",
         *_item("decided by", str(verdict["decided_by"])),
     ]
     if deciding is not None:
         lines += _item("", str(deciding["explanation"]))
     lines += [*_item("how", str(evidence["statement"])), *_item("next", str(verdict["advice"]))]
+    for waiver in weighing.get("waivers", []):
+        lines += _item("waiver", str(waiver["statement"]))
     if explain:
         lines.append("")
         for part in parts:
@@ -58,6 +64,22 @@ def gate_lines(document: Mapping[str, object], *, explain: bool = False) -> list
             lines += textwrap.wrap(
                 str(part["explanation"]), _WIDTH, initial_indent=" " * 16, subsequent_indent=" " * 16
             )
+        if weighing:
+            lines += ["", *_hanging_lines(weighing["sensitivity"])]
+            if weighing["waiver_to_paste"]:
+                lines += ["", "to waive it, fill in and add to energy.toml:", "", str(weighing["waiver_to_paste"])]
+    return lines
+
+
+def _hanging_lines(sensitivity: Mapping[str, Any]) -> list[str]:
+    """The verdict with one declared number changed at a time, those that turn it marked."""
+    lines = ["what it hangs on, one number moved at a time:"]
+    for what in dict.fromkeys(one["what"] for one in sensitivity["settings"]):
+        for one in (each for each in sensitivity["settings"] if each["what"] == what):
+            mark = "declared" if one["declared"] else "turns" if one["turns"] else ""
+            value = significant(one["value"]) if one["what"] == "low volume" else f"{one['value']:.4g}"
+            lines.append(f"  {what:<11} {value:>10}  {one['outcome']:<13} {mark:<9} {one['decided_by']}".rstrip())
+    lines += [*_item("", str(sensitivity["statement"])), *_item("power", str(sensitivity["power_statement"]))]
     return lines
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 
 from outweigh.app.sitting import Sat, monthly_it_energy_j
+from outweigh.compare.evidence import Evidence
+from outweigh.compare.perunit import Facility, energy_per_unit
 from outweigh.core.budget import Period
 from outweigh.core.errors import InvalidQuantity, PlanInfeasible, UsageError
 from outweigh.core.intervals import Bounds, Estimate, Interval
@@ -15,11 +18,11 @@ from outweigh.core.project import Project
 from outweigh.core.quantities import Energy, Money
 from outweigh.core.site import Site
 from outweigh.core.verdict import Outcome, Verdict
-from outweigh.gate import BudgetLine, Contenders, Terms, ValueTerms, weigh
+from outweigh.gate import BudgetLine, Contenders, Sensitivity, Terms, ValueTerms, sensitivity, weigh
 from outweigh.grid import resolve_site
-from outweigh.ledger import drawn
+from outweigh.ledger import add_up, charged
 from outweigh.plan import plan_serving
-from outweigh.ports import Store
+from outweigh.ports import ReceiptFilter, Store
 from outweigh.registry import grid_sources
 
 
@@ -40,20 +43,59 @@ def contenders_named(project: Project) -> list[str]:
     return list(dict.fromkeys([*first, *(variant.name for variant in project.variants)]))
 
 
-def verdict_of(sat: Sat, *, home: Site | None, store: Store, now: datetime) -> Verdict:
+def verdict_of(sat: Sat, terms: Terms) -> Verdict:
     """Weigh the project's proposal on the evidence of one sitting."""
-    project, gate = sat.project, sat.project.gate
-    evidence = sat.comparison.evidence
+    return weigh(contenders_of(sat), terms, seed=sat.project.protocol.seed)
+
+
+def hangs_on(sat: Sat, terms: Terms) -> Sensitivity:
+    """What the verdict would be with another eta, ceiling, or low volume."""
+    return sensitivity(
+        contenders_of(sat),
+        terms,
+        volume_low=sat.project.volume_low_per_month,
+        at_volume=lambda volume: contenders_of(sat, replace(sat.facility, volume_low_per_month=volume)),
+        seed=sat.project.protocol.seed,
+    )
+
+
+def contenders_of(sat: Sat, facility: Facility | None = None) -> Contenders:
+    """Who is weighed; with another `facility`, each one's energy per unit is worked out for that."""
+    gate, evidence = sat.project.gate, sat.comparison.evidence
+    if facility is not None:
+        evidence = {name: _served(one, sat, facility) for name, one in evidence.items()}
     apart = {gate.incumbent, gate.proposal, gate.anchor}
-    contenders = Contenders(
+    return Contenders(
         incumbent=evidence[gate.incumbent],
         proposal=evidence[gate.proposal],
         alternatives=tuple(one for name, one in evidence.items() if name not in apart),
         anchor=evidence[gate.anchor] if gate.anchor else None,
     )
+
+
+def _served(one: Evidence, sat: Sat, facility: Facility) -> Evidence:
+    anew = energy_per_unit(
+        one.work_j,
+        one.units,
+        one.service_s,
+        hum_w=sat.comparison.hum.power.watts,
+        amortised_j=one.amortised_j_per_unit * sat.facility.units_over_horizon,
+        facility=facility,
+    )
+    return replace(
+        one,
+        energy_j_per_unit=anew.energy_j,
+        hum_j_per_unit=float(anew.hum_j.mean()),
+        amortised_j_per_unit=anew.amortised_j,
+    )
+
+
+def terms_of(sat: Sat, *, home: Site | None, store: Store) -> Terms:
+    """What the proposal is held to."""
+    project = sat.project
     hardware = project.serving.hardware_price
-    terms = Terms(
-        spec=gate,
+    return Terms(
+        spec=project.gate,
         primary=project.task.primary,
         guards=project.task.guards,
         # Up to the start of this sitting: what it drew itself is the evidence, and is not held against it twice.
@@ -69,7 +111,6 @@ def verdict_of(sat: Sat, *, home: Site | None, store: Store, now: datetime) -> V
             hardware_per_hour=hardware / project.serving.utilisation if hardware is not None else None,
         ),
     )
-    return weigh(contenders, terms, seed=project.protocol.seed)
 
 
 def facility_hum_w(sat: Sat) -> Estimate:
@@ -81,45 +122,29 @@ def facility_hum_w(sat: Sat) -> Estimate:
 
 
 def budget_lines(project: Project, store: Store, now: datetime) -> tuple[BudgetLine, ...]:
-    """Each budget with what receipts have drawn from it in the current period, and the share still ahead."""
+    """Each budget as it stands, with what receipts drew from it or its parts in the period, and the share ahead."""
     lines = []
-    for budget in project.budgets:
+    for declared in project.budgets:
+        budget = declared.at(now)
         if budget.period is None:
             lines.append(BudgetLine(budget))
             continue
-        period = current_period(budget.period, now)
-        energy = drawn(store, budget.phase, Interval(period.start, now), project=project.name)
-        ahead = (period.end - now).total_seconds() / period.seconds
-        lines.append(BudgetLine(budget, energy, ahead))
+        period = budget.period.containing(now)
+        so_far = Interval(period.start, now)
+        receipts = store.receipts(ReceiptFilter(project=project.name, within=so_far))
+        own = (receipt for _, receipt in receipts if charged(declared, project.budgets, receipt))
+        lines.append(BudgetLine(budget, add_up(own, so_far).energy, (period.end - now) / (period.end - period.start)))
     return tuple(lines)
-
-
-def current_period(period: Period, now: datetime) -> Interval:
-    """The calendar period in UTC that `now` falls in; weeks begin on Monday.
-
-    >>> current_period(Period.QUARTER, datetime(2026, 11, 23, tzinfo=UTC)).start.isoformat()
-    '2026-10-01T00:00:00+00:00'
-    """
-    day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    if period is Period.DAY:
-        return Interval(day, day + timedelta(days=1))
-    if period is Period.WEEK:
-        monday = day - timedelta(days=day.weekday())
-        return Interval(monday, monday + timedelta(days=7))
-    months = {Period.MONTH: 1, Period.QUARTER: 3, Period.YEAR: 12}[period]
-    first = (day.month - 1) // months * months
-    start = day.replace(month=first + 1, day=1)
-    end_year, end_month = divmod(first + months, 12)
-    return Interval(start, start.replace(year=start.year + end_year, month=end_month + 1))
 
 
 def next_month(now: datetime) -> Interval:
     """The calendar month after the one `now` falls in, in UTC.
 
+    >>> from datetime import UTC
     >>> next_month(datetime(2026, 12, 31, tzinfo=UTC)).end.isoformat()
     '2027-02-01T00:00:00+00:00'
     """
-    return current_period(Period.MONTH, current_period(Period.MONTH, now).end)
+    return Period.MONTH.containing(Period.MONTH.containing(now).end)
 
 
 def variant_to_serve(verdict: Verdict) -> str:

@@ -94,12 +94,9 @@ def weigh(
             done = review(project, ledger=ledger, meter=meter, rounds=rounds, progress=tell)
         document = dict(done.document)
         if record_to is not None:
-            from outweigh.app.pull_request import weighed_document
-            from outweigh.config import load_project
-
-            _keep_record(weighed_document(done, load_project(project)).document, record_to, project)
+            _keep_record(document, record_to, project)
     if as_json:
-        echo_json([{"project": document["project"], "evidence": document["evidence"], "verdict": document["verdict"]}])
+        echo_json([{key: document[key] for key in ("project", "evidence", "verdict", "weighing") if key in document}])
     else:
         click.echo("\n".join(gate_lines(document, explain=explain)))
     return exit_code_of(document)
@@ -191,14 +188,14 @@ def pull_request(
             tell=note,
         )  # fmt: skip
     document = ran.weighed.document
-    if ran.weighed.waived is not None and record_to is not None:
+    if ran.weighed.judged is not None and record_to is not None:
         _keep_record(document, record_to, project)
     if ran.posted is not None:
         note(f"comment {'posted' if ran.posted.created else 'written over'}: {ran.posted.url}")
     if as_json:
         keys = ("project", "evidence", "verdict", "weighing", "pull_request")
         echo_json([{key: document[key] for key in keys if key in document}])
-    elif ran.weighed.waived is None:
+    elif ran.weighed.judged is None:
         click.echo("NOTHING TO WEIGH  the head adds or changes no variant and proposes none")
     else:
         click.echo("\n".join([*gate_lines(document), "  ".join(str(path) for path in ran.paths)]))

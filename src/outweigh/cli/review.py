@@ -35,7 +35,7 @@ def command(
 ) -> int:
     """Measure, compare, weigh and plan PROJECT (an energy.toml or its folder), and write one report.
 
-    Ends with the verdict's exit code: 0 pass, 1 fail, 5 inconclusive.
+    Ends with the verdict's exit code: 0 pass or waived, 1 fail, 5 inconclusive.
     """
     from outweigh.app.review import review
     from outweigh.app.summary import review_lines
@@ -54,4 +54,4 @@ def command(
         echo_json([done.document])
     else:
         click.echo("\n".join(review_lines(done)))
-    return done.verdict.outcome.exit_code
+    return done.judged.exit_code

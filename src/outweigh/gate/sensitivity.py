@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import optimize
+from scipy import optimize, stats
 
 from outweigh.core.verdict import Outcome
 from outweigh.gate.inputs import Contenders, Terms
@@ -52,11 +52,14 @@ class Sensitivity:
         holds: the etas for which the proportion is shown to hold, (low, high), high infinite where more energy is not
             what is proposed; None when for none.
         refuted: the etas for which it is refuted; None when for none.
+        smallest_gain: the relative cut in error that items and a pair like these show at the gate's confidence in
+            80 % of the cases: what this evaluation can see at all. None where the error of the pair has no logarithm.
     """
 
     settings: tuple[Setting, ...]
     holds: tuple[float, float] | None
     refuted: tuple[float, float] | None
+    smallest_gain: float | None = None
 
     def turning(self, declared: Outcome) -> tuple[Setting, ...]:
         """Settings that come to another verdict than the declared one."""
@@ -84,8 +87,9 @@ def sensitivity(
         What `weigh` raises.
     """
     settings = list(_settings(contenders, terms, volume_low, at_volume, seed, n_draws))
-    holds, refuted = _turning_etas(Pair(contenders.incumbent, contenders.proposal, terms, seed, 5 * n_draws))
-    return Sensitivity(tuple(settings), holds, refuted)
+    pair = Pair(contenders.incumbent, contenders.proposal, terms, seed, 5 * n_draws)
+    holds, refuted = _turning_etas(pair)
+    return Sensitivity(tuple(settings), holds, refuted, _smallest_gain(pair))
 
 
 def _settings(
@@ -116,6 +120,15 @@ def _ceilings(contenders: Contenders, terms: Terms) -> tuple[float, ...]:
     tops = {declared, *([1.0] if declared < 1 else [])}
     between = {best + share * (declared - best) for share in _CEILINGS} if declared > best else set()
     return tuple(sorted(tops | between))
+
+
+def _smallest_gain(pair: Pair) -> float | None:
+    """As `power.smallest_gain`, with the standard error of g that paired resampling of these very items shows."""
+    if pair.above_ceiling:
+        return None
+    standard = float(np.std(pair.g_draws, ddof=1))
+    z = float(stats.norm.ppf(1 - pair.terms.alpha) + stats.norm.ppf(0.8))
+    return 1 - math.exp(-z * standard) if math.isfinite(standard) else None
 
 
 def _turning_etas(pair: Pair) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:

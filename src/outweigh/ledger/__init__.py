@@ -2,7 +2,7 @@
 
 from outweigh.ledger.burning import Burn, BurnRate, Exhaustion, State, burn_down, charged, check_nesting, drawn_j
 from outweigh.ledger.carry import export_jsonl, import_jsonl
-from outweigh.ledger.drawn import Drawdown, drawdown, drawn
+from outweigh.ledger.drawn import Drawdown, add_up, drawdown, drawn
 from outweigh.ledger.journal import RunJournal, running_folder
 from outweigh.ledger.listing import PhaseSummary, list_rows, show, summary, verify
 from outweigh.ledger.opening import default_path, open_ledger
@@ -18,6 +18,7 @@ __all__ = [
     "PhaseSummary",
     "RunJournal",
     "State",
+    "add_up",
     "burn_down",
     "carbon_of",
     "charged",

@@ -9,7 +9,7 @@ its meaning.
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 
 class ProjectShape(TypedDict):
@@ -282,6 +282,48 @@ class CostShape(TypedDict):
     statement: str
 
 
+class WaiverShape(TypedDict):
+    state: str  # "applied" or "expired"
+    proposal: str
+    content: str
+    verdict: str  # id of the verdict that is waived
+    owner: str
+    reason: str
+    expires: str  # ISO 8601, Z; from then on it does not count
+    parts: list[str]  # empty: all of them
+    statement: str
+
+
+class SettingShape(TypedDict):
+    what: str  # "eta", "ceiling" or "low volume" (functional units a month)
+    value: float
+    outcome: str
+    decided_by: str
+    declared: bool  # the value the project declares
+    turns: bool  # another outcome than the verdict's
+
+
+class SensitivityShape(TypedDict):
+    settings: list[SettingShape]
+    eta_holds: list[float | None] | None  # [low, high) of the etas for which the proportion holds; null as high: any
+    eta_refuted: list[float | None] | None
+    smallest_gain: float | None  # relative cut in error that such an evaluation shows with a power of 80 %
+    statement: str
+    power_statement: str
+
+
+class WeighingShape(TypedDict):
+    verdict_id: str  # SHA-256 of what the verdict rests on and says
+    content_hash: str  # of the proposal
+    waived: bool  # may go ahead though it is no pass
+    exit_code: int
+    open_parts: list[str]  # did not hold, and nobody excused them
+    waivers: list[WaiverShape]
+    waiver_to_paste: str
+    per_unit_limits_j: dict[str, float]
+    sensitivity: SensitivityShape
+
+
 class ReviewDocument(TypedDict):
     schema: int
     kind: str  # "outweigh.review"
@@ -305,3 +347,4 @@ class ReviewDocument(TypedDict):
     receipts: list[str]
     versions: dict[str, str]
     notes: list[str]
+    weighing: NotRequired[WeighingShape]

@@ -342,3 +342,39 @@ def passed_over(doc: Document) -> Table:
             (Cell(one["name"]), Cell(one["reason"]), Cell(one["remedy"] or "—")) for one in doc["meter"]["passed_over"]
         ),
     )
+
+
+def waivers(doc: Document) -> Table:
+    return Table(
+        "Waivers of this proposal. A waiver changes what a verdict ends with, never what it says.",
+        (Column("Waiver"), Column("Owner"), Column("Reason"), Column("Until"), Column("Parts"), Column("Of verdict")),
+        tuple(
+            (
+                Cell(one["state"]),
+                Cell(one["owner"]),
+                Cell(one["reason"]),
+                Cell(one["expires"][:10]),
+                Cell(", ".join(one["parts"]) or "all"),
+                Cell(f"`{one['verdict']}`"),
+            )
+            for one in doc["weighing"]["waivers"]
+        ),
+    )
+
+
+def settings(doc: Document) -> Table:
+    """What the verdict would be with one declared number changed."""
+    return Table(
+        "The verdict with one declared number moved at a time, all else held.",
+        (Column("Number"), Column("Value", numeric=True), Column("Verdict"), Column("Decided by"), Column("")),
+        tuple(
+            (
+                Cell(one["what"]),
+                Cell(significant(one["value"]) if one["what"] == "low volume" else f"{one['value']:.4g}"),
+                Cell(one["outcome"], mark="outcome"),
+                Cell(one["decided_by"]),
+                Cell("declared" if one["declared"] else "turns" if one["turns"] else ""),
+            )
+            for one in doc["weighing"]["sensitivity"]["settings"]
+        ),
+    )

@@ -39,12 +39,15 @@ def _blocks(doc: Mapping[str, Any]) -> Iterator[str]:
     yield escape(" ".join([_words.decided(doc), *_words.next_steps(doc)]))
     yield f"Cheapest measured way to pass: {escape(_words.cheapest(doc))}"
     yield "## Waivers"
-    yield from _waivers(weighing["waivers"])
+    yield table(_tables.waivers(doc)) if weighing["waivers"] else "None."
     if weighing["open_parts"] and weighing["waivers"]:
         yield f"Not excused: {escape(', '.join(weighing['open_parts']))}."
     yield "## Tests"
     yield escape(_words.rule(doc))
     yield table(_tables.parts(doc))
+    yield "## What it hangs on"
+    yield escape(weighing["sensitivity"]["statement"])
+    yield table(_tables.settings(doc))
     yield "## Variants"
     yield table(_tables.variants(doc))
     yield "## Evidence"
@@ -66,20 +69,6 @@ def _head(doc: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield "Keys the head changes and was not held to", ", ".join(tried)
     yield "Evidence", escape(f"grade {verdict['grade']}; meter {doc['meter']['name']}, {doc['meter']['source']}")
     yield "Made with", f"outweigh {doc['outweigh_version']}"
-
-
-def _waivers(found: list[Mapping[str, Any]]) -> Iterator[str]:
-    if not found:
-        yield "None."
-        return
-    rows = ["| Waiver | Owner | Reason | Until | Parts | Waives verdict |", "| :-- | :-- | :-- | :-- | :-- | :-- |"]
-    for one in found:
-        parts = escape(", ".join(one["parts"])) or "all"
-        rows.append(
-            f"| {one['state']} | {escape(one['owner'])} | {escape(one['reason'])} | {one['expires']} | {parts} | "
-            f"`{one['verdict']}` |"
-        )
-    yield "\n".join(rows)
 
 
 def _evidence(doc: Mapping[str, Any]) -> Iterator[str]:

@@ -33,7 +33,10 @@ class MarkdownExporter:
 def render(doc: Mapping[str, Any]) -> str:
     """The report as Markdown; `doc` is a review document of schema 1."""
     verdict, badge = doc["verdict"], _words.badge(doc)
-    blocks = [f"## {verdict['outcome'].upper()}: {escape(_words.title(doc))} · {escape(doc['project']['name'])}"]
+    waived = ", waived" if doc.get("weighing", {}).get("waived") else ""
+    blocks = [
+        f"## {verdict['outcome'].upper()}{waived}: {escape(_words.title(doc))} · {escape(doc['project']['name'])}"
+    ]
     if badge:
         blocks.append(_quote(f"**{escape(badge)}.** {escape(doc['evidence']['statement'])}"))
     blocks.append(_prose([_words.decided(doc)]))
@@ -43,6 +46,14 @@ def render(doc: Mapping[str, Any]) -> str:
     if doc["comparisons"]:
         blocks.append(_captioned(_tables.comparisons(doc)))
     blocks += ["### The weighing", _prose([_words.rule(doc)]), _captioned(_tables.parts(doc))]
+    if "weighing" in doc:
+        if doc["weighing"]["waivers"]:
+            blocks += ["### Waivers", _captioned(_tables.waivers(doc))]
+        hanging = [
+            _prose([doc["weighing"]["sensitivity"][key] for key in ("statement", "power_statement")]),
+            _captioned(_tables.settings(doc)),
+        ]
+        blocks.append(_fold("What the verdict hangs on", "\n\n".join(hanging)))
     blocks.append("### Where to run it")
     if doc["plan"] is None:
         blocks.append(_prose([f"No plan: {_words.sentence(doc, doc['plan_missing'], start=False)}"]))

@@ -1,0 +1,126 @@
+"""A verdict, what waivers make of it, and what it hangs on: the key `weighing` of a review document."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from outweigh.app.sitting import Sat
+from outweigh.app.weighing import hangs_on
+from outweigh.core.measurement import utc
+from outweigh.core.project import Project
+from outweigh.core.verdict import Outcome, Verdict
+from outweigh.core.waiver import Waiver
+from outweigh.gate import Sensitivity, Terms, Waived, under_waivers, verdict_id, waiver_to_paste
+from outweigh.report.shape import SensitivityShape, WaiverShape, WeighingShape
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The verdict of a sitting.
+
+    Attributes:
+        content: content hash of what was proposed.
+        n_items: evaluation items it was judged on.
+    """
+
+    waived: Waived
+    content: str
+    n_items: int
+    sensitivity: Sensitivity
+    project: Project
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.waived.verdict
+
+    @property
+    def exit_code(self) -> int:
+        return self.waived.exit_code
+
+    def weighing(self) -> WeighingShape:
+        """What stands beside a verdict: its id, its waivers, what it hangs on, and the limits it was held to."""
+        waived, verdict = self.waived, self.verdict
+        passed = verdict.outcome is Outcome.PASS
+        return {
+            "verdict_id": verdict_id(verdict, self.content),
+            "content_hash": self.content,
+            "waived": waived.waived,
+            "exit_code": waived.exit_code,
+            "open_parts": list(waived.open_parts),
+            "waivers": [
+                *(_waiver(one, "applied", waived.open_parts) for one in waived.applied),
+                *(_waiver(one, "expired", ()) for one in waived.expired),
+            ],
+            "waiver_to_paste": "" if passed else waiver_to_paste(verdict, self.content),
+            "per_unit_limits_j": {
+                budget.name: budget.per_unit.joules
+                for budget in self.project.budgets
+                if budget.per_unit is not None and budget.phase.value == "inference"
+            },
+            "sensitivity": _sensitivity(self.sensitivity, verdict, self.n_items),
+        }
+
+
+def judged(sat: Sat, verdict: Verdict, terms: Terms, now: datetime) -> Judged:
+    """Hold the project's waivers against a verdict, and see what it hangs on."""
+    proposed = sat.comparison.evidence[verdict.proposal]
+    content = proposed.variant.content_hash
+    waived = under_waivers(verdict, content, sat.project.waivers, now)
+    return Judged(waived, content, int(proposed.items.size), hangs_on(sat, terms), sat.project)
+
+
+def _waiver(waiver: Waiver, state: str, open_parts: Sequence[str]) -> WaiverShape:
+    day = f"{waiver.expires:%Y-%m-%d}"
+    if state == "expired":
+        statement = f"ran out on {day} and no longer counts: {waiver.owner}, {waiver.reason}"
+    else:
+        rest = f"; it does not cover {', '.join(open_parts)}" if open_parts else ""
+        statement = f"by {waiver.owner} until {day}: {waiver.reason}{rest}"
+    return {
+        "state": state, "proposal": waiver.proposal, "content": waiver.content, "verdict": waiver.verdict,
+        "owner": waiver.owner, "reason": waiver.reason, "expires": utc(waiver.expires), "parts": list(waiver.parts),
+        "statement": statement,
+    }  # fmt: skip
+
+
+def _sensitivity(found: Sensitivity, verdict: Verdict, n_items: int) -> SensitivityShape:
+    turning = dict.fromkeys(one.what for one in found.turning(verdict.outcome))
+    turns = f"moving {' or '.join(turning)} within the table turns it" if turning else "nothing in the table turns it"
+    return {
+        "settings": [
+            {
+                "what": one.what, "value": one.value, "outcome": one.outcome.value, "decided_by": one.decided_by,
+                "declared": one.declared, "turns": one.outcome is not verdict.outcome,
+            }
+            for one in found.settings
+        ],
+        "eta_holds": _ends(found.holds),
+        "eta_refuted": _ends(found.refuted),
+        "smallest_gain": found.smallest_gain,
+        "statement": (
+            f"The verdict is {verdict.outcome}; {turns}. The proportion alone holds {_etas(found.holds)} and is "
+            f"refuted {_etas(found.refuted)}."
+        ),
+        "power_statement": (
+            "No gain can be told: an error lies beyond the declared ceiling."
+            if found.smallest_gain is None
+            else f"The smallest gain that {n_items:,} items like these show in 4 of 5 cases is a cut in error of "
+            f"{found.smallest_gain:.0%}."
+        ),
+    }  # fmt: skip
+
+
+def _etas(ends: tuple[float, float] | None) -> str:
+    if ends is None:
+        return "for no eta"
+    low, high = ends
+    if math.isinf(high):
+        return "for every eta" if low == 0 else f"for every eta above {low:.3g}"
+    return f"for every eta below {high:.3g}" if low == 0 else f"for eta from {low:.3g} to {high:.3g}"
+
+
+def _ends(ends: tuple[float, float] | None) -> list[float | None] | None:
+    return None if ends is None else [end if math.isfinite(end) else None for end in ends]
