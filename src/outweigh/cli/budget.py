@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from outweigh.cli.shown import echo_json, json_option, project_argument, table
+from outweigh.cli.shown import echo_csv, echo_json, echo_markdown, json_option, note, project_argument, table
 
 
 @click.group("budget", epilog="Example: outweigh budget status examples/news-triage")
@@ -49,3 +49,42 @@ def status(project: Path, ledger: str | None, as_json: bool) -> int:
             for sentence in budget_sentences(row):
                 click.echo(f"{row['budget']}: {sentence}")
     return int(any(row["state"] == "breached" for row in rows))
+
+
+@command.command("roadmap", epilog="Example: outweigh budget roadmap --format csv > roadmap.csv")
+@project_argument
+@click.option("--ledger", default=None, help="Ledger file; .outweigh/ledger.sqlite of the project by default.")
+@click.option(
+    "--format",
+    "as_format",
+    type=click.Choice(["table", "markdown", "csv"]),
+    default="table",
+    show_default=True,
+    help="Markdown for an issue, CSV at full precision for a roadmap tool.",
+)
+@json_option
+def roadmap(project: Path, ledger: str | None, as_format: str, as_json: bool) -> None:
+    """Show the roadmap of PROJECT, feature by quarter: quality, p95, energy, headroom, money, carbon.
+
+    Energy is IT energy; money and carbon are of facility energy at the first site. A feature whose variant has no
+    receipt is an estimate of grade D; once it is measured, what was planned is held against it.
+    """
+    from outweigh.app.roadmapping import HEADINGS, roadmap_rows, roadmap_sentences, roadmap_table
+
+    rows = roadmap_rows(project, ledger=ledger)
+    if as_json:
+        echo_json(rows)
+        return
+    if not rows:
+        note("energy.toml has no [[roadmap]] that holds from this quarter on; docs/energy-toml.md shows an entry")
+        return
+    if as_format == "csv":
+        echo_csv(rows)
+        return
+    if as_format == "markdown":
+        echo_markdown(HEADINGS, roadmap_table(rows))
+        click.echo()
+    else:
+        table(HEADINGS, roadmap_table(rows), entries_below=130)
+    for sentence in roadmap_sentences(rows):
+        click.echo(f"- {sentence}" if as_format == "markdown" else sentence)

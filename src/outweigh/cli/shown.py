@@ -21,6 +21,25 @@ def echo_json(objects: Iterable[Mapping[str, object]]) -> None:
         click.echo(json.dumps(body, ensure_ascii=False, allow_nan=False))
 
 
+def echo_csv(rows: Sequence[Mapping[str, object]]) -> None:
+    """Rows of one shape at full precision (RFC 4180); what is missing is empty, and a list is joined by "; "."""
+    import csv
+    import io
+
+    out = io.StringIO()
+    writer = csv.DictWriter(out, fieldnames=list(rows[0]))
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: "; ".join(map(str, v)) if isinstance(v, list) else v for key, v in row.items()})
+    click.echo(out.getvalue(), nl=False)
+
+
+def echo_markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A pipe table. What a cell holds stays text."""
+    for row in (headings, ["---"] * len(headings), *rows):
+        click.echo(f"| {' | '.join(cell.replace('|', chr(92) + '|').replace('<', '&lt;') for cell in row)} |")
+
+
 def note(text: str) -> None:
     """Something a person should know that is not the result."""
     click.echo(text, err=True)
