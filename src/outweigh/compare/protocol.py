@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
@@ -27,6 +28,7 @@ from outweigh.compare.evidence import Evidence, Floats, Ints
 from outweigh.compare.perunit import Facility, PerUnit, energy_per_unit
 from outweigh.compare.sequential import Looks
 from outweigh.compare.settling import settle
+from outweigh.compare.steady import saturated, steps_of
 from outweigh.compare.windows import repeats_for, shortest_window_s
 from outweigh.core.budget import Phase
 from outweigh.core.errors import ModelError, UnusableMeasurement, UsageError
@@ -115,6 +117,8 @@ class _Tally:
     receipts: list[str] = field(default_factory=list)
     fit: Measurement | None = None
     item_s: float | None = None
+    drawn_j: float = 0.0  # by its rounds, whole
+    saturated_s: float = 0.0
 
     @property
     def variant(self) -> Variant:
@@ -123,8 +127,7 @@ class _Tally:
     @property
     def spent_j(self) -> float:
         """IT energy of its evaluation and training so far."""
-        evaluated = math.fsum(reading.total.value.joules for reading in self.readings)
-        return evaluated + (self.fit.value.joules if self.fit else 0.0)
+        return self.drawn_j + (self.fit.value.joules if self.fit else 0.0)
 
 
 def run_protocol(
@@ -268,6 +271,12 @@ def run_protocol(
             if all(reasons.values()):
                 break
 
+    for name, tally in tallies.items():
+        if tally.saturated_s > 0:
+            notes.append(
+                f"{name}: energy and time are those of the {tally.saturated_s:.3g} s in which its server was saturated "
+                "(filling up and running dry are left out); its receipts hold whole rounds"
+            )
     progress("done", 1.0)
     ran = np.concatenate(chunks[: len(order)])
     kept = np.isin(items, ran)
@@ -353,9 +362,8 @@ class _Bench:
             metered = _Metered(self.session)
             with self._kept_if_cut_short(metered, runner, Phase.DEVELOPMENT, index):
                 with metered:
-                    results = runner.run(wanted)
-                    for _ in range(repeats - 1):
-                        runner.run(wanted)
+                    passes = [runner.run(wanted) for _ in range(repeats)]
+                results = passes[0]
                 _check_results(name, results, wanted)
             units = float(chunk.size * repeats)
             # Handed on whether usable or not: the energy of a failed attempt was drawn too.
@@ -363,10 +371,25 @@ class _Bench:
             address = self._hand_on(metered, runner, Phase.DEVELOPMENT, index, results, units=units, labels=told)
             reading = metered.window.reading
             if _usable(reading):
+                tally.drawn_j += reading.total.value.joules
+                steady = self._saturated(reading, passes)
+                if steady is not None:
+                    tally.saturated_s += steady[0].seconds
+                    return steady[0], results, steady[1], address
                 return reading, results, units, address
             tally.item_s = reading.seconds / units
             repeats = max(repeats, self.repeats(tally, chunk))
         raise _unusable(f"a round of {name}", reading)
+
+    def _saturated(self, reading: WindowReading, passes: Sequence[ItemResults]) -> tuple[WindowReading, float] | None:
+        """The part of a round in which its server was saturated, and the units of work in it; None for all of it."""
+        stretches = [results.steady for results in passes if results.steady is not None]
+        if len(stretches) < len(passes):
+            return None
+        clock = self.session.clock
+        begun = clock.utc() - timedelta(seconds=clock.monotonic_s() - stretches[0].start_s)
+        cut = saturated(reading, stretches, steps_of(self.session.trace(), self.session.started_s), begun)
+        return None if cut is None else (cut, math.fsum(stretch.units for stretch in stretches))
 
     @contextmanager
     def _kept_if_cut_short(
