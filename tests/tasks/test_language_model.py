@@ -7,11 +7,15 @@ import time
 import numpy as np
 import pytest
 
+from outweigh.backends.meters.cpu_model import CpuModelMeter
 from outweigh.backends.tasks._lm_http import HttpModel, address_of
 from outweigh.backends.tasks._steady import steady
+from outweigh.compare.perunit import Facility
+from outweigh.compare.protocol import Sitting, run_protocol
 from outweigh.core.errors import ModelError, TaskError
-from outweigh.core.project import PrimaryMetric, TaskSpec
+from outweigh.core.project import PrimaryMetric, Protocol, Serving, TaskSpec
 from outweigh.core.variant import Variant
+from outweigh.measure import MeterSession
 from outweigh.registry import tasks
 
 PROSE = (
@@ -166,7 +170,36 @@ def test_a_constant_number_of_requests_is_in_flight_and_the_stretch_says_when(st
     assert results.items == tuple(range(24))
     assert lm_server.most_in_flight == 4
     assert before_s < results.steady.start_s < results.steady.end_s < after_s
-    assert 12 < results.steady.units < 24
+    assert 0 < results.steady.units < 24
+
+
+def test_a_comparison_counts_the_saturated_stretch_and_its_receipts_the_whole(started, sums, lm_server):
+    lm_server.token_s = 0.1
+    runner = started(sums(), variant(lm_server.url, concurrency=4))
+    receipts = []
+
+    def keep(receipt):
+        receipts.append(receipt)
+        return receipt.run_id
+
+    with MeterSession(CpuModelMeter()) as session:
+        comparison = run_protocol(
+            session,
+            [runner],
+            n_items=40,
+            protocol=Protocol(rounds=2, warmup=0, window_s=0.0),
+            sitting=Sitting("p", "answer", "b"),
+            facility=Facility(1.0, Serving(), 1e6, 12, threads_total=64),
+            on_receipt=keep,
+        )
+
+    (evidence,) = comparison.evidence.values()
+    rounds = [one for one in receipts if one.round_index is not None]
+    assert [one.units for one in rounds] == [20.0, 20.0]
+    assert all(0 < units < 20 for units in evidence.units)
+    whole_s = [one.interval.seconds for one in rounds]
+    assert all(part < whole for part, whole in zip(evidence.service_s, whole_s, strict=True))
+    assert any("in which its server was saturated" in note for note in comparison.notes)
 
 
 def test_too_few_requests_never_saturate_a_server(started, sums, lm_server):

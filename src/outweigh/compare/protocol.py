@@ -119,6 +119,7 @@ class _Tally:
     item_s: float | None = None
     drawn_j: float = 0.0  # by its rounds, whole
     saturated_s: float = 0.0
+    whole_rounds: int = 0
 
     @property
     def variant(self) -> Variant:
@@ -273,9 +274,10 @@ def run_protocol(
 
     for name, tally in tallies.items():
         if tally.saturated_s > 0:
+            whole = f"; {tally.whole_rounds} rounds could not be cut and count whole" if tally.whole_rounds else ""
             notes.append(
                 f"{name}: energy and time are those of the {tally.saturated_s:.3g} s in which its server was saturated "
-                "(filling up and running dry are left out); its receipts hold whole rounds"
+                f"(filling up and running dry are left out){whole}; its receipts hold whole rounds"
             )
     progress("done", 1.0)
     ran = np.concatenate(chunks[: len(order)])
@@ -376,6 +378,7 @@ class _Bench:
                 if steady is not None:
                     tally.saturated_s += steady[0].seconds
                     return steady[0], results, steady[1], address
+                tally.whole_rounds += 1
                 return reading, results, units, address
             tally.item_s = reading.seconds / units
             repeats = max(repeats, self.repeats(tally, chunk))

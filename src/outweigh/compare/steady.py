@@ -63,7 +63,8 @@ def saturated(
         inside = [step for step in steps if step.end_s > stretch.start_s and step.start_s < stretch.end_s]
         covered_s = sum(_overlap_s(step, stretch) for step in inside)
         whole_s = stretch.end_s - stretch.start_s
-        if len(inside) < LEAST_STEPS or covered_s < 0.99 * whole_s:
+        # The sampler's last step may end before the stretch does; more than a step is a hole.
+        if len(inside) < LEAST_STEPS or whole_s - covered_s > max(step.end_s - step.start_s for step in inside):
             return None
         energy_j += sum(step.power_w * _overlap_s(step, stretch) for step in inside) * whole_s / covered_s
         # Power within a step may have been anything around its mean: the cut is even over the step.
