@@ -226,3 +226,72 @@ class FactorMissing(OutweighError):
     def __str__(self) -> str:
         near = f" (nearest: {', '.join(self.nearest)})" if self.nearest else ""
         return f"no {self.factor} for {self.key!r}{near}. {self.remedy}"
+
+
+class UnknownZone(FactorMissing):
+    """No grid zone goes by that name: a slip of the person who typed it, so exit 2. `nearest` lists what is like it."""
+
+    exit_code = 2
+
+    def __init__(self, key: str, nearest: tuple[str, ...], remedy: str) -> None:
+        super().__init__("grid zone", key, nearest, remedy)
+        Exception.__init__(self, key, nearest, remedy)  # what pickling hands to this constructor again
+
+
+class GridUnavailable(OutweighError):
+    """A grid source could not be asked: no network, no key, an outage. `source` names the back-end."""
+
+    exit_code = 4
+
+    def __init__(self, source: str, reason: str, remedy: str) -> None:
+        super().__init__(source, reason, remedy)
+        self.source, self.reason = source, reason
+
+    def __str__(self) -> str:
+        return f"grid source {self.source} cannot be asked: {self.reason}. {self.remedy}"
+
+
+class GridBusy(GridUnavailable):
+    """A grid source asked us to wait (429 or 503), or our own limiter did. `retry_after_s` is how long [s]."""
+
+    def __init__(self, source: str, retry_after_s: int, remedy: str) -> None:
+        super().__init__(source, f"it asks for a pause of {retry_after_s} s", remedy)
+        Exception.__init__(self, source, retry_after_s, remedy)
+        self.retry_after_s = retry_after_s
+
+
+class GridDataInvalid(OutweighError):
+    """A grid source answered with something that cannot be its data. `where` is a file and line, or an address."""
+
+    exit_code = 4
+
+    def __init__(self, source: str, where: str, problem: str, remedy: str) -> None:
+        super().__init__(source, where, problem, remedy)
+        self.source, self.where, self.problem = source, where, problem
+
+    def __str__(self) -> str:
+        return f"grid source {self.source}, {self.where}: {self.problem}. {self.remedy}"
+
+
+class GapsTooLarge(OutweighError):
+    """More of a window is missing than may be passed over. `missing_percent` is of the window's time."""
+
+    exit_code = 4
+
+    def __init__(self, what: str, window: str, missing_percent: int, remedy: str) -> None:
+        super().__init__(what, window, missing_percent, remedy)
+        self.what, self.window, self.missing_percent = what, window, missing_percent
+
+    def __str__(self) -> str:
+        return f"{self.what} lacks {self.missing_percent} % of {self.window}. {self.remedy}"
+
+
+class SeriesMismatch(OutweighError, TypeError):
+    """Two series answer different questions (kind, scope, basis, currency, taxes) and are not to be compared."""
+
+    def __init__(self, one: str, other: str, remedy: str) -> None:
+        super().__init__(one, other, remedy)
+        self.one, self.other = one, other
+
+    def __str__(self) -> str:
+        return f"{self.one} and {self.other} answer different questions and do not mix. {self.remedy}"
