@@ -36,12 +36,14 @@ class Compared:
     Attributes:
         sweep: what a sweep found, as one more JSON object; empty without one.
         sweep_rows: the same as table rows.
+        projected: variants on devices that were not measured, rows of a shape of their own.
     """
 
     rows: list[dict[str, Any]]
     notes: list[str]
     sweep: Mapping[str, Any] = field(default_factory=dict)
     sweep_rows: Sequence[tuple[str, ...]] = ()
+    projected: Sequence[dict[str, Any]] = ()
 
 
 def compared_of(sat: Sat) -> Compared:

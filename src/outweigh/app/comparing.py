@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from outweigh.app.compared import COLUMNS, Compared, compared_of, compared_rows, energy_columns, energy_rows
+from outweigh.app.projecting import PROJECTED_COLUMNS, apart, projected_rows, projections, without
 from outweigh.app.review import with_rounds
 from outweigh.app.sitting import Progress, Sat, silent, sit
 from outweigh.app.sweeping import SWEEP_COLUMNS, parse_sweep, swept, with_elasticity
@@ -19,21 +20,23 @@ from outweigh.core.project import Project, VariantSpec
 from outweigh.core.quantities import Money
 from outweigh.core.rounding import si, significant
 from outweigh.core.units import parse_energy, parse_share
+from outweigh.data.hardware import device
 from outweigh.ledger import default_path, open_ledger
 from outweigh.plan import plan_serving
 from outweigh.registry import levers as lever_registry
 from outweigh.shrink import usable_levers
 
 __all__ = [
-    "COLUMNS", "SWEEP_COLUMNS", "Compared", "PlannedMonth", "compare", "compared_rows", "energy_columns", "energy_rows",
-    "plan_month", "shrink",
+    "COLUMNS", "PROJECTED_COLUMNS", "SWEEP_COLUMNS", "Compared", "PlannedMonth", "compare", "compared_rows",
+    "energy_columns", "energy_rows",
+    "plan_month", "projected_rows", "shrink",
 ]  # fmt: skip
 
 
 def compare(
     project_path: Path, names: Sequence[str] = (), *, ledger: Path | str | None = None, meter: str | None = None,
     rounds: int | None = None, progress: Progress = silent, sweep: str = "", precision: str = "",
-    allow_device_settings: bool = False,
+    allow_device_settings: bool = False, devices: Sequence[str] = (),
 ) -> Compared:  # fmt: skip
     """Measure variants against each other; all declared ones without names.
 
@@ -43,19 +46,26 @@ def compare(
         precision: stop early once every energy ratio is decided or known to within this share ("2%"); the project's by
             default.
         allow_device_settings: whether levers may change settings of a device while their variant runs.
+        devices: of the hardware table, such as "nvidia-l4"; each measured variant is projected on each.
 
     Raises:
         OutweighError: with the exit code and remedy of what went wrong. What was measured before is in the ledger.
     """
     project = with_rounds(load_project(project_path), rounds)
+    for key in devices:
+        device(key)
     if precision:
         project = replace(project, protocol=replace(project.protocol, precision=parse_share(precision)))
     chosen = list(dict.fromkeys(names)) or [variant.name for variant in project.variants]
+    chosen, elsewhere = apart(_declaring(project, chosen), chosen)
+    project = without(project, elsewhere)
     turned = parse_sweep(sweep) if sweep else None
     if turned is not None:
         project, chosen = swept(_declaring(project, chosen), chosen, turned)
     sat = _sat(project, chosen, ledger, meter, progress, allow_device_settings)
     done = compared_of(sat)
+    projected, said = projections(sat, elsewhere, devices)
+    done = replace(done, projected=projected, notes=[*done.notes, *said])
     return done if turned is None else with_elasticity(done, sat, turned)
 
 

@@ -16,7 +16,6 @@ from outweigh.core.intervals import Interval
 from outweigh.core.measurement import utc
 from outweigh.core.rounding import si, significant
 from outweigh.ports import ReceiptFilter, View, ViewKind
-from outweigh.registry import grid_sources
 
 if TYPE_CHECKING:
     from outweigh.core.receipt import Receipt
@@ -145,9 +144,10 @@ def recompute_views(
     Raises:
         FactorMissing: the zone or region is unknown.
     """
+    from outweigh.grid import site_factors
     from outweigh.ledger import recompute
 
-    source = grid_sources.get("tables")()
+    source = site_factors()
     which = ReceiptFilter(batch=batch, phase=phase)
     pue = source.pue(region) if region else None
     missing: list[str] = []

@@ -18,6 +18,7 @@ from outweigh.core.project import Project
 from outweigh.core.quantities import Energy, Money
 from outweigh.core.site import Site
 from outweigh.core.verdict import Outcome, Verdict
+from outweigh.data.hardware import devices
 from outweigh.gate import BudgetLine, Contenders, Sensitivity, Terms, ValueTerms, sensitivity, weigh
 from outweigh.grid import resolve_site
 from outweigh.ledger import add_up, charged
@@ -40,7 +41,11 @@ def contenders_named(project: Project) -> list[str]:
     if not gate.proposal:
         raise UsageError(f"{project.source} names no proposal", 'Name one: [gate] proposal = "larger"')
     first = [gate.incumbent, gate.proposal, *([gate.anchor] if gate.anchor else [])]
-    return list(dict.fromkeys([*first, *(variant.name for variant in project.variants)]))
+    # What only names a device of the hardware table cannot be measured here, and is no evidence.
+    here = [
+        variant.name for variant in project.variants if str(dict(variant.options).get("device", "")) not in devices()
+    ]
+    return list(dict.fromkeys([*first, *here]))
 
 
 def verdict_of(sat: Sat, terms: Terms) -> Verdict:

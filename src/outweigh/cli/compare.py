@@ -38,6 +38,14 @@ from outweigh.cli.shown import (
     is_flag=True,
     help="Let levers such as power-cap change settings of a device while their variant runs; they are restored.",
 )
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    metavar="NAME",
+    help="Also project each variant on a device of the hardware table (nvidia-l4), in a table of its own; may be "
+    "repeated.",
+)
 @sitting_options
 @json_option
 def command(
@@ -46,6 +54,7 @@ def command(
     sweep: str,
     precision: str,
     allow_device_settings: bool,
+    devices: tuple[str, ...],
     ledger: str | None,
     meter: str | None,
     rounds: int | None,
@@ -56,15 +65,17 @@ def command(
     Without names, every declared variant is measured. Rounds are interleaved in random order, and the first variant
     runs twice a round, which shows the noise; every figure has its interval. "on the frontier" is how probable it is
     that nothing measured is both cheaper and better; "dominated by" names what is. A variant that fails is left out and
-    named.
+    named. A variant made `from` another with options = { device = "nvidia-l4" } is projected and not measured.
     """
     from outweigh.app.comparing import (
         COLUMNS,
+        PROJECTED_COLUMNS,
         SWEEP_COLUMNS,
         compare,
         compared_rows,
         energy_columns,
         energy_rows,
+        projected_rows,
     )
 
     with progress("compare") as tell:
@@ -78,12 +89,15 @@ def command(
             sweep=sweep,
             precision=precision,
             allow_device_settings=allow_device_settings,
+            devices=devices,
         )
     if as_json:
-        echo_json([*done.rows, *([done.sweep] if done.sweep else [])])
+        echo_json([*done.rows, *done.projected, *([done.sweep] if done.sweep else [])])
         return
     table(COLUMNS, compared_rows(done))
     table(energy_columns(done), energy_rows(done))
+    if done.projected:
+        table(PROJECTED_COLUMNS, projected_rows(done.projected), title="projected, not measured")
     if done.sweep:
         table(SWEEP_COLUMNS, done.sweep_rows)
     for line in done.notes:
