@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
+    from typing import Self
 
     from outweigh.core.intervals import Interval
     from outweigh.core.measurement import Factor, Grade, Method, Scope, UncertaintyComponent
     from outweigh.core.project import TaskSpec
     from outweigh.core.quantities import CarbonIntensity, Price
     from outweigh.core.receipt import Receipt
+    from outweigh.core.series import CarbonMeaning, CarbonSeries, PriceSeries
     from outweigh.core.variant import Variant
 
 
@@ -351,14 +353,85 @@ class Exporter(Protocol):
     def write(self, model: Mapping[str, object], path: Path) -> None: ...
 
 
+class Offer(StrEnum):
+    """What a grid source can be asked for."""
+
+    CARBON = "carbon"
+    FORECAST = "forecast"
+    PRICES = "prices"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLimits:
+    """What a grid source publishes, and how it wants to be asked.
+
+    Attributes:
+        offers: what it answers at all.
+        meanings: the questions its carbon answers, its own choice first; empty where it has no carbon.
+        steps_s: slot lengths it publishes [s]; empty where any may come.
+        back_s: how far back from now it may be asked [s]; None without limit, 0 not at all.
+        ahead_s: how far beyond now its answers reach [s]; None without limit.
+        window_s: longest window of one request [s]; None without limit. A client splits what is longer.
+        requests_per_hour: the published limit; None where none is stated or nothing is requested.
+        needs_key: whether it must be given a key.
+        attribution: what its licence asks to be said beside the figures.
+    """
+
+    offers: frozenset[Offer]
+    meanings: tuple[CarbonMeaning, ...] = ()
+    steps_s: tuple[float, ...] = ()
+    back_s: float | None = None
+    ahead_s: float | None = None
+    window_s: float | None = None
+    requests_per_hour: float | None = None
+    needs_key: bool = False
+    attribution: str = ""
+
+
 @runtime_checkable
 class GridSource(Protocol):
-    """Carbon intensity and price of a zone. Fails with FactorMissing, which lists the nearest names."""
+    """Carbon intensity and price of zones over time.
+
+    Every series covers exactly the window asked for: slots are cut to it, what the source does not have is a `Gap`.
+    A gap is never filled and never passed off as a reading: what the provider estimated is `ESTIMATED`, what is to
+    come is `FORECAST`. Times are UTC. What it does not offer for that zone, window or meaning raises FactorMissing.
+
+    Further failures: UnknownZone (with the nearest names), GridUnavailable (no network, no key, an outage), GridBusy
+    (come back later), GridDataInvalid (an answer that cannot be right). Nothing else leaves a source.
+    """
 
     name: ClassVar[str]
 
     @classmethod
     def probe(cls) -> Availability: ...
+
+    @classmethod
+    def make(cls, argument: str = "") -> Self:
+        """Of what is typed behind the colon of `name:argument` (a path, a figure); raises UsageError."""
+
+    @property
+    def limits(self) -> SourceLimits: ...
+
+    def zones(self) -> tuple[str, ...]:
+        """Zones it knows, sorted; empty where only asking tells."""
+
+    def carbon(self, zone: str, window: Interval, meaning: CarbonMeaning | None = None) -> CarbonSeries:
+        """What was, as far as it is known; slots still to come may be forecasts and say so.
+
+        Args:
+            meaning: one of `limits.meanings`; None takes the first.
+        """
+
+    def forecast(self, zone: str, window: Interval, meaning: CarbonMeaning | None = None) -> CarbonSeries:
+        """The latest forecast; its origin says when it was issued."""
+
+    def prices(self, zone: str, window: Interval) -> PriceSeries:
+        """Prices as published; those of a day-ahead auction are known before their time."""
+
+
+@runtime_checkable
+class SiteFactors(Protocol):
+    """One figure a zone or region, for a site's month. Fails with FactorMissing, which lists the nearest names."""
 
     def zones(self) -> tuple[str, ...]: ...
 

@@ -36,6 +36,9 @@ class Gap(Enum):
     INVALID = "invalid"  # something came that cannot be a value
 
 
+_GAPS = frozenset(Gap)
+
+
 class DataQuality(StrEnum):
     """How a value came about, best first."""
 
@@ -454,17 +457,12 @@ class Series(Generic[M]):
         Raises:
             InvalidQuantity: the series has a known slot longer than `step_s`; a finer step would be made up.
         """
-        longest_s = max(
-            (b - a for a, b, v in zip(self.edges_s, self.edges_s[1:], self.values, strict=False) if v not in _GAPS),
-            default=0.0,
-        )
+        longest_s = self._longest_known_s()
         if step_s <= 0 or longest_s > step_s:
             raise InvalidQuantity(
                 "step", f"{step_s:g} s", f"the series has slots of {longest_s:g} s; ask for as much or more"
             )
-        start_s, end_s = self.edges_s[0], self.edges_s[-1]
-        round_s = [k * step_s for k in range(math.floor(start_s / step_s) + 1, math.ceil(end_s / step_s))]
-        return self.onto((start_s, *round_s, end_s), max_gap=max_gap)
+        return self.onto(_round_edges(step_s, self.edges_s[0], self.edges_s[-1]), max_gap=max_gap)
 
     def filled(self, fill: Fill = Fill.WORST) -> Self:
         """Gaps filled and marked `DataQuality.FILLED`; `lowest` still passes over them.
@@ -487,6 +485,10 @@ class Series(Generic[M]):
         return replace(self, values=tuple(values), qualities=tuple(qualities))
 
     # --- in private ---------------------------------------------------------------------------------
+
+    def _longest_known_s(self) -> float:
+        slots = zip(pairwise(self.edges_s), self.values, strict=True)
+        return max((end_s - start_s for (start_s, end_s), value in slots if value not in _GAPS), default=0.0)
 
     def _share(self, counts: Callable[[float | Gap, DataQuality], bool]) -> float:
         parts = (
@@ -601,7 +603,10 @@ def align(one: S, other: T) -> tuple[S, T]:
     return one.onto(edges), other.onto(edges)
 
 
-_GAPS = frozenset(Gap)
+def _round_edges(step_s: float, first_s: float, last_s: float) -> list[float]:
+    """The two ends and the multiples of `step_s` between them."""
+    inner = [k * step_s for k in range(math.floor(first_s / step_s) + 1, math.ceil(last_s / step_s))]
+    return [first_s, *inner, last_s]
 
 
 def _stamp(seconds: float) -> datetime:

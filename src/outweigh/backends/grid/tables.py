@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Self
 
+from outweigh.backends.grid._answering import meaning_of, nearest, no_argument, not_offered, unknown_zone
 from outweigh.core.errors import FactorMissing
+from outweigh.core.intervals import Interval
 from outweigh.core.measurement import Factor, Grade
-from outweigh.core.quantities import CarbonIntensity, Price
+from outweigh.core.quantities import CarbonIntensity, CarbonScope, Price
+from outweigh.core.series import (
+    Accounting,
+    CarbonKind,
+    CarbonMeaning,
+    CarbonSeries,
+    DataQuality,
+    Market,
+    Origin,
+    PriceMeaning,
+    PriceSeries,
+)
 from outweigh.data.tables import Provenance, industrial_prices, region_pues, zone_intensities
-from outweigh.ports import Availability
+from outweigh.ports import Availability, Offer, SourceLimits
 from outweigh.registry import grid_sources
 
 
@@ -39,6 +50,19 @@ class TablesGrid:
             improve="declare price and pue of your own sites in energy.toml",
         )
 
+    @classmethod
+    def make(cls, argument: str = "") -> Self:
+        no_argument(cls.name, argument)
+        return cls()
+
+    @property
+    def limits(self) -> SourceLimits:
+        return SourceLimits(
+            frozenset({Offer.CARBON, Offer.PRICES}),
+            (_MEANING,),
+            attribution="Ember; Energy Institute; processed by Our World in Data (CC BY 4.0)",
+        )
+
     def zones(self) -> tuple[str, ...]:
         """Zones with a carbon intensity, sorted; aliases are not listed twice."""
         return tuple(sorted({row.zone for row in zone_intensities().values()}))
@@ -53,7 +77,7 @@ class TablesGrid:
             raise FactorMissing(
                 "carbon intensity",
                 zone,
-                _nearest(zone, {row.zone: (row.name, row.alias) for row in rows.values()}),
+                nearest(zone, {row.zone: (row.name, row.alias) for row in rows.values()}),
                 "Choose a zone of the embedded tables; there is no average that could stand in for it",
             )
         row = rows[zone]
@@ -67,13 +91,39 @@ class TablesGrid:
             raise FactorMissing(
                 "electricity price",
                 zone,
-                _nearest(zone, {key: (next(iter(rows.values())).name,) for key, rows in prices.items()}),
+                nearest(zone, {key: (next(iter(rows.values())).name,) for key, rows in prices.items()}),
                 'The embedded tables hold United States prices only: declare price = "0.15 EUR/kWh" for the site',
             )
         row = prices[zone][max(prices[zone])]
         detail = "; ".join(text for text in (row.kind, row.assumption) if text)
         name = f"electricity price of {zone} ({detail})"
         return row.value, _factor(name, row.value.amount_per_kwh, row.provenance)
+
+    def carbon(self, zone: str, window: Interval, meaning: CarbonMeaning | None = None) -> CarbonSeries:
+        """The yearly mean as a flat series."""
+        asked = meaning_of(self.limits, meaning, self.name, zone)
+        rows = zone_intensities()
+        if zone not in rows:
+            unknown_zone(self.name, zone, {row.zone: (row.name, row.alias) for row in rows.values()})
+        row = rows[zone]
+        origin = _origin(row.zone, row.provenance)
+        return CarbonSeries.flat(row.value.g_per_kwh, window, DataQuality.YEARLY_DEFAULT, asked, origin)
+
+    def forecast(self, zone: str, window: Interval, meaning: CarbonMeaning | None = None) -> CarbonSeries:
+        not_offered(self.name, "carbon forecast", zone)
+
+    def prices(self, zone: str, window: Interval) -> PriceSeries:
+        """The latest yearly mean as a flat series."""
+        value, _ = self.price(zone)
+        rows = industrial_prices()[zone]
+        row = rows[max(rows)]
+        return PriceSeries.flat(
+            value.amount_per_kwh,
+            window,
+            DataQuality.YEARLY_DEFAULT,
+            PriceMeaning(value.currency, Market.RETAIL, taxes=False),
+            _origin(row.area, row.provenance, row.assumption),
+        )
 
     def pue(self, region: str) -> tuple[float, Factor]:
         """PUE of a cloud region, "provider:region"."""
@@ -82,32 +132,19 @@ class TablesGrid:
             raise FactorMissing(
                 "PUE",
                 region,
-                _nearest(region, {key: (row.name,) for key, row in rows.items()}),
+                nearest(region, {key: (row.name,) for key, row in rows.items()}),
                 "Declare pue for the site, or give the region as provider:region (aws:eu-central-1)",
             )
         row = rows[region]
         return row.value, _factor(f"PUE of {region} ({row.basis})", row.value, row.provenance)
 
 
+_MEANING = CarbonMeaning(CarbonKind.AVERAGE, CarbonScope.LIFECYCLE, Accounting.PRODUCTION)
+
+
+def _origin(zone: str, known: Provenance, method: str = "") -> Origin:
+    return Origin(known.source.split(",")[0], zone, known.source, known.licence, method, vintage=known.year)
+
+
 def _factor(name: str, value: float, known: Provenance) -> Factor:
     return Factor(name, value, known.unit, known.source, known.year, known.retrieved, known.licence, known.grade)
-
-
-def _nearest(asked: str, names: Mapping[str, tuple[str, ...]], n: int = 4) -> tuple[str, ...]:
-    """Keys nearest to `asked` by key, name or alias, the enclosing country first ("CA" for "CA-QC").
-
-    Args:
-        names: key -> its name, then other keys it goes by; an empty text is no name.
-    """
-    wanted = asked.casefold()
-    by_text: dict[str, str] = {}
-    for key, others in names.items():
-        for text in (key, *others):
-            if text:
-                by_text.setdefault(text.casefold(), key)
-    # "eu-central-1" misses its provider and is contained in the full key: containment before similarity.
-    inside = [key for text, key in by_text.items() if len(wanted) > 2 and wanted in text]
-    country = [by_text[head] for head in wanted.split("-")[:1] if head in by_text]
-    similar = [by_text[text] for text in difflib.get_close_matches(wanted, list(by_text), n=n)]
-    nearest = list(dict.fromkeys([*country, *inside, *similar]))[:n]
-    return tuple(f"{key} ({names[key][0]})" if names[key][0] else key for key in nearest)

@@ -1,0 +1,176 @@
+"""What every grid source promises, whichever it is. Live clients join with a recorded answer in `SOURCES`."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from outweigh.backends.grid.static import FixedGrid
+from outweigh.core.errors import FactorMissing, InvalidQuantity, OutweighError, UnknownZone
+from outweigh.core.intervals import Interval
+from outweigh.core.measurement import Grade
+from outweigh.core.quantities import CarbonScope
+from outweigh.core.series import (
+    Accounting,
+    CarbonKind,
+    CarbonMeaning,
+    CarbonSeries,
+    DataQuality,
+    Gap,
+    Market,
+    Origin,
+    PriceMeaning,
+    PriceSeries,
+)
+from outweigh.ports import Availability, GridSource, Offer
+from outweigh.registry import grid_sources
+
+DAY = Interval.starting(datetime(2026, 3, 29, tzinfo=UTC), 86400)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A source that can answer without a network, and a zone and window of which it knows something."""
+
+    name: str
+    make: Callable[[Path], GridSource]
+    zone: str
+    window: Interval = DAY
+
+
+def recorded(tmp_path: Path) -> GridSource:
+    meaning = CarbonMeaning(CarbonKind.MARGINAL, CarbonScope.DIRECT, Accounting.CONSUMPTION)
+    origin = Origin("made", "XX", "made in this test", "CC0", issued_at=DAY.start)
+    values = [100.0, None, 300.0, Gap.INVALID, *[200.0] * 20]
+    past = CarbonSeries.regular(DAY.start, 3600.0, values, DataQuality.MEASURED, meaning, origin)
+    ahead = CarbonSeries.regular(DAY.start, 1800.0, [50.0] * 96, DataQuality.FORECAST, meaning, origin)
+    money = PriceMeaning("GBP", Market.RETAIL, taxes=True)
+    price = PriceSeries.regular(DAY.start, 900.0, [0.1, *[-0.2] * 8, None] * 10, DataQuality.MEASURED, money, origin)
+    return FixedGrid(carbon={"XX": past}, prices={"XX": price}, forecasts={"XX": ahead})
+
+
+SOURCES = [
+    Case("tables", lambda _: grid_sources.get("tables").make(), "US-CAL-CISO"),
+    Case("static", lambda _: grid_sources.get("static").make("DE=230 g/kWh,DE=0.15 EUR/kWh"), "DE"),
+    Case("static", recorded, "XX"),
+]
+
+
+@pytest.fixture(params=SOURCES, ids=lambda case: case.name)
+def case(request: pytest.FixtureRequest) -> Case:
+    return request.param
+
+
+@pytest.fixture
+def source(case: Case, tmp_path: Path) -> GridSource:
+    return case.make(tmp_path)
+
+
+def answers(source: GridSource, zone: str, window: Interval) -> list[CarbonSeries | PriceSeries]:
+    ask = {Offer.CARBON: source.carbon, Offer.FORECAST: source.forecast, Offer.PRICES: source.prices}
+    return [ask[offer](zone, window) for offer in sorted(source.limits.offers)]
+
+
+def test_every_source_in_the_registry_has_a_case_here():
+    assert {case.name for case in SOURCES} == set(grid_sources.names())
+
+
+def test_it_is_a_grid_source_under_its_own_name_and_says_what_it_sees(case: Case, source: GridSource):
+    probe = type(source).probe()
+
+    assert isinstance(source, GridSource)
+    assert source.name == case.name
+    assert isinstance(probe, Availability)
+    assert probe.usable or (probe.reason and probe.remedy)
+
+
+def test_it_offers_something_and_names_the_question_its_carbon_answers(source: GridSource):
+    limits = source.limits
+
+    assert limits.offers
+    assert bool(limits.meanings) == bool(limits.offers & {Offer.CARBON, Offer.FORECAST})
+    assert list(source.zones()) == sorted(set(source.zones()))
+
+
+@pytest.mark.parametrize("minutes", [0, 17])
+def test_a_series_covers_exactly_the_window_asked_for(case: Case, source: GridSource, minutes: int):
+    window = Interval.starting(case.window.start + timedelta(minutes=minutes), 7 * 3600)
+
+    for series in answers(source, case.zone, window):
+        assert series.interval == window
+        assert all(isinstance(value, float | int | Gap) for value in series.values)
+
+
+def test_it_answers_with_something_and_says_where_it_comes_from(case: Case, source: GridSource):
+    for series in answers(source, case.zone, case.window):
+        assert series.missing_share < 0.2
+        assert all((series.origin.provider, series.origin.zone, series.origin.source, series.origin.licence))
+        assert series.factor(1.0).grade in Grade
+
+
+def test_beyond_what_it_knows_there_are_gaps_or_a_typed_refusal_and_never_a_reading(case: Case, source: GridSource):
+    far = Interval.starting(datetime(2151, 1, 1, tzinfo=UTC), 3600)
+
+    for ask in (source.carbon, source.forecast, source.prices):
+        try:
+            series = ask(case.zone, far)
+        except OutweighError:
+            continue
+        known = [q for v, q in zip(series.values, series.qualities, strict=True) if not isinstance(v, Gap)]
+        assert DataQuality.MEASURED not in known
+
+
+def test_a_forecast_says_when_it_was_issued(case: Case, source: GridSource):
+    if Offer.FORECAST in source.limits.offers:
+        forecast = source.forecast(case.zone, case.window)
+
+        assert forecast.origin.issued_at is not None
+        assert forecast.worst_quality is DataQuality.FORECAST
+
+
+def test_the_meaning_it_names_first_is_the_one_it_answers_with(case: Case, source: GridSource):
+    if Offer.CARBON in source.limits.offers:
+        assert source.carbon(case.zone, case.window).meaning == source.limits.meanings[0]
+
+
+def test_a_meaning_it_does_not_publish_is_refused_and_not_replaced(case: Case, source: GridSource):
+    every = [CarbonMeaning(k, s, a) for k in CarbonKind for s in CarbonScope for a in Accounting]
+    other = next(meaning for meaning in every if meaning not in source.limits.meanings)
+
+    with pytest.raises(FactorMissing):
+        source.carbon(case.zone, case.window, other)
+
+
+def test_what_it_does_not_offer_is_missing_and_says_so(case: Case, source: GridSource):
+    ask = {Offer.CARBON: source.carbon, Offer.FORECAST: source.forecast, Offer.PRICES: source.prices}
+
+    for offer in set(Offer) - source.limits.offers:
+        with pytest.raises(FactorMissing, match=r"\w"):
+            ask[offer](case.zone, case.window)
+
+
+@pytest.mark.parametrize("zone", ["ZZ-NOWHERE", "", "world", "OWID_WRL"])
+def test_an_unknown_zone_is_refused_with_a_remedy_and_no_average(case: Case, source: GridSource, zone: str):
+    for offer, ask in ((Offer.CARBON, source.carbon), (Offer.PRICES, source.prices)):
+        if offer in source.limits.offers:
+            with pytest.raises(FactorMissing) as caught:
+                ask(zone, case.window)
+            assert caught.value.remedy
+            assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_a_slip_in_a_zone_lists_what_is_like_it(case: Case, source: GridSource):
+    if source.zones() and len(case.zone) > 2:
+        with pytest.raises(UnknownZone) as caught:
+            source.carbon(case.zone[:-1], case.window)
+        assert any(case.zone in near for near in caught.value.nearest)
+
+
+def test_a_window_without_length_is_refused(case: Case, source: GridSource):
+    with pytest.raises(InvalidQuantity):
+        source.carbon(case.zone, Interval(case.window.start, case.window.start))
