@@ -280,11 +280,21 @@ def render(columns: Iterable[str], rows: Iterable[Row]) -> bytes:
 
 
 def build(folder: Path) -> dict[str, bytes]:
-    """File name -> content, for every table and for the digests of them all."""
+    """File name -> content of every table."""
     builders = (zone_intensity, industrial_price, region_pue, factor_drift)
-    tables = {f"{make.__name__}.csv": render(COLUMNS[f"{make.__name__}.csv"], make(folder)) for make in builders}
-    digests = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(tables.items()))
-    return tables | {"tables.sha256": digests.encode("ascii")}
+    return {f"{make.__name__}.csv": render(COLUMNS[f"{make.__name__}.csv"], make(folder)) for make in builders}
+
+
+def write(tables: Mapping[str, bytes], out: Path) -> None:
+    """The tables, and their lines in `tables.sha256`; lines of tables that other scripts build stay."""
+    digests = out / "tables.sha256"
+    lines = digests.read_text(encoding="ascii").splitlines() if digests.exists() else []
+    known = {name: digest for digest, name in (line.split("  ") for line in lines)}
+    for name, content in tables.items():
+        (out / name).write_bytes(content)
+        known[name] = hashlib.sha256(content).hexdigest()
+        print(f"{name}: {len(content.splitlines())} lines, {len(content)} bytes")
+    digests.write_text("".join(f"{known[name]}  {name}\n" for name in sorted(known)), encoding="ascii")
 
 
 def main() -> None:
@@ -292,9 +302,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="folder with the named source files")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent / "src" / "outweigh" / "data")
     args = parser.parse_args()
-    for name, content in build(args.folder).items():
-        (args.out / name).write_bytes(content)
-        print(f"{name}: {len(content.splitlines())} lines")
+    write(build(args.folder), args.out)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,15 @@ from outweigh.data.tables import factor_drift, industrial_prices, region_pues, z
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = ("factor_drift.csv", "industrial_price.csv", "region_pue.csv", "zone_intensity.csv")
+PLACES = (
+    "cloud_region.csv",
+    "country_electricity.csv",
+    "governance.csv",
+    "region_factor.csv",
+    "typical_day.csv",
+    "wholesale_price.csv",
+    "zone_name.csv",
+)
 REQUIRED = ("value", "unit", "year", "source", "licence", "retrieved", "grade")
 
 
@@ -28,8 +37,8 @@ def rows(name: str) -> list[dict[str, str]]:
     return list(csv.DictReader(shipped(name).decode("utf-8").splitlines()))
 
 
-def builder() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("build_tables", ROOT / "scripts" / "build_tables.py")
+def builder(name: str = "build_tables") -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -54,7 +63,7 @@ def test_every_row_says_its_value_unit_year_source_licence_and_grade(name: str) 
         assert Grade(row["grade"])
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", [*TABLES, *PLACES])
 def test_no_licence_forbids_shipping(name: str) -> None:
     allowed = {"CC BY 4.0", "US public domain", "facts published by the provider"}
 
@@ -64,7 +73,8 @@ def test_no_licence_forbids_shipping(name: str) -> None:
 def test_the_shipped_tables_have_the_digests_that_stand_beside_them() -> None:
     stated = dict(reversed(line.split("  ")) for line in shipped("tables.sha256").decode().splitlines())
 
-    assert stated == {name: hashlib.sha256(shipped(name)).hexdigest() for name in TABLES}
+    assert {*TABLES, *PLACES} <= set(stated)
+    assert stated == {name: hashlib.sha256(shipped(name)).hexdigest() for name in stated}
 
 
 def test_rebuilding_from_the_sources_gives_the_same_bytes() -> None:
@@ -72,8 +82,19 @@ def test_rebuilding_from_the_sources_gives_the_same_bytes() -> None:
         pytest.skip("the source files are not here; OUTWEIGH_SHARED_DATA says where they are")
 
     built = builder().build(sources())
+    placed = builder("build_grid_tables").build(sources(), sources().parent / "grid" / "price")
 
-    assert built == {name: shipped(name) for name in (*TABLES, "tables.sha256")}
+    assert built == {name: shipped(name) for name in TABLES}
+    assert placed == {name: shipped(name) for name in PLACES}
+
+
+def test_building_one_half_of_the_tables_leaves_the_digests_of_the_other(tmp_path: Path) -> None:
+    (tmp_path / "tables.sha256").write_text("0" * 64 + "  other.csv\n")
+
+    builder().write({"mine.csv": b"a,b\n"}, tmp_path)
+
+    lines = (tmp_path / "tables.sha256").read_text().splitlines()
+    assert lines == [f"{hashlib.sha256(b'a,b' + bytes([10])).hexdigest()}  mine.csv", "0" * 64 + "  other.csv"]
 
 
 def test_keys_are_unique_and_no_alias_shadows_a_zone() -> None:
