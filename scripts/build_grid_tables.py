@@ -233,8 +233,16 @@ def wholesale_price(prices: Path) -> list[Row]:
     ]
 
 
-def zone_name(_: Path) -> list[Row]:
+def zone_name(folder: Path) -> list[Row]:
     rows = []
+    figured = shared.countries(folder)
+    for row in shared.read(folder / "country_electricity_yearly.csv"):
+        if row["iso3"] not in figured and row["iso3"] not in shared.NOT_A_PLACE:
+            zone = shared.ALPHA_2[row["iso3"]]
+            note = "no yearly figure that says more than how it was rounded"
+            entry = shared.OWID | {"zone": zone, "name": row["country"], "country": zone, "now": "", "note": note}
+            if entry not in rows:
+                rows.append({key: value for key, value in entry.items() if key != "grade"})
     for country, text in ZONES.items():
         names = [part.rsplit(" ", 1) for part in text.split(":")]
         suffixes = [text.split(":", 1)[0], *(part[1] for part in names[1:-1])]

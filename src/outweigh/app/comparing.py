@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from outweigh.app.compared import COLUMNS, Compared, compared_of, compared_rows, energy_columns, energy_rows
+from outweigh.app.keeping import keep_sitting
 from outweigh.app.projecting import PROJECTED_COLUMNS, apart, projected_rows, projections, without
 from outweigh.app.review import with_rounds
 from outweigh.app.sitting import Progress, Sat, silent, sit
@@ -109,9 +110,10 @@ def _sat(
     allow_device_settings: bool,
 ) -> Sat:  # fmt: skip
     sites = sites_of(project)
-    store = open_ledger(ledger if ledger is not None else default_path(Path(project.root)))
+    where = ledger if ledger is not None else default_path(Path(project.root))
+    store = open_ledger(where)
     try:
-        return sit(
+        sat = sit(
             project,
             names,
             home=sites[0] if sites else None,
@@ -122,6 +124,7 @@ def _sat(
         )
     finally:
         store.close()
+    return keep_sitting(where, sat)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

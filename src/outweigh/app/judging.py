@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from pathlib import Path
 
-from outweigh.app.sitting import Sat
-from outweigh.app.weighing import hangs_on
+from outweigh.app.keeping import keep_sitting
+from outweigh.app.sitting import Progress, Sat, silent, sit
+from outweigh.app.weighing import hangs_on, sites_of, terms_of, verdict_of
 from outweigh.core.measurement import utc
 from outweigh.core.project import Project
+from outweigh.core.site import Site
 from outweigh.core.verdict import Outcome, Verdict
 from outweigh.core.waiver import Waiver
 from outweigh.gate import Sensitivity, Terms, Waived, under_waivers, verdict_id, waiver_to_paste
+from outweigh.ledger import open_ledger
 from outweigh.report.shape import SensitivityShape, WaiverShape, WeighingShape
 
 
@@ -62,6 +66,71 @@ class Judged:
             },
             "sensitivity": _sensitivity(self.sensitivity, verdict, self.n_items),
         }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weighed:
+    """A sitting and what the gate says of it.
+
+    Attributes:
+        judged_at: when; waivers are held against this instant.
+    """
+
+    sat: Sat
+    judged: Judged
+    sites: tuple[Site, ...]
+    judged_at: datetime
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.judged.verdict
+
+
+def sit_and_weigh(
+    project: Project,
+    names: Sequence[str],
+    ledger: Path | str,
+    *,
+    meter: str | None = None,
+    progress: Progress = silent,
+    allow_device_settings: bool = False,
+    held: Callable[[Verdict], Verdict] = lambda verdict: verdict,
+) -> Weighed:
+    """Measure the contenders against each other, weigh the proposal, and hold the waivers against the verdict.
+
+    Args:
+        names: incumbent, proposal, anchor and alternatives, each once.
+        ledger: file or URL; what was measured is in it whatever happens after.
+        held: what the rule does not know and a verdict is held to as well.
+
+    Raises:
+        OutweighError: with the exit code and remedy of what went wrong.
+    """
+    gate = project.gate
+    sites = sites_of(project)
+    home = sites[0] if sites else None
+    store = open_ledger(ledger)
+    try:
+        sat = sit(
+            project,
+            names,
+            home=home,
+            store=store,
+            meter=meter,
+            progress=progress,
+            essential=[name for name in (gate.incumbent, gate.proposal, gate.anchor) if name],
+            # The gate weighs quality as well as energy, and needs every item for it.
+            every_round=True,
+            allow_device_settings=allow_device_settings,
+        )
+        progress("weighing", 0.98)
+        terms = terms_of(sat, home=home, store=store)
+        verdict = held(verdict_of(sat, terms))
+    finally:
+        store.close()
+    now = datetime.now(UTC)
+    sat = keep_sitting(ledger, sat)
+    return Weighed(sat, judged(sat, verdict, terms, now), sites, now)
 
 
 def judged(sat: Sat, verdict: Verdict, terms: Terms, now: datetime) -> Judged:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -16,6 +17,7 @@ from outweigh.core.rounding import si
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from outweigh.app.sitting import Sat
     from outweigh.core.intervals import Interval
     from outweigh.core.receipt import Receipt
     from outweigh.ledger import RunJournal
@@ -218,6 +220,19 @@ def keep_trace_of(
     begun_s = started.timestamp()
     _, folder = beside(ledger)
     return keep_trace(folder, batch, [(begun_s + t_s, w) for t_s, w in trace], within, {"batch": batch})
+
+
+def keep_sitting(ledger: Path | str, sat: Sat) -> Sat:
+    """Keep the power of a whole sitting as the samples of its batch; every receipt of it finds its own part there.
+
+    Returns:
+        The sitting; with a sentence more in its notes where the samples could not be written.
+    """
+    try:
+        keep_trace_of(ledger, sat.batch, sat.trace, sat.started, sat.whole.total.interval)
+    except LedgerError as err:
+        return replace(sat, notes=(*sat.notes, f"power over time is not kept: {err}"))
+    return sat
 
 
 def finish(

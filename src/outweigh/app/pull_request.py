@@ -10,20 +10,18 @@ from typing import Any
 
 from outweigh import __version__
 from outweigh.app.files import check_writable
-from outweigh.app.judging import Judged, judged
+from outweigh.app.judging import Judged, sit_and_weigh
 from outweigh.app.pr_checkouts import Side, checkouts, contains
 from outweigh.app.pr_proxies import proxies
 from outweigh.app.pr_sides import Case, baseline_part, case_of
-from outweigh.app.review import facts_of, with_rounds
-from outweigh.app.sitting import Progress, Sat, silent, sit
-from outweigh.app.weighing import sites_of, terms_of, verdict_of
+from outweigh.app.review import document_of, with_rounds
+from outweigh.app.sitting import Progress, Sat, silent
 from outweigh.core.errors import OutweighError
 from outweigh.core.measurement import Missing, utc
 from outweigh.core.verdict import Outcome, Verdict
 from outweigh.gate import part_name
-from outweigh.ledger import default_path, open_ledger
+from outweigh.ledger import default_path
 from outweigh.registry import exporters
-from outweigh.report import review_document
 
 #: What a weighed pull request leaves in its folder: file name -> exporter.
 GATE_FILES = {
@@ -87,23 +85,12 @@ def weigh_pull_request(
         if not case.names:
             return Weighed(None, _nothing(case, about, now))
         project = with_rounds(case.project, rounds)
-        sites = sites_of(project)
-        home = sites[0] if sites else None
-        store = open_ledger(where)
-        try:
-            gate = project.gate
-            sat = sit(
-                project, case.names, home=home, store=store, meter=meter, progress=progress, every_round=True,
-                essential=[name for name in (gate.incumbent, gate.proposal, gate.anchor) if name],
-            )  # fmt: skip
-            progress("weighing", 0.98)
-            terms = terms_of(sat, home=home, store=store)
-            verdict = held_to_baseline(verdict_of(sat, terms), case)
-        finally:
-            store.close()
-        result = judged(sat, verdict, terms, now)
-        plan = Missing("plan", "a pull request is weighed, not planned")
-        document = review_document(facts_of(sat, verdict, plan, sites, now))
+        done = sit_and_weigh(
+            project, case.names, where, meter=meter, progress=progress,
+            held=lambda verdict: held_to_baseline(verdict, case),
+        )  # fmt: skip
+        document = document_of(done, Missing("plan", "a pull request is weighed, not planned"))
+        sat, verdict = done.sat, done.verdict
         counted, uncounted = proxies(sat, verdict.incumbent, verdict.proposal)
         about |= {
             "proxies": [
@@ -113,7 +100,7 @@ def weigh_pull_request(
             ],
             "not_run": [*_not_run(case, sat, verdict), *(f"proxy {each}" for each in uncounted)],
         }  # fmt: skip
-    return Weighed(result, document | {"weighing": result.weighing(), "pull_request": about})
+    return Weighed(done.judged, document | {"pull_request": about})
 
 
 def held_to_baseline(verdict: Verdict, case: Case) -> Verdict:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from outweigh import __version__
 from outweigh.app.files import check_writable, write_reports
-from outweigh.app.judging import Judged, judged
-from outweigh.app.sitting import Progress, Sat, silent, sit
-from outweigh.app.weighing import contenders_named, plan_of, sites_of, terms_of, variant_to_serve, verdict_of
+from outweigh.app.judging import Judged, Weighed, sit_and_weigh
+from outweigh.app.sitting import Progress, Sat, silent
+from outweigh.app.weighing import contenders_named, plan_of, variant_to_serve
 from outweigh.compare.energy import log_ratio, noise_floor
 from outweigh.compare.evidence import Evidence
 from outweigh.compare.frontier import Point, dominated_by
@@ -26,7 +26,7 @@ from outweigh.core.project import Project
 from outweigh.core.quantities import Energy
 from outweigh.core.site import Site
 from outweigh.core.verdict import Verdict
-from outweigh.ledger import default_path, open_ledger
+from outweigh.ledger import default_path
 from outweigh.plan import planning_pue
 from outweigh.report import (
     ComparisonFacts,
@@ -77,37 +77,22 @@ def review(
     """
     project = with_rounds(load_project(project_path), rounds)
     names = contenders_named(project)
-    sites = sites_of(project)
-    home = sites[0] if sites else None
     if out is not None:
         check_writable(out)
     where = ledger if ledger is not None else default_path(Path(project.root))
-    store = open_ledger(where)
-    try:
-        gate = project.gate
-        sat = sit(
-            project,
-            names,
-            home=home,
-            store=store,
-            meter=meter,
-            progress=progress,
-            essential=[name for name in (gate.incumbent, gate.proposal, gate.anchor) if name],
-            # The gate weighs quality as well as energy, and needs every item for it.
-            every_round=True,
-            allow_device_settings=allow_device_settings,
-        )
-        progress("weighing", 0.98)
-        now = datetime.now(UTC)
-        terms = terms_of(sat, home=home, store=store)
-        verdict = verdict_of(sat, terms)
-    finally:
-        store.close()
-    result = judged(sat, verdict, terms, now)
-    plan = plan_of(sat, verdict, sites, now)
-    document = review_document(facts_of(sat, verdict, plan, sites, now)) | {"weighing": result.weighing()}
+    weighed = sit_and_weigh(
+        project, names, where, meter=meter, progress=progress, allow_device_settings=allow_device_settings
+    )
+    plan = plan_of(weighed.sat, weighed.verdict, weighed.sites, weighed.judged_at)
+    document = document_of(weighed, plan)
     paths = write_reports(document, out) if out is not None else ()
-    return Reviewed(result, document, paths, str(where))
+    return Reviewed(weighed.judged, document, paths, str(where))
+
+
+def document_of(weighed: Weighed, plan: Plan | Missing) -> dict[str, object]:
+    """The document behind every report of a weighing."""
+    facts = facts_of(weighed.sat, weighed.verdict, plan, weighed.sites, weighed.judged_at)
+    return review_document(facts) | {"weighing": weighed.judged.weighing()}
 
 
 def with_rounds(project: Project, rounds: int | None) -> Project:
@@ -240,6 +225,7 @@ def sitting_notes(sat: Sat) -> Iterator[str]:
     if comparison.stopped is not None:
         yield _stopping_said(sat)
     yield from comparison.notes
+    yield from sat.notes
 
 
 def _stopping_said(sat: Sat) -> str:

@@ -61,6 +61,7 @@ class Sat:
         trace: (seconds since `started`, power [W]).
         doubts: what the figures are uncertain by, beyond the scatter of rounds.
         failed: variant name -> why it was left out: it could not be made, or did not run.
+        notes: what happened to it after it was over, a sentence each.
     """
 
     project: Project
@@ -80,6 +81,7 @@ class Sat:
     versions: tuple[tuple[str, str], ...]
     doubts: Doubts
     failed: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def frontier_probability(self, metric: str) -> dict[str, float]:
         """Variant name -> how probable it is that no other dominates it; reproduced by the protocol's seed."""

@@ -1,5 +1,21 @@
 """Grid: carbon intensity, prices and PUE of the places where work can run."""
 
+from outweigh.grid.resolving import Answer, Level, PassedOver, Sources, open_source, resolve_carbon, resolve_prices
 from outweigh.grid.sites import DECLARED, resolve_site, site_factors
+from outweigh.grid.zones import Zone, find_zone, nearest_zones
 
-__all__ = ["DECLARED", "resolve_site", "site_factors"]
+__all__ = [
+    "DECLARED",
+    "Answer",
+    "Level",
+    "PassedOver",
+    "Sources",
+    "Zone",
+    "find_zone",
+    "nearest_zones",
+    "open_source",
+    "resolve_carbon",
+    "resolve_prices",
+    "resolve_site",
+    "site_factors",
+]

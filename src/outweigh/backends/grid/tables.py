@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar, Self
 
 from outweigh.backends.grid._answering import meaning_of, nearest, no_argument, not_offered, unknown_zone
@@ -20,6 +21,7 @@ from outweigh.core.series import (
     PriceMeaning,
     PriceSeries,
 )
+from outweigh.data.places import country_years, wholesale_years
 from outweigh.data.tables import Provenance, industrial_prices, region_pues, zone_intensities
 from outweigh.ports import Availability, Offer, SourceLimits
 from outweigh.registry import grid_sources
@@ -60,7 +62,8 @@ class TablesGrid:
         return SourceLimits(
             frozenset({Offer.CARBON, Offer.PRICES}),
             (_MEANING,),
-            attribution="Ember; Energy Institute; processed by Our World in Data (CC BY 4.0)",
+            attribution="Ember; Energy Institute; processed by Our World in Data (CC BY 4.0). "
+            "Bundesnetzagentur | SMARD.de (CC BY 4.0)",
         )
 
     def zones(self) -> tuple[str, ...]:
@@ -100,30 +103,39 @@ class TablesGrid:
         return row.value, _factor(name, row.value.amount_per_kwh, row.provenance)
 
     def carbon(self, zone: str, window: Interval, meaning: CarbonMeaning | None = None) -> CarbonSeries:
-        """The yearly mean as a flat series."""
+        """The yearly mean as a flat series: of the window's own year where we have it, else of the nearest to it."""
         asked = meaning_of(self.limits, meaning, self.name, zone)
         rows = zone_intensities()
         if zone not in rows:
             unknown_zone(self.name, zone, {row.zone: (row.name, row.alias) for row in rows.values()})
         row = rows[zone]
-        origin = _origin(row.zone, row.provenance)
-        return CarbonSeries.flat(row.value.g_per_kwh, window, DataQuality.YEARLY_DEFAULT, asked, origin)
+        value, known = row.value.g_per_kwh, row.provenance
+        years = country_years().get(row.zone)
+        if years is not None:
+            year = years[_nearest_year(years, window)]
+            value, known = year.g_per_kwh, year.provenance
+        return CarbonSeries.flat(value, window, DataQuality.YEARLY_DEFAULT, asked, _origin(row.zone, known))
 
     def forecast(self, zone: str, window: Interval, meaning: CarbonMeaning | None = None) -> CarbonSeries:
         not_offered(self.name, "carbon forecast", zone)
 
     def prices(self, zone: str, window: Interval) -> PriceSeries:
-        """The latest yearly mean as a flat series."""
-        value, _ = self.price(zone)
-        rows = industrial_prices()[zone]
-        row = rows[max(rows)]
-        return PriceSeries.flat(
-            value.amount_per_kwh,
-            window,
-            DataQuality.YEARLY_DEFAULT,
-            PriceMeaning(value.currency, Market.RETAIL, taxes=False),
-            _origin(row.area, row.provenance, row.assumption),
-        )
+        """The yearly mean as a flat series: what industry paid where we have it, else the day-ahead market."""
+        paid, traded = industrial_prices().get(zone), wholesale_years().get(zone)
+        if paid is not None:
+            retail = paid[_nearest_year(paid, window)]
+            value, known, market = retail.value, retail.provenance, Market.RETAIL
+            area, remark = retail.area, retail.assumption
+        elif traded is not None:
+            mean = traded[_nearest_year(traded, window)]
+            value, known, market = mean.value, mean.provenance, Market.DAY_AHEAD
+            area, remark = mean.area, "the wholesale price of energy alone, without network charges"
+        else:
+            self.price(zone)
+            not_offered(self.name, "electricity price", zone)
+        meaning = PriceMeaning(value.currency, market, taxes=False)
+        origin = _origin(area, known, remark)
+        return PriceSeries.flat(value.amount_per_kwh, window, DataQuality.YEARLY_DEFAULT, meaning, origin)
 
     def pue(self, region: str) -> tuple[float, Factor]:
         """PUE of a cloud region, "provider:region"."""
@@ -142,8 +154,20 @@ class TablesGrid:
 _MEANING = CarbonMeaning(CarbonKind.AVERAGE, CarbonScope.LIFECYCLE, Accounting.PRODUCTION)
 
 
+def _nearest_year(years: Iterable[int], window: Interval) -> int:
+    """The window's own year, or the nearest; of two equally near the later one."""
+    return min(years, key=lambda year: (abs(year - window.start.year), -year))
+
+
 def _origin(zone: str, known: Provenance, method: str = "") -> Origin:
-    return Origin(known.source.split(",")[0], zone, known.source, known.licence, method, vintage=known.year)
+    return Origin(
+        known.source.split(",")[0].split(";")[0].split(" hourly")[0],
+        zone,
+        known.source,
+        known.licence,
+        method,
+        vintage=known.year,
+    )
 
 
 def _factor(name: str, value: float, known: Provenance) -> Factor:
