@@ -1,0 +1,99 @@
+"""Names of zones: what people type, what it is called today, and in which country it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from outweigh.core.errors import UnknownZone
+from outweigh.data.places import cloud_regions, wholesale_years, zone_names
+from outweigh.data.tables import industrial_prices, zone_intensities
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """A zone by the name it has today. `note` says how it came from what was typed, "" when it is the same."""
+
+    key: str
+    name: str
+    country: str
+    note: str = ""
+
+    @property
+    def is_country(self) -> bool:
+        return self.key == self.country
+
+
+def find_zone(asked: str, known: Iterable[str] = ()) -> Zone:
+    """The zone somebody means: by its name, its ISO or balancing authority code, its old name, or a cloud region.
+
+    Args:
+        asked: exactly as typed; case counts ("NA" is Namibia).
+        known: further names that are taken as they are (zones of a user's file, or of prices).
+
+    Raises:
+        UnknownZone: with the nearest names. Nothing is guessed.
+
+    >>> find_zone("CISO").key, find_zone("NZ-NZN").note
+    ('US-CAL-CISO', 'NZ-NZN is now NZ: the two islands were merged')
+    """
+    rows, names = zone_intensities(), zone_names()
+    if asked in set(known) and asked:
+        name = names[asked].name if asked in names else rows[asked].name if asked in rows else ""
+        country = asked.partition("-")[0]
+        return Zone(asked, name, country if country in rows else "")
+    if asked in rows:
+        row = rows[asked]
+        note = f"{asked} is {row.zone}, {row.name}" if asked != row.zone else ""
+        return Zone(row.zone, row.name, row.zone.partition("-")[0], note)
+    if asked in names:
+        entry = names[asked]
+        if not entry.now:
+            return Zone(entry.zone, entry.name, entry.country)
+        return _led(find_zone(entry.now), f"{asked} is now {entry.now}: {entry.note}")
+    region = cloud_regions().get(asked)
+    if region is not None and region.zone:
+        return _led(find_zone(region.zone), f"{asked} ({region.name}) lies in {region.zone}, {region.zone_basis}")
+    raise UnknownZone(asked, nearest_zones(asked, known), "`outweigh grid zones` lists all; case counts")
+
+
+def price_zones() -> frozenset[str]:
+    """Zones the embedded prices go by; a US state goes by ISO 3166-2 ("US-CA") there."""
+    return frozenset({*industrial_prices(), *wholesale_years()})
+
+
+def nearest_zones(asked: str, known: Iterable[str] = (), n: int = 4) -> tuple[str, ...]:
+    """Names like the one typed, by key, name or code, the enclosing country first."""
+    import difflib
+
+    wanted = asked.casefold()
+    if not wanted:
+        return ()
+    shown: dict[str, str] = {}
+    by_text: dict[str, str] = {}
+
+    def enter(key: str, name: str, *texts: str) -> None:
+        shown[key] = f"{key} ({name})" if name else key
+        for text in (key, name, *texts):
+            if text:
+                by_text.setdefault(text.casefold(), key)
+
+    for row in dict.fromkeys(zone_intensities().values()):
+        enter(row.zone, row.name, row.alias)
+    for entry in zone_names().values():
+        if not entry.now:
+            enter(entry.zone, entry.name)
+    for key in known:
+        if key not in shown:
+            enter(key, "")
+    regions = [key for key in cloud_regions() if len(wanted) > 4 and wanted in key]
+    for key in regions:
+        enter(key, cloud_regions()[key].name)
+    inside = [key for text, key in by_text.items() if len(wanted) > 2 and wanted in text]
+    country = [by_text[head] for head in wanted.split("-")[:1] if head in by_text]
+    similar = [by_text[text] for text in difflib.get_close_matches(wanted, list(by_text), n=n)]
+    return tuple(shown[key] for key in dict.fromkeys([*country, *inside, *similar]))[:n]
+
+
+def _led(zone: Zone, note: str) -> Zone:
+    return Zone(zone.key, zone.name, zone.country, f"{note}; {zone.note}" if zone.note else note)
