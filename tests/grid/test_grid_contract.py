@@ -54,10 +54,34 @@ def recorded(tmp_path: Path) -> GridSource:
     return FixedGrid(carbon={"XX": past}, prices={"XX": price}, forecasts={"XX": ahead})
 
 
+def written(folder: Path, suffix: str) -> GridSource:
+    """A file with carbon, its forecast and prices of one zone, over the day in Berlin's spring when clocks go on."""
+    rows = ["zone,start,end,value,unit,kind,scope,accounting,market,taxes,quality,issued_at,source,licence"]
+    for i in range(24):
+        start, end = (DAY.start + timedelta(hours=i + n) for n in (0, 1))
+        span = f"DE,{start.isoformat()},{end.isoformat()}"
+        rows.append(f"{span},{300 + i},gCO2e/kWh,average,direct,consumption,,,measured,,an operator,CC BY 4.0")
+        rows.append(f"{span},{310 + i},kg/MWh,average,direct,consumption,,,forecast,2026-03-28T12:00Z,an operator,CC0")
+        rows.append(f"{span},{40 - 5 * i},EUR/MWh,,,,day-ahead,out,measured,,an exchange,own")
+    csv = folder / "own.csv"
+    csv.write_text("\n".join(rows), encoding="utf-8")
+    if suffix == ".parquet":
+        duckdb = pytest.importorskip("duckdb")
+        with duckdb.connect(":memory:") as connection:
+            connection.execute(
+                f"COPY (SELECT * FROM read_csv('{csv}', all_varchar = true)) "
+                f"TO '{folder / 'own.parquet'}' (FORMAT parquet)"
+            )
+    return grid_sources.get("file").make(str(folder / f"own{suffix}"))
+
+
 SOURCES = [
     Case("tables", lambda _: grid_sources.get("tables").make(), "US-CAL-CISO"),
     Case("static", lambda _: grid_sources.get("static").make("DE=230 g/kWh,DE=0.15 EUR/kWh"), "DE"),
     Case("static", recorded, "XX"),
+    Case("typical", lambda _: grid_sources.get("typical").make(), "US-TEX-ERCO"),
+    Case("file", lambda folder: written(folder, ".csv"), "DE"),
+    Case("file", lambda folder: written(folder, ".parquet"), "DE"),
 ]
 
 

@@ -198,7 +198,8 @@ class FileGrid:
                     raise self._bad(reader.line_num, f"it has not the {len(header)} fields of the header", _FORMAT)
                 yield reader.line_num, row
         except csv.Error as err:
-            raise self._bad(reader.line_num, str(err), "Mend the quoting") from err
+            # The reader counts lines it has read; the torn record begins on the next.
+            raise self._bad(reader.line_num + 1, str(err), "Mend the quoting") from err
 
     def _line(self, number: int, row: Mapping[str, str]) -> _Line:
         def of(column: str, default: str = "") -> str:
