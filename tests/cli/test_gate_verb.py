@@ -83,3 +83,11 @@ def test_gate_with_a_path_weighs(tmp_path):
 
     assert done.returncode == 2
     assert "energy.toml" in done.stderr
+
+
+def test_a_review_that_lacks_its_figures_is_told_what_it_lacks(tmp_path):
+    (tmp_path / "review.json").write_text('{"kind": "outweigh.review", "schema": 1}')
+    for arguments in (("report", "review.json"), ("gate", "--from", "review.json")):
+        done = outweigh(*arguments, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "it lacks comparisons" in done.stderr

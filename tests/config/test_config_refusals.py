@@ -49,6 +49,9 @@ TABLE = [
     ('capacity = "7.0 MW"', "", 36, "[site.fra-1] lacks 'capacity'", 'Add capacity = "7.0 MW"'),
     ('model = "models/minilm.onnx"', "", 12, "neither a model nor a from", "Add model"),
     ('limit = "180 W"', "", 23, "[budget.hum] sets no limit", "Add per_unit"),
+    # numbers no arithmetic carries
+    ("confidence = 0.95", "confidence = 0.9999999", 30, "resampling cannot tell", "at most 0.9999"),
+    ('unit = "ticket"', 'unit = "ticket"\nhorizon_months = 1e-300', 4, "written off within the hour", "at least 0.001"),
     # units and signs
     ('"1.2 Wh"', '"5 W"', 20, "budget.serve.per_unit: '5 W' is not a valid energy", "'1.2 Wh'"),
     ('"1.2 Wh"', '"-5 Wh"', 20, "'-5 Wh' is not a valid energy limit", "not negative"),

@@ -215,7 +215,7 @@ def projects(draw: st.DrawFn) -> Project:
         unit=draw(TEXTS),
         volume_per_month=draw(st.floats(low, 1e13)),
         volume_low_per_month=low,
-        horizon_months=draw(POSITIVE),
+        horizon_months=draw(st.floats(0.01, 1e9)),
         task=TaskSpec(
             adapter=draw(BACKENDS),
             dataset=draw(PATHS),

@@ -117,6 +117,8 @@ def write_reports(document: Mapping[str, object], folder: Path) -> tuple[Path, .
 
 def read_review(path: Path) -> dict[str, object]:
     """The document of a finished review. Raises UsageError when it is none."""
+    from outweigh.report.shape import ReviewDocument
+
     remedy = "Name the review.json that `outweigh review` wrote"
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -128,6 +130,9 @@ def read_review(path: Path) -> dict[str, object]:
         raise UsageError(f"{path} is not a review", remedy)
     if document.get("schema") != 1:
         raise UsageError(f"{path} has schema {document.get('schema')!r}, this version reads 1", "Upgrade outweigh")
+    lacking = sorted(ReviewDocument.__annotations__.keys() - document.keys() - {"weighing"})
+    if lacking:
+        raise UsageError(f"{path} is no whole review: it lacks {', '.join(lacking)}", remedy)
     return document
 
 

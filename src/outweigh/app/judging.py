@@ -10,13 +10,13 @@ from pathlib import Path
 
 from outweigh.app.keeping import keep_sitting
 from outweigh.app.sitting import Progress, Sat, silent, sit
-from outweigh.app.weighing import hangs_on, sites_of, terms_of, verdict_of
+from outweigh.app.weighing import contenders_of, hangs_on, sites_of, terms_of, verdict_of
 from outweigh.core.measurement import utc
 from outweigh.core.project import Project
 from outweigh.core.site import Site
 from outweigh.core.verdict import Outcome, Verdict
 from outweigh.core.waiver import Waiver
-from outweigh.gate import Sensitivity, Terms, Waived, under_waivers, verdict_id, waiver_to_paste
+from outweigh.gate import Ranked, Sensitivity, Terms, Waived, ranking, under_waivers, verdict_id, waiver_to_paste
 from outweigh.ledger import open_ledger
 from outweigh.report.shape import SensitivityShape, WaiverShape, WeighingShape
 
@@ -34,6 +34,7 @@ class Judged:
     content: str
     n_items: int
     sensitivity: Sensitivity
+    ranking: tuple[Ranked, ...]
     project: Project
 
     @property
@@ -65,6 +66,16 @@ class Judged:
                 if budget.per_unit is not None and budget.phase.value == "inference"
             },
             "sensitivity": _sensitivity(self.sensitivity, verdict, self.n_items),
+            "ranking": [
+                {
+                    "variant": one.name,
+                    "benefit_low_per_month": one.worth.benefit_low,
+                    "cost_high_per_month": one.worth.cost_high,
+                    "currency": one.worth.currency,
+                    "ratio": one.ratio if math.isfinite(one.ratio) else None,
+                }
+                for one in self.ranking
+            ],
         }
 
 
@@ -138,7 +149,8 @@ def judged(sat: Sat, verdict: Verdict, terms: Terms, now: datetime) -> Judged:
     proposed = sat.comparison.evidence[verdict.proposal]
     content = proposed.variant.content_hash
     waived = under_waivers(verdict, content, sat.project.waivers, now)
-    return Judged(waived, content, int(proposed.items.size), hangs_on(sat, terms), sat.project)
+    by_value = ranking(contenders_of(sat), terms, seed=sat.project.protocol.seed)
+    return Judged(waived, content, int(proposed.items.size), hangs_on(sat, terms), by_value, sat.project)
 
 
 def _waiver(waiver: Waiver, state: str, open_parts: Sequence[str]) -> WaiverShape:

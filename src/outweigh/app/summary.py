@@ -64,10 +64,27 @@ def gate_lines(document: Mapping[str, object], *, explain: bool = False) -> list
             lines += textwrap.wrap(
                 str(part["explanation"]), _WIDTH, initial_indent=" " * 16, subsequent_indent=" " * 16
             )
+        if weighing.get("ranking"):
+            lines += [
+                "",
+                "by value, a month: what is gained for sure, over what it may cost",
+                *_ranking_lines(weighing),
+            ]
         if weighing:
             lines += ["", *_hanging_lines(weighing["sensitivity"])]
             if weighing["waiver_to_paste"]:
                 lines += ["", "to waive it, fill in and add to energy.toml:", "", str(weighing["waiver_to_paste"])]
+    return lines
+
+
+def _ranking_lines(weighing: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for one in weighing["ranking"]:
+        ratio = "nothing to lose" if one["ratio"] is None else f"{one['ratio']:.3g}"
+        lines.append(
+            f"  {one['variant']:<12} {ratio:>15}  benefit at least {significant(one['benefit_low_per_month'])}, "
+            f"cost at most {significant(one['cost_high_per_month'])} {one['currency']}"
+        )
     return lines
 
 

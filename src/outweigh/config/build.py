@@ -43,6 +43,8 @@ from outweigh.data.artefacts import parse_reference
 # Names are typed on command lines and become file names; a leading "-" would read as an option.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 # As the registry spells them: the file `quantize__int8_dynamic.py` is typed `quantize:int8-dynamic`.
+_LEAST_MONTHS = 0.001
+_MOST_CONFIDENCE = 0.9999
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)  # before any change
 _BACKEND = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*(?::[A-Za-z0-9][A-Za-z0-9.+-]*)*")
 
@@ -190,6 +192,10 @@ def _check_names(document: EnergyToml) -> Iterator[Refusal]:
 
 
 def _check_project(document: EnergyToml) -> Iterator[Refusal]:
+    horizon = document.project.horizon_months
+    if horizon < _LEAST_MONTHS:
+        problem = f"project.horizon_months is {horizon:g}: training would be written off within the hour"
+        yield Refusal(("project", "horizon_months"), problem, f"Write at least {_LEAST_MONTHS:g}")
     volume = document.project.volume
     if volume.low is not None and volume.low > volume.per_month:
         problem = f"project.volume.low is {volume.low:g}, above per_month ({volume.per_month:g})"
@@ -324,6 +330,9 @@ def _check_nesting(document: EnergyToml) -> Iterator[Refusal]:
 
 def _check_gate(document: EnergyToml) -> Iterator[Refusal]:
     gate = document.gate
+    if gate.confidence > _MOST_CONFIDENCE:
+        problem = f"gate.confidence is {gate.confidence:g}: resampling cannot tell so little doubt from none"
+        yield Refusal(("gate", "confidence"), problem, f"Write at most {_MOST_CONFIDENCE:g}; 0.95 is usual")
     for key, name in (("incumbent", gate.incumbent), ("proposal", gate.proposal), ("anchor", gate.anchor)):
         if name and name not in document.variants:
             yield unknown_name(("gate", key), name, "variant", document.variants)

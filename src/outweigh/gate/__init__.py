@@ -4,6 +4,7 @@ from outweigh.gate.eta import EtaFit, Tried, calibrate_eta
 from outweigh.gate.guards import check_metric_names
 from outweigh.gate.inputs import BudgetLine, Contenders, Terms, ValueTerms
 from outweigh.gate.power import items_for_gain, smallest_gain
+from outweigh.gate.ranking import Ranked, ranking
 from outweigh.gate.rule import combine, weigh
 from outweigh.gate.sensitivity import Sensitivity, Setting, sensitivity
 from outweigh.gate.waiving import Waived, part_name, under_waivers, verdict_id, waiver_to_paste
@@ -12,6 +13,7 @@ __all__ = [
     "BudgetLine",
     "Contenders",
     "EtaFit",
+    "Ranked",
     "Sensitivity",
     "Setting",
     "Terms",
@@ -23,6 +25,7 @@ __all__ = [
     "combine",
     "items_for_gain",
     "part_name",
+    "ranking",
     "sensitivity",
     "smallest_gain",
     "under_waivers",

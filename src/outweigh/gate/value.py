@@ -71,6 +71,34 @@ def value(pair: Pair) -> Judged:
     return _weigh(pair, pair.primary, declared.amount.amount, cost, currency)
 
 
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """Of a variant in place of the incumbent, for a month: one-sided bounds at the gate's confidence [currency]."""
+
+    benefit_low: float
+    cost_high: float
+    currency: str
+
+    @property
+    def net_low(self) -> float:
+        return self.benefit_low - self.cost_high
+
+
+def worth(pair: Pair) -> Worth | None:
+    """None where no money is declared, or the full cost is not known. Raises UsageError, as `value`."""
+    declared, prices = pair.terms.spec.value, pair.terms.prices
+    if declared is None or prices.electricity is None or prices.hardware_per_hour is None:
+        return None
+    currency = declared.amount.currency
+    if declared.per != PER or {prices.electricity.currency, prices.hardware_per_hour.currency} != {currency}:
+        value(pair)  # says what is wrong
+        return None
+    alpha, volume = pair.terms.alpha, pair.terms.volume_per_month
+    cost = _marginal_cost(pair, prices.electricity.amount_per_kwh, prices.hardware_per_hour.amount)
+    low = declared.amount.amount * pair.primary.bounds(1 - 2 * alpha).low
+    return Worth(volume * low, volume * cost.end(alpha, +1), currency)
+
+
 def _marginal_cost(pair: Pair, per_kwh: float, per_hour: float) -> MarginalCost:
     base, candidate, terms = pair.base, pair.candidate, pair.terms
     extra_j = candidate.energy_j_per_unit - base.energy_j_per_unit

@@ -312,6 +312,14 @@ class SensitivityShape(TypedDict):
     power_statement: str
 
 
+class RankedShape(TypedDict):
+    variant: str
+    benefit_low_per_month: float  # one-sided bound at project.confidence, in currency
+    cost_high_per_month: float
+    currency: str
+    ratio: float | None  # what is gained for sure over what it may cost; null: nothing may be lost
+
+
 class WeighingShape(TypedDict):
     verdict_id: str  # SHA-256 of what the verdict rests on and says
     content_hash: str  # of the proposal
@@ -322,6 +330,7 @@ class WeighingShape(TypedDict):
     waiver_to_paste: str
     per_unit_limits_j: dict[str, float]
     sensitivity: SensitivityShape
+    ranking: list[RankedShape]  # by value, best first; empty where no money is declared
 
 
 class ReviewDocument(TypedDict):

@@ -378,3 +378,23 @@ def settings(doc: Document) -> Table:
             for one in doc["weighing"]["sensitivity"]["settings"]
         ),
     )
+
+
+def ranking(doc: Document) -> Table:
+    """Variants by value, where money is declared."""
+    return Table(
+        "Variants by value: what a month gains for sure over what it may cost, each in place of the incumbent.",
+        (
+            Column("Variant"), Column("Ratio", numeric=True), Column("Benefit at least", numeric=True),
+            Column("Cost at most", numeric=True),
+        ),
+        tuple(
+            (
+                Cell(one["variant"]),
+                Cell("nothing to lose" if one["ratio"] is None else f"{one['ratio']:.3g}"),
+                Cell(f"{significant(one['benefit_low_per_month'])} {one['currency']}"),
+                Cell(f"{significant(one['cost_high_per_month'])} {one['currency']}"),
+            )
+            for one in doc["weighing"]["ranking"]
+        ),
+    )  # fmt: skip

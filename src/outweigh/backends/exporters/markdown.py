@@ -49,6 +49,8 @@ def render(doc: Mapping[str, Any]) -> str:
     if "weighing" in doc:
         if doc["weighing"]["waivers"]:
             blocks += ["### Waivers", _captioned(_tables.waivers(doc))]
+        if doc["weighing"].get("ranking"):
+            blocks += ["### By value", _captioned(_tables.ranking(doc))]
         hanging = [
             _prose([doc["weighing"]["sensitivity"][key] for key in ("statement", "power_statement")]),
             _captioned(_tables.settings(doc)),
