@@ -1,0 +1,90 @@
+"""Runs that may pause for nothing: the cheapest steps of the window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from outweigh.plan.kernels.windows import Use, Windows, alike, check
+from outweigh.plan.problem import Floats, Ints
+
+
+def interruptible(rate: Floats, rows: Windows) -> Floats:
+    """Least cost of every row at unit power, shape (N,), if pausing is free.
+
+    The `work` cheapest steps of the window; where the window or the work ends within a step, that much of it. It is a
+    fractional knapsack, for which filling by price is optimal (Dantzig, Operations Research 5(2), 1957, p. 266-277).
+
+    Args:
+        rate: cost of a step at unit power, shape (S, T); negative allowed.
+        rows: shape (N,).
+
+    Raises: see `windows.check`.
+
+    >>> interruptible(np.array([[3.0, 1.0, 2.0, 0.5]]), Windows.of(0, 0, [4, 3.5], [2, 2.5]))
+    array([1.5 , 3.25])
+    """
+    check(rate, rows)
+    cost = np.empty(len(rows))
+    whole = rows.whole
+    for lot, block in _blocks(rate, rows, np.flatnonzero(whole)):
+        work = rows.work[lot].astype(np.int64)
+        if work.min() == work.max():
+            block.partition(int(work[0]) - 1, axis=1)
+            cost[lot] = block[:, : work[0]].sum(axis=1)
+        else:
+            block.sort(axis=1)
+            running = np.cumsum(block[:, : work.max()], axis=1)
+            cost[lot] = running[np.arange(len(lot)), work - 1]
+    for lot, block in _blocks(rate, rows, np.flatnonzero(~whole)):
+        order, taken = _fill(block, rows.take(lot))
+        prices = np.take_along_axis(block, order, axis=1)
+        cost[lot] = np.sum(np.where(taken > 0, prices, 0.0) * taken, axis=1)
+    return cost
+
+
+def interruptible_use(rate: Floats, rows: Windows) -> Use:
+    """The steps behind `interruptible`; of equally dear ones the earliest."""
+    check(rate, rows)
+    parts: list[tuple[Ints, Ints, Floats]] = []
+    for lot, block in _blocks(rate, rows, np.arange(len(rows))):
+        order, taken = _fill(block, rows.take(lot))
+        at, rank = np.nonzero(taken)
+        first = np.floor(rows.release[lot]).astype(np.int64)
+        parts.append((lot[at], first[at] + order[at, rank], taken[at, rank]))
+    if not parts:
+        nothing = np.empty(0)
+        return Use(np.empty(0, np.int64), np.empty(0, np.int64), nothing, nothing)
+    row, step, share = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.lexsort((step, row))
+    return Use(row[order], step[order], share[order], share[order])
+
+
+def _blocks(rate: Floats, rows: Windows, index: Ints) -> Iterator[tuple[Ints, Floats]]:
+    """Lots of rows with the rates of their windows, shape (rows, widest); beyond a window infinite, so never taken."""
+    if not index.size:
+        return
+    first = np.floor(rows.release).astype(np.int64)
+    width = np.ceil(rows.deadline).astype(np.int64) - first
+    beyond = np.full((rate.shape[0], int(width[index].max())), np.inf)
+    padded = np.concatenate([rate, beyond], axis=1)
+    for part in alike(width[index]):
+        lot = index[part]
+        widest = int(width[lot].max())
+        block = sliding_window_view(padded, widest, axis=1)[rows.site[lot], first[lot]]
+        short = np.flatnonzero(width[lot] < widest)
+        outside = np.arange(widest) >= width[lot][short, np.newaxis]
+        block[short] = np.where(outside, np.inf, block[short])
+        yield lot, block
+
+
+def _fill(block: Floats, rows: Windows) -> tuple[Ints, Floats]:
+    """Order of the steps by price, and how much of each (in that order) is taken; both shape (rows, width)."""
+    order = np.argsort(block, axis=1, kind="stable")
+    step = np.floor(rows.release)[:, np.newaxis] + order
+    room = np.minimum(step + 1, rows.deadline[:, np.newaxis]) - np.maximum(step, rows.release[:, np.newaxis])
+    room = np.maximum(room, 0.0)
+    before = np.cumsum(room, axis=1) - room
+    return order, np.clip(rows.work[:, np.newaxis] - before, 0.0, room)

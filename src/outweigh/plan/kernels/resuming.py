@@ -1,0 +1,165 @@
+"""Runs that may pause, when going on again costs time and money."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from outweigh.core.errors import InvalidQuantity
+from outweigh.plan.kernels.windows import CHUNK, Use, Windows, check
+from outweigh.plan.problem import Bools, Floats, Ints
+
+# How a run came to its next step.
+_WENT_ON, _RESUMED, _STARTED = range(3)
+
+
+def resuming(rate: Floats, rows: Windows, lost: Ints | int, fee: Floats | float) -> Floats:
+    """Least cost of every row at unit power, shape (N,), if every resumption takes `lost` steps and costs `fee`.
+
+    A dynamic programme over the steps of the window and the work left. The first start is free; after a pause, `lost`
+    steps run without progress, in one piece with the work that follows. Whole steps only: between edges a pause could
+    have any length and the states no end. `offers` rounds fractions inwards first.
+
+    Args:
+        rate: cost of a step at unit power, shape (S, T); negative allowed.
+        rows: shape (N,), whole steps.
+        lost: steps run without progress at every resumption, whole, >= 0; one, or shape (N,).
+        fee: what a resumption costs beyond those steps, in the unit of `rate`, >= 0; one, or shape (N,).
+
+    Raises:
+        InvalidQuantity: fractions of a step, `lost` or `fee` below 0 or not a number. More in `windows.check`.
+
+    >>> rate = np.array([[1.0, 5.0, 1.0, 1.0, 1.0]])
+    >>> resuming(rate, Windows.of(0, 0, [5, 5, 5], 3), [0, 0, 1], 0.5)
+    array([3., 3., 3.])
+    >>> resuming(rate, Windows.of(0, 0, [4, 4, 5], 3), [0, 0, 1], [9.0, 0.5, 0.0])
+    array([7. , 3.5, 3. ])
+    """
+    check(rate, rows)
+    cost = np.empty(len(rows))
+    for lot, programme in _lots(rate, rows, lost, fee, cells=8):
+        cost[lot] = programme.forward(follow=False)
+    return cost
+
+
+def resuming_use(rate: Floats, rows: Windows, lost: Ints | int, fee: Floats | float) -> Use:
+    """The steps behind `resuming`. Steps that restore draw and do no work; the fees are in no step."""
+    check(rate, rows)
+    row: list[Ints] = [np.empty(0, np.int64)]
+    step: list[Ints] = [np.empty(0, np.int64)]
+    work: list[Floats] = [np.empty(0)]
+    for lot, programme in _lots(rate, rows, lost, fee, cells=int(rows.work.max(initial=1))):
+        programme.forward(follow=True)
+        runs, restores = programme.back()
+        at, offset = np.nonzero(runs | restores)
+        row.append(lot[at])
+        step.append(programme.first[at] + offset)
+        work.append(runs[at, offset].astype(np.float64))
+    rows_, steps, done = np.concatenate(row), np.concatenate(step), np.concatenate(work)
+    order = np.lexsort((steps, rows_))
+    return Use(rows_[order], steps[order], done[order], np.ones(len(order)))
+
+
+def resumptions(rows: Windows, use: Use) -> Ints:
+    """How often every row goes on after a pause, shape (N,)."""
+    begins = np.ones(len(use.row), dtype=np.bool_)
+    begins[1:] = (use.row[1:] != use.row[:-1]) | (use.step[1:] != use.step[:-1] + 1)
+    return np.asarray(np.maximum(np.bincount(use.row[begins], minlength=len(rows)) - 1, 0))
+
+
+def _lots(rate: Floats, rows: Windows, lost: object, fee: object, cells: int) -> Iterator[tuple[Ints, _Programme]]:
+    """Rows of one loss and of like width, few enough for memory: `cells` numbers for every step of a window."""
+    lost_each, fee_each = _one_each(lost, rows, "lost"), _one_each(fee, rows, "fee")
+    if (lost_each % 1 != 0).any() or not rows.whole.all():
+        raise InvalidQuantity("window", "a fraction of a step", "round inwards, or plan with shorter steps")
+    width = (rows.deadline - rows.release).astype(np.int64)
+    for loss in np.unique(lost_each):
+        same = np.flatnonzero(lost_each == loss)
+        same = same[np.argsort(width[same], kind="stable")]
+        at = 0
+        while at < len(same):
+            until = int(np.searchsorted(width[same], width[same[at]] * 4 // 3 + 8, side="right"))
+            until = min(until, at + max(1, CHUNK // (int(width[same[until - 1]]) * cells)))
+            lot = same[at:until]
+            at = until
+            yield lot, _Programme(rate, rows.take(lot), int(loss), fee_each[lot])
+
+
+def _one_each(value: object, rows: Windows, name: str) -> Floats:
+    each = np.broadcast_to(np.asarray(value, dtype=np.float64), (len(rows),))
+    if not (np.isfinite(each).all() and (each >= 0).all()):
+        raise InvalidQuantity(name, str(value), "give finite numbers, 0 or more")
+    return each
+
+
+class _Programme:
+    """The programme over one lot of n rows. States are (n, r): r steps of work left, before each step of the window."""
+
+    def __init__(self, rate: Floats, rows: Windows, lost: int, fee: Floats) -> None:
+        self.first = rows.release.astype(np.int64)
+        self.width = rows.deadline.astype(np.int64) - self.first
+        self.work = rows.work.astype(np.int64)
+        self.lost, self.fee = lost, fee
+        self.steps = int(self.width.max())
+        offsets = np.minimum(np.arange(self.steps), self.width[:, np.newaxis] - 1)
+        self.price = rate[rows.site[:, np.newaxis], self.first[:, np.newaxis] + offsets]
+        self._came: list[NDArray[np.uint8]] = []  # by step: how the run that does it came there
+        self._stopped: list[Bools] = []  # by step: whether the pause that holds it began there
+        self._ends_running: Bools = np.empty(0, dtype=np.bool_)
+
+    def forward(self, *, follow: bool) -> Floats:
+        """Least cost of every row, shape (n,); with `follow` the decisions are kept for `back`."""
+        shape = (len(self.work), int(self.work.max()) + 1)
+        each = np.arange(shape[0])
+        nowhere = np.full(shape, np.inf)
+        running, paused = nowhere, nowhere
+        spent = np.concatenate([np.zeros((shape[0], 1)), np.cumsum(self.price, axis=1)], axis=1)
+        before: list[Floats] = []  # what `paused` was before each step
+        for t in range(self.steps):
+            before.append(paused)
+            if t > self.lost:
+                restore = self.fee + spent[:, t] - spent[:, t - self.lost]
+                resumed = before[t - self.lost] + restore[:, np.newaxis]
+                before[t - self.lost] = nowhere  # no longer needed
+            else:
+                resumed = nowhere
+            go = np.minimum(running, resumed)
+            start = go[each, self.work] > 0
+            go[each[start], self.work[start]] = 0.0
+            if follow:
+                came = np.where(running <= resumed, _WENT_ON, _RESUMED).astype(np.uint8)
+                came[each[start], self.work[start]] = _STARTED
+                self._came.append(came)
+                self._stopped.append(running < paused)
+            inside = (t < self.width)[:, np.newaxis]
+            done = np.full(shape, np.inf)
+            done[:, :-1] = go[:, 1:] + self.price[:, t, np.newaxis]
+            running, paused = (
+                np.where(inside, done, running),
+                np.where(inside, np.minimum(paused, running), paused),
+            )
+        self._ends_running = running[:, 0] <= paused[:, 0]
+        return np.asarray(np.minimum(running[:, 0], paused[:, 0]))
+
+    def back(self) -> tuple[Bools, Bools]:
+        """Which steps of the window work and which restore, both shape (n, steps)."""
+        n = len(self.work)
+        works, restores = np.zeros((n, self.steps), dtype=np.bool_), np.zeros((n, self.steps), dtype=np.bool_)
+        left, runs = np.zeros(n, dtype=np.int64), self._ends_running.copy()
+        until, fresh = self.width.copy(), np.zeros(n, dtype=np.bool_)
+        for t in range(self.steps - 1, -1, -1):
+            known = ~fresh & (t < until)
+            ran = np.flatnonzero(known & runs)
+            rested = np.flatnonzero(known & ~runs)
+            works[ran, t] = True
+            left[ran] += 1
+            came = self._came[t][ran, left[ran]]
+            fresh[ran[came == _STARTED]] = True
+            again = ran[came == _RESUMED]
+            runs[again] = False
+            until[again] = t - self.lost
+            restores[again, max(t - self.lost, 0) : t] = True
+            runs[rested] = self._stopped[t][rested, left[rested]]
+        return works, restores
