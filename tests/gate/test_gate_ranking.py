@@ -10,7 +10,6 @@ from outweigh.gate import Contenders, ValueTerms, ranking
 
 
 def contenders(bench, **others):
-    base, _ = bench.cells(800, 0, 0, 200)
     made = []
     for name, (cells, energy_j) in others.items():
         _, right = bench.cells(*cells)
