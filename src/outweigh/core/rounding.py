@@ -11,6 +11,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 _PREFIXES = ((1e-9, "n"), (1e-6, "µ"), (1e-3, "m"), (1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T"))
 _MINUS = "\N{MINUS SIGN}"
+_MOST_PLACES = 15  # a float holds no more digits than that; what stands behind them would be made up
 
 
 def decimals_for(uncertainty: float, digits: int = 2) -> int | None:
@@ -25,18 +26,32 @@ def decimals_for(uncertainty: float, digits: int = 2) -> int | None:
     if not math.isfinite(size) or size == 0:
         return None
     # Rounding first: 0.0996 becomes 0.10, whose second digit is the hundredth and not the thousandth.
-    return digits - 1 - math.floor(math.log10(float(f"{size:.{digits - 1}e}")))
+    return digits - 1 - int(f"{size:.{digits - 1}e}".partition("e")[2])
 
 
 def fixed(value: float, decimals: int) -> str:
     """To so many decimal places, or to tens and hundreds when negative; thousands apart, a true minus sign.
 
+    What has more digits than a float can hold is written as a power of ten, and infinity as its sign.
+
     >>> fixed(0.11302, 4), fixed(12345.0, -1), fixed(-0.0004, 3)
     ('0.1130', '12,340', '0.000')
+    >>> fixed(1.25e300, 2), fixed(-math.inf, 2)
+    ('1.25 × 10^300', '−∞')
     """
+    if not math.isfinite(value):
+        return "not known" if math.isnan(value) else "∞" if value > 0 else f"{_MINUS}∞"
+    if abs(value) >= 10**_MOST_PLACES or (value and decimals > _MOST_PLACES):
+        return _power_of_ten(value)
+    decimals = min(decimals, _MOST_PLACES)
     rounded = Decimal(value).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_EVEN)
     text = f"{rounded or abs(rounded):,.{max(decimals, 0)}f}"
     return text.replace("-", _MINUS)
+
+
+def _power_of_ten(value: float, digits: int = 3) -> str:
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return f"{mantissa} × 10^{int(exponent)}".replace("-", _MINUS)
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -45,7 +60,7 @@ def significant(value: float, digits: int = 3) -> str:
     >>> significant(0.0123456), significant(1234567.0), significant(12), significant(0.0)
     ('0.0123', '1,234,567', '12', '0')
     """
-    if value == int(value):
+    if math.isfinite(value) and abs(value) < 10**_MOST_PLACES and value == int(value):
         return f"{int(value):,}".replace("-", _MINUS)
     places = decimals_for(value, digits)
     return fixed(value, max(places, 0) if places is not None else 0)
