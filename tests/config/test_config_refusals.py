@@ -52,6 +52,9 @@ TABLE = [
     # numbers no arithmetic carries
     ("confidence = 0.95", "confidence = 0.9999999", 30, "resampling cannot tell", "at most 0.9999"),
     ('unit = "ticket"', 'unit = "ticket"\nhorizon_months = 1e-300', 4, "written off within the hour", "at least 0.001"),
+    ("eta = 0.15", "eta = 1e300", 32, "half the error", "at most 10"),
+    ('"0.90 EUR"', '"1e300 EUR"', 34, "gate.value.amount is 1e+300 EUR", "at most 1e+12"),
+    ("ceiling = 0.97", "equivalence = 1e-300", 9, "task.primary.equivalence is 1e-300", "such as 0.005"),
     # units and signs
     ('"1.2 Wh"', '"5 W"', 20, "budget.serve.per_unit: '5 W' is not a valid energy", "'1.2 Wh'"),
     ('"1.2 Wh"', '"-5 Wh"', 20, "'-5 Wh' is not a valid energy limit", "not negative"),

@@ -42,10 +42,15 @@ from outweigh.data.artefacts import parse_reference
 
 # Names are typed on command lines and become file names; a leading "-" would read as an option.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
-# As the registry spells them: the file `quantize__int8_dynamic.py` is typed `quantize:int8-dynamic`.
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)  # before any change
+# Beyond these, arithmetic in floats or a resampling of ten thousand has nothing more to say.
 _LEAST_MONTHS = 0.001
 _MOST_CONFIDENCE = 0.9999
-_EVER = datetime(1970, 1, 1, tzinfo=UTC)  # before any change
+_MOST_ETA = 10.0  # half the error for 7 % more energy
+_LEAST_EQUIVALENCE = 1e-6
+_LEAST_UTILISATION = 1e-6
+_MOST_MONEY = 1e12  # for one avoided error
+# As the registry spells them: the file `quantize__int8_dynamic.py` is typed `quantize:int8-dynamic`.
 _BACKEND = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*(?::[A-Za-z0-9][A-Za-z0-9.+-]*)*")
 
 
@@ -58,6 +63,7 @@ def check(document: EnergyToml) -> list[Refusal]:
         *_check_variants(document),
         *_check_budgets(document),
         *_check_gate(document),
+        *_check_serving(document),
         *_check_waivers(document),
         *_check_roadmap(document),
     ]
@@ -218,10 +224,11 @@ def _check_task(document: EnergyToml) -> Iterator[Refusal]:
             path: Path = ("task", "guards", index, "metric")
             yield Refusal(path, f"{dotted(path)} guards {entry.metric!r} a second time", "Keep one guard per metric")
         seen.add(entry.metric)
-    if task.primary.equivalence == 0:
+    equivalence = task.primary.equivalence
+    if equivalence is not None and equivalence < _LEAST_EQUIVALENCE:
         path = ("task", "primary", "equivalence")
-        remedy = "no evidence shows a difference of exactly 0; write the smallest one that matters, such as 0.005"
-        yield Refusal(path, "task.primary.equivalence is 0", remedy)
+        remedy = "no evidence shows a difference so small; write the smallest one that matters, such as 0.005"
+        yield Refusal(path, f"task.primary.equivalence is {equivalence:g}", remedy)
 
 
 def _check_variants(document: EnergyToml) -> Iterator[Refusal]:
@@ -333,9 +340,22 @@ def _check_gate(document: EnergyToml) -> Iterator[Refusal]:
     if gate.confidence > _MOST_CONFIDENCE:
         problem = f"gate.confidence is {gate.confidence:g}: resampling cannot tell so little doubt from none"
         yield Refusal(("gate", "confidence"), problem, f"Write at most {_MOST_CONFIDENCE:g}; 0.95 is usual")
+    if gate.eta > _MOST_ETA:
+        problem = f"gate.eta is {gate.eta:g}: that asks for half the error when the energy grows by 7 % or less"
+        yield Refusal(("gate", "eta"), problem, f"Write at most {_MOST_ETA:g}; 0.15 is what scaling has bought")
+    if gate.value is not None and gate.value.amount.amount > _MOST_MONEY:
+        problem = f"gate.value.amount is {gate.value.amount.amount:g} {gate.value.amount.currency}"
+        yield Refusal(("gate", "value", "amount"), problem, f"Write at most {_MOST_MONEY:g} for one avoided error")
     for key, name in (("incumbent", gate.incumbent), ("proposal", gate.proposal), ("anchor", gate.anchor)):
         if name and name not in document.variants:
             yield unknown_name(("gate", key), name, "variant", document.variants)
+
+
+def _check_serving(document: EnergyToml) -> Iterator[Refusal]:
+    utilisation = document.serving.utilisation
+    if utilisation < _LEAST_UTILISATION:
+        problem = f"serving.utilisation is {utilisation:g}: almost all of the hum would be idle replicas'"
+        yield Refusal(("serving", "utilisation"), problem, f"Write at least {_LEAST_UTILISATION:g}, such as 0.35")
 
 
 def _check_waivers(document: EnergyToml) -> Iterator[Refusal]:
