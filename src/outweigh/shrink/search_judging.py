@@ -96,12 +96,17 @@ def may_go_on(seen: Seen, bar: Bar) -> bool:
 def promoted(rung: Sequence[Seen], bar: Bar) -> list[Seen]:
     """Who is looked at again: a third of a rung, at least three, front by front, the cheapest of a front first.
 
-    Those that are shown to miss the bar or to draw more than the base are out; those that meet the bar so far go before
+    Those that are shown to miss the bar or to draw more than the base are out, and so are those that lie within 5 % of
+    the base, or above it, in both: they are the base to the front. Those that meet the bar so far go before
     those that may yet. Among them, energy and latency ratio to the base decide; two that lie within 5 % of each other
     in both are one to the front (epsilon-dominance: Laumanns et al. 2002, Evolutionary Computation 10(3):263-282), so
     that a front is not made of noise.
     """
-    alive = [seen for seen in rung if may_go_on(seen, bar) and seen.energy.p_greater(0.0) > 1 - bar.confidence]
+    alive = [
+        seen
+        for seen in rung
+        if may_go_on(seen, bar) and seen.energy.p_greater(0.0) > 1 - bar.confidence and not _is_the_base(seen)
+    ]
     count = max(KEEP_LEAST, math.ceil(KEEP_SHARE * len(rung)))
     found: list[Seen] = []
     for left in ([s for s in alive if s.meets(bar)], [s for s in alive if not s.meets(bar)]):
@@ -130,6 +135,10 @@ def nominees(rung: Sequence[Seen], bar: Bar, most: int = 3) -> list[Seen]:
     """
     front = front_of([seen for seen in rung if seen.meets(bar) and seen.energy_ratio < 1])
     return [seen for seen in front if not _is_dearer(seen, front[0], bar.confidence)][:most]
+
+
+def _is_the_base(seen: Seen) -> bool:
+    return _box(seen.energy_ratio) >= 0 and _box(seen.latency_ratio) >= 0
 
 
 def _is_dearer(seen: Seen, than: Seen, confidence: float) -> bool:

@@ -116,6 +116,8 @@ class Search:
                 break
             with self.metered():
                 going_on = promoted([self._seen(one, rung - 1) for one in self._alive(rung - 1)], self.bar)
+            if len(going_on) == 1 and going_on[0].meets(self.bar):
+                break  # nothing is left to choose between; the verdict has items of its own
             self._look_again(rung, [seen.combination for seen in going_on])
         finalists = self._finalists()
         self._judge(finalists)
