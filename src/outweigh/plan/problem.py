@@ -36,8 +36,8 @@ class Level:
     def __post_init__(self) -> None:
         if not 0 < self.speed < np.inf:
             raise InvalidQuantity("speed of a level", str(self.speed), "give a finite number above 0")
-        if not 0 <= self.power_w < np.inf:
-            raise InvalidQuantity("power of a level", f"{self.power_w} W", "give a finite number, 0 or more")
+        if not 0 < self.power_w < np.inf:
+            raise InvalidQuantity("power of a level", f"{self.power_w} W", "give a finite number above 0")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from outweigh.core.errors import InvalidQuantity
-from outweigh.plan.kernels.windows import CHUNK, Use, Windows, check
+from outweigh.plan.kernels.windows import Use, Windows, alike, check
 from outweigh.plan.problem import Bools, Floats, Ints
 
 # How a run came to its next step.
 _WENT_ON, _RESUMED, _STARTED = range(3)
 
 
-def resuming(rate: Floats, rows: Windows, lost: Ints | int, fee: Floats | float) -> Floats:
+def resuming(
+    rate: Floats, rows: Windows, lost: Floats | Ints | int, fee: Floats | float = 0.0, extra: Floats | float = 0.0
+) -> Floats:
     """Least cost of every row at unit power, shape (N,), if every resumption takes `lost` steps and costs `fee`.
 
     A dynamic programme over the steps of the window and the work left. The first start is free; after a pause, `lost`
@@ -27,9 +29,10 @@ def resuming(rate: Floats, rows: Windows, lost: Ints | int, fee: Floats | float)
         rows: shape (N,), whole steps.
         lost: steps run without progress at every resumption, whole, >= 0; one, or shape (N,).
         fee: what a resumption costs beyond those steps, in the unit of `rate`, >= 0; one, or shape (N,).
+        extra: steps at unit power that a resumption draws on top, at the rate of its first step, >= 0; as `fee`.
 
     Raises:
-        InvalidQuantity: fractions of a step, `lost` or `fee` below 0 or not a number. More in `windows.check`.
+        InvalidQuantity: fractions of a step, `lost`, `fee` or `extra` below 0 or not a number. More in `windows.check`.
 
     >>> rate = np.array([[1.0, 5.0, 1.0, 1.0, 1.0]])
     >>> resuming(rate, Windows.of(0, 0, [5, 5, 5], 3), [0, 0, 1], 0.5)
@@ -39,27 +42,31 @@ def resuming(rate: Floats, rows: Windows, lost: Ints | int, fee: Floats | float)
     """
     check(rate, rows)
     cost = np.empty(len(rows))
-    for lot, programme in _lots(rate, rows, lost, fee, cells=8):
+    for lot, programme in _lots(rate, rows, lost, fee, extra, cells=8):
         cost[lot] = programme.forward(follow=False)
     return cost
 
 
-def resuming_use(rate: Floats, rows: Windows, lost: Ints | int, fee: Floats | float) -> Use:
+def resuming_use(
+    rate: Floats, rows: Windows, lost: Floats | Ints | int, fee: Floats | float = 0.0, extra: Floats | float = 0.0
+) -> Use:
     """The steps behind `resuming`. Steps that restore draw and do no work; the fees are in no step."""
     check(rate, rows)
     row: list[Ints] = [np.empty(0, np.int64)]
     step: list[Ints] = [np.empty(0, np.int64)]
     work: list[Floats] = [np.empty(0)]
-    for lot, programme in _lots(rate, rows, lost, fee, cells=int(rows.work.max(initial=1))):
+    draw: list[Floats] = [np.empty(0)]
+    for lot, programme in _lots(rate, rows, lost, fee, extra, cells=int(rows.work.max(initial=1))):
         programme.forward(follow=True)
-        runs, restores = programme.back()
+        runs, restores, resumes = programme.back()
         at, offset = np.nonzero(runs | restores)
+        draw.append(1.0 + programme.extra[at] * resumes[at, offset])
         row.append(lot[at])
         step.append(programme.first[at] + offset)
         work.append(runs[at, offset].astype(np.float64))
     rows_, steps, done = np.concatenate(row), np.concatenate(step), np.concatenate(work)
     order = np.lexsort((steps, rows_))
-    return Use(rows_[order], steps[order], done[order], np.ones(len(order)))
+    return Use(rows_[order], steps[order], done[order], np.concatenate(draw)[order])
 
 
 def resumptions(rows: Windows, use: Use) -> Ints:
@@ -69,22 +76,20 @@ def resumptions(rows: Windows, use: Use) -> Ints:
     return np.asarray(np.maximum(np.bincount(use.row[begins], minlength=len(rows)) - 1, 0))
 
 
-def _lots(rate: Floats, rows: Windows, lost: object, fee: object, cells: int) -> Iterator[tuple[Ints, _Programme]]:
+def _lots(
+    rate: Floats, rows: Windows, lost: object, fee: object, extra: object, cells: int
+) -> Iterator[tuple[Ints, _Programme]]:
     """Rows of one loss and of like width, few enough for memory: `cells` numbers for every step of a window."""
     lost_each, fee_each = _one_each(lost, rows, "lost"), _one_each(fee, rows, "fee")
+    extra_each = _one_each(extra, rows, "extra")
     if (lost_each % 1 != 0).any() or not rows.whole.all():
         raise InvalidQuantity("window", "a fraction of a step", "round inwards, or plan with shorter steps")
     width = (rows.deadline - rows.release).astype(np.int64)
     for loss in np.unique(lost_each):
         same = np.flatnonzero(lost_each == loss)
-        same = same[np.argsort(width[same], kind="stable")]
-        at = 0
-        while at < len(same):
-            until = int(np.searchsorted(width[same], width[same[at]] * 4 // 3 + 8, side="right"))
-            until = min(until, at + max(1, CHUNK // (int(width[same[until - 1]]) * cells)))
-            lot = same[at:until]
-            at = until
-            yield lot, _Programme(rate, rows.take(lot), int(loss), fee_each[lot])
+        for part in alike(width[same], per_row=cells):
+            lot = same[part]
+            yield lot, _Programme(rate, rows.take(lot), int(loss), fee_each[lot], extra_each[lot])
 
 
 def _one_each(value: object, rows: Windows, name: str) -> Floats:
@@ -97,11 +102,11 @@ def _one_each(value: object, rows: Windows, name: str) -> Floats:
 class _Programme:
     """The programme over one lot of n rows. States are (n, r): r steps of work left, before each step of the window."""
 
-    def __init__(self, rate: Floats, rows: Windows, lost: int, fee: Floats) -> None:
+    def __init__(self, rate: Floats, rows: Windows, lost: int, fee: Floats, extra: Floats) -> None:
         self.first = rows.release.astype(np.int64)
         self.width = rows.deadline.astype(np.int64) - self.first
         self.work = rows.work.astype(np.int64)
-        self.lost, self.fee = lost, fee
+        self.lost, self.fee, self.extra = lost, fee, extra
         self.steps = int(self.width.max())
         offsets = np.minimum(np.arange(self.steps), self.width[:, np.newaxis] - 1)
         self.price = rate[rows.site[:, np.newaxis], self.first[:, np.newaxis] + offsets]
@@ -120,9 +125,10 @@ class _Programme:
         for t in range(self.steps):
             before.append(paused)
             if t > self.lost:
-                restore = self.fee + spent[:, t] - spent[:, t - self.lost]
-                resumed = before[t - self.lost] + restore[:, np.newaxis]
-                before[t - self.lost] = nowhere  # no longer needed
+                since = t - self.lost
+                restore = self.fee + self.extra * self.price[:, since] + spent[:, t] - spent[:, since]
+                resumed = before[since] + restore[:, np.newaxis]
+                before[since] = nowhere  # no longer needed
             else:
                 resumed = nowhere
             go = np.minimum(running, resumed)
@@ -143,10 +149,10 @@ class _Programme:
         self._ends_running = running[:, 0] <= paused[:, 0]
         return np.asarray(np.minimum(running[:, 0], paused[:, 0]))
 
-    def back(self) -> tuple[Bools, Bools]:
-        """Which steps of the window work and which restore, both shape (n, steps)."""
+    def back(self) -> tuple[Bools, Bools, Bools]:
+        """Which steps of the window work, which restore, and which a resumption begins with; all shape (n, steps)."""
         n = len(self.work)
-        works, restores = np.zeros((n, self.steps), dtype=np.bool_), np.zeros((n, self.steps), dtype=np.bool_)
+        works, restores, resumes = np.zeros((3, n, self.steps), dtype=np.bool_)
         left, runs = np.zeros(n, dtype=np.int64), self._ends_running.copy()
         until, fresh = self.width.copy(), np.zeros(n, dtype=np.bool_)
         for t in range(self.steps - 1, -1, -1):
@@ -161,5 +167,6 @@ class _Programme:
             runs[again] = False
             until[again] = t - self.lost
             restores[again, max(t - self.lost, 0) : t] = True
+            resumes[again, max(t - self.lost, 0)] = True
             runs[rested] = self._stopped[t][rested, left[rested]]
-        return works, restores
+        return works, restores, resumes
