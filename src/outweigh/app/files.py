@@ -117,7 +117,7 @@ def write_reports(document: Mapping[str, object], folder: Path) -> tuple[Path, .
 
 def read_review(path: Path) -> dict[str, object]:
     """The document of a finished review. Raises UsageError when it is none."""
-    from outweigh.report.shape import ReviewDocument
+    from outweigh.report.checking import trouble_with
 
     remedy = "Name the review.json that `outweigh review` wrote"
     try:
@@ -130,9 +130,9 @@ def read_review(path: Path) -> dict[str, object]:
         raise UsageError(f"{path} is not a review", remedy)
     if document.get("schema") != 1:
         raise UsageError(f"{path} has schema {document.get('schema')!r}, this version reads 1", "Upgrade outweigh")
-    lacking = sorted(ReviewDocument.__annotations__.keys() - document.keys() - {"weighing"})
-    if lacking:
-        raise UsageError(f"{path} is no whole review: it lacks {', '.join(lacking)}", remedy)
+    trouble = trouble_with(document)
+    if trouble:
+        raise UsageError(f"{path} is no whole review: {trouble}", remedy)
     return document
 
 

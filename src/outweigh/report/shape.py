@@ -3,8 +3,8 @@
 Every number is at full precision and its unit is in the key (`_j`, `_w`, `_s`, `_ms`, `_kwh`, `_kg`, `_g_per_kwh`;
 shares, ratios and scores have none). A number that is not known is null, and a `..._missing`, `..._reason` or
 `method` beside it says why; it is never 0. `low` and `high` are the ends of an interval at the document's
-`project.confidence` unless they carry a `confidence` of their own. Keys may be added within a schema; none changes
-its meaning.
+`project.confidence` unless they carry a `confidence` of their own. Keys may be added within a schema, as NotRequired
+ones, so that older files stay readable; none changes its meaning.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class VariantShape(TypedDict):
     grade: str
     method: str
     on_frontier: bool
-    frontier_probability: float | None  # null: nobody resampled
+    frontier_probability: NotRequired[float | None]  # null: nobody resampled
     dominated_by: str
     dominated_reason: str
 
@@ -330,7 +330,7 @@ class WeighingShape(TypedDict):
     waiver_to_paste: str
     per_unit_limits_j: dict[str, float]
     sensitivity: SensitivityShape
-    ranking: list[RankedShape]  # by value, best first; empty where no money is declared
+    ranking: NotRequired[list[RankedShape]]  # by value, best first; empty where no money is declared
 
 
 class ReviewDocument(TypedDict):
