@@ -50,7 +50,7 @@ class Registry(Generic[T]):
 
     def get(self, name: str) -> type[T]:
         """The class of that name, imported now. Raises UnknownBackend with the nearest name."""
-        if name in self._classes:
+        if name in self._classes or self._ours(name):
             return self._classes[name]
         known = self.names()
         if name not in known:
@@ -70,11 +70,26 @@ class Registry(Generic[T]):
                 self._classes[name] = point.load()
         return self._classes[name]
 
+    def _ours(self, name: str) -> bool:
+        """Import our own back-end of that name, if there is one: without listing every package that is installed."""
+        from importlib.util import find_spec
+
+        module = _module(name)
+        if not module.isidentifier() or module[0] == "_" or _typed(module) != name:
+            return False
+        path = f"outweigh.backends.{self.kind}.{module}"
+        if find_spec(path) is None:
+            return False
+        importlib.import_module(path)
+        return name in self._classes
+
     def named(self, text: str) -> tuple[type[T], str]:
         """The class and its argument: "batch:8" is `batch` with "8", where no back-end has the whole as its name.
 
         Raises UnknownBackend with the nearest name.
         """
+        if text in self._classes or self._ours(text):
+            return self._classes[text], ""
         known = self.names()
         head = text
         while head not in known and ":" in head:
