@@ -27,7 +27,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("gate", "weigh a proposal against budget, alternatives and benefit", "gate"),
     Verb("review", "the main job: compare, shrink, gate and plan on one project, one report", "review"),
     Verb("estimate", "energy, cost and carbon before any code runs"),
-    Verb("grid", "zones, carbon, prices and the most that shifting could save"),
+    Verb("grid", "zones, carbon, prices and the most that shifting could save", "grid"),
     Verb("plan", "where and when to run, with a proof of how good the plan is", "plan"),
     Verb("run", "execute a plan or a job: wait, start, pause, resume, re-plan"),
     Verb("whatif", "levers, tariffs, cooling, hardware, supply and policy as curves"),

@@ -2,7 +2,7 @@
 
 from outweigh.grid.resolving import Answer, Level, PassedOver, Sources, open_source, resolve_carbon, resolve_prices
 from outweigh.grid.sites import DECLARED, resolve_site, site_factors
-from outweigh.grid.zones import Zone, find_zone, nearest_zones
+from outweigh.grid.zones import Zone, find_zone, nearest_zones, price_zones
 
 __all__ = [
     "DECLARED",
@@ -14,6 +14,7 @@ __all__ = [
     "find_zone",
     "nearest_zones",
     "open_source",
+    "price_zones",
     "resolve_carbon",
     "resolve_prices",
     "resolve_site",

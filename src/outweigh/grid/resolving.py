@@ -16,6 +16,7 @@ from outweigh.core.errors import (
     GridDataInvalid,
     GridUnavailable,
     MissingExtra,
+    UnknownZone,
 )
 from outweigh.core.intervals import Interval
 from outweigh.core.series import MAX_GAP, CarbonMeaning, CarbonSeries, PriceSeries
@@ -113,7 +114,8 @@ def resolve_prices(
 
 
 def _known(sources: Sources) -> set[str]:
-    return {zone for source in (*sources.live, *sources.files, *sources.declared) for zone in source.zones()}
+    # What is declared makes no zone known: a slip in its name would otherwise pass for a place.
+    return {zone for source in (*sources.live, *sources.files) for zone in source.zones()}
 
 
 def _first(what: str, zone: Zone, sources: Sources, ask: _Ask[S], max_gap: float) -> Answer[S]:
@@ -126,6 +128,9 @@ def _first(what: str, zone: Zone, sources: Sources, ask: _Ask[S], max_gap: float
             series = ask(source, key)
             if series.missing_share > max_gap:
                 series.mean_value(max_gap=max_gap)
+        except UnknownZone:
+            passed.append(PassedOver(level, source.name, f"{source.name} has no figure of {key}"))
+            continue
         except _PASSED as err:
             passed.append(PassedOver(level, source.name, str(err)))
             continue

@@ -131,8 +131,7 @@ class TablesGrid:
             value, known, market = mean.value, mean.provenance, Market.DAY_AHEAD
             area, remark = mean.area, "the wholesale price of energy alone, without network charges"
         else:
-            self.price(zone)
-            not_offered(self.name, "electricity price", zone)
+            unknown_zone(self.name, zone, {key: (rows[max(rows)].name,) for key, rows in industrial_prices().items()})
         meaning = PriceMeaning(value.currency, market, taxes=False)
         origin = _origin(area, known, remark)
         return PriceSeries.flat(value.amount_per_kwh, window, DataQuality.YEARLY_DEFAULT, meaning, origin)

@@ -1,0 +1,177 @@
+"""The grid's verbs: what a zone's power carries and costs, which zones there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from outweigh.core.errors import UsageError
+from outweigh.core.intervals import Interval
+from outweigh.core.series import CarbonSeries, PriceSeries
+from outweigh.grid import (
+    Answer,
+    Level,
+    Sources,
+    find_zone,
+    open_source,
+    price_zones,
+    resolve_carbon,
+    resolve_prices,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What `grid show` says of a zone: full figures with the unit in the key, lines for people, and notes."""
+
+    document: dict[str, Any]
+    lines: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def show_zone(
+    zone: str,
+    *,
+    price: bool = False,
+    at: str = "",
+    hours: float = 1.0,
+    sources: Sequence[str] = (),
+    files: Sequence[Path] = (),
+    declared: Sequence[str] = (),
+    now: datetime | None = None,
+) -> Shown:
+    """Carbon intensity (or price) of a zone over a window, from the best level that has it.
+
+    Args:
+        zone: as typed: a zone, a code, an old name or a cloud region.
+        at: ISO 8601 start of the window with its distance from UTC; "" takes the hour that has begun.
+        hours: length of the window [h].
+        sources: live sources to ask first, "name" or "name:argument", in this order.
+        files: the user's own files, asked next.
+        declared: "230 gCO2e/kWh" or "0.15 EUR/kWh", taken for this zone where nothing else answers.
+        now: the present; the clock's by default.
+
+    Raises:
+        UnknownZone (exit 2), FactorMissing (exit 4) and what a source of the user's own may fail with.
+    """
+    window = _window(at, hours, now or datetime.now(UTC))
+    asked = Sources([open_source(text) for text in sources], [open_source(f"file:{path}") for path in files])
+    if declared:
+        known = {name for source in (*asked.live, *asked.files) for name in source.zones()}
+        keys = dict.fromkeys((find_zone(zone, {*known, *price_zones()}).key, find_zone(zone, known).key))
+        figures = ",".join(f"{key}={figure}" for key in keys for figure in declared)
+        asked = replace(asked, declared=[open_source(f"static:{figures}")])
+    answer: Answer[CarbonSeries] | Answer[PriceSeries]
+    answer = resolve_prices(zone, window, asked) if price else resolve_carbon(zone, window, asked)
+    series = answer.series
+    value = series.mean_value()
+    quality, origin = series.worst_quality, series.origin
+    meaning = series.meaning
+    document: dict[str, Any] = {
+        "zone": answer.zone.key,
+        "name": answer.zone.name,
+        "asked": zone,
+        "start": window.start.isoformat(),
+        "end": window.end.isoformat(),
+    }
+    if isinstance(series, CarbonSeries):
+        of = series.meaning
+        document |= {
+            "intensity_g_per_kwh": value,
+            "kind": of.kind.value,
+            "scope": of.scope.value,
+            "accounting": of.accounting.value,
+        }
+        unit = of.unit
+        shown = f"{value:.3g}" if value < 100 else f"{value:.0f}"
+    else:
+        money = series.meaning
+        document |= {
+            "price_per_kwh": value,
+            "currency": money.currency,
+            "market": money.market.value,
+            "taxes": "in" if money.taxes else "out",
+        }
+        unit = f"{money.currency}/MWh"
+        shown = f"{1e3 * value:.2f}"
+    document |= {
+        "of_zone": origin.zone,
+        "year": origin.vintage or None,
+        "level": answer.level.value,
+        "quality": quality.value,
+        "grade": quality.grade.value,
+        "provider": origin.provider,
+        "source": origin.source,
+        "licence": origin.licence,
+        "method": origin.method or None,
+        "issued_at": origin.issued_at.isoformat() if origin.issued_at else None,
+        "retrieved_at": origin.retrieved_at.isoformat() if origin.retrieved_at else None,
+        "missing_share": series.missing_share,
+        "backend": answer.source,
+        "notes": list(answer.notes),
+        "passed_over": [
+            {"level": one.level.value, "backend": one.source, "reason": one.reason} for one in answer.passed_over
+        ],
+    }
+    when = f"mean of {origin.vintage}" if origin.vintage else f"{window.start:%Y-%m-%dT%H:%MZ} for {hours:g} h"
+    who = f"{answer.zone.key} ({answer.zone.name})" if answer.zone.name else answer.zone.key
+    lines = (
+        f"{who}  {shown} {unit}  {when}  grade {quality.grade}",
+        f"    what     {meaning}",
+        f"    how      {quality} of {origin.zone}, level: {answer.level}, answered by: {answer.source}",
+        f"    source   {origin.source} ({origin.licence})",
+    )
+    # That a country has no finer figure of its own is no news to a person.
+    whole = Level.ZONE_YEAR if answer.zone.is_country else None
+    passed = (f"not from {one.level}: {one.reason}" for one in answer.passed_over if one.level is not whole)
+    return Shown(document, lines, (*answer.notes, *passed))
+
+
+def zone_rows(like: str = "") -> list[dict[str, Any]]:
+    """Every zone with a name, sorted: which figures the embedded tables have of it.
+
+    Args:
+        like: only zones with this in their key or name, whatever the case.
+    """
+    wanted = like.casefold()
+    return [row for row in _zones() if wanted in row["zone"].casefold() or wanted in row["name"].casefold()]
+
+
+def _zones() -> Iterator[dict[str, Any]]:
+    from outweigh.data.places import country_years, typical_days, wholesale_years, zone_names
+    from outweigh.data.tables import industrial_prices, zone_intensities
+
+    names = {row.zone: row.name for row in zone_intensities().values()}
+    names |= {row.zone: row.name for row in zone_names().values() if not row.now}
+    prices = industrial_prices()
+    names |= {zone: next(iter(rows.values())).name for zone, rows in prices.items() if zone not in names}
+    for zone in sorted(names):
+        years = country_years().get(zone)
+        row = zone_intensities().get(zone)
+        carbon = (f"{min(years)} to {max(years)}" if years else row.provenance.year) if row else ""
+        paid = prices.get(zone) or wholesale_years().get(zone)
+        yield {
+            "zone": zone,
+            "name": names[zone],
+            "carbon_years": carbon,
+            "price_years": f"{min(paid)} to {max(paid)}" if paid else "",
+            "typical_day": zone in typical_days(),
+        }
+
+
+def _window(at: str, hours: float, now: datetime) -> Interval:
+    if not at:
+        start = now.replace(minute=0, second=0, microsecond=0)
+    else:
+        try:
+            start = datetime.fromisoformat(at)
+        except ValueError as err:
+            raise UsageError(f"--at {at!r} is not an ISO 8601 time", "Write 2026-10-25T02:30Z") from err
+        if start.tzinfo is None:
+            raise UsageError(f"--at {at!r} does not say how far it is from UTC", "Write 2026-10-25T02:30Z or +02:00")
+    if not 0 < hours <= 24 * 366:
+        raise UsageError(f"--hours {hours:g} is not a window", "Give more than 0 and at most a year, 8784")
+    return Interval.starting(start, 3600 * hours)
