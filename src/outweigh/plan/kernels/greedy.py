@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from outweigh.core.errors import InvalidQuantity, PlanInfeasible
+from outweigh.plan.kernels.cheapest_steps import interruptible
 from outweigh.plan.kernels.windows import Use, Windows, alike, check
 from outweigh.plan.problem import ROUNDING_STEPS, Floats, Ints
 
@@ -83,8 +85,16 @@ def elastic(rate: Floats, rows: Windows, speed: Floats, power_w: Floats) -> Floa
     array([24., 54.])
     """
     cost = np.empty(len(rows))
-    for lot, _, taken, price, _ in _bought(rate, rows, speed, power_w):
-        cost[lot] = np.sum(np.where(taken > 0, price, 0.0) * taken, axis=1)
+    speeds, powers = _levels(rows, speed, power_w)
+    single = (speeds[:, 0] == speeds[:, -1]) & (powers == powers[:, :1]).all(axis=1)
+    if single.any():
+        # One level: the cheapest steps, without the sorting of levels.
+        length = Windows(rows.site, rows.release, rows.deadline, rows.work / speeds[:, 0])
+        cost[single] = interruptible(rate, length.take(single)) * powers[single, 0]
+    if not single.all():
+        index = np.flatnonzero(~single)
+        for lot, _, taken, price, _ in _bought(rate, rows.take(index), speeds[index], powers[index]):
+            cost[index[lot]] = np.sum(np.where(taken > 0, price, 0.0) * taken, axis=1)
     return cost
 
 
@@ -94,7 +104,7 @@ def elastic_use(rate: Floats, rows: Windows, speed: Floats, power_w: Floats) -> 
     step: list[Ints] = [np.empty(0, np.int64)]
     work: list[Floats] = [np.empty(0)]
     draw: list[Floats] = [np.empty(0)]
-    for lot, when, taken, _, per_work in _bought(rate, rows, speed, power_w):
+    for lot, when, taken, _, per_work in _bought(rate, rows, *_levels(rows, speed, power_w), stable=True):
         width = int(when.max()) + 1
         cell = (np.arange(len(lot))[:, np.newaxis] * width + when).ravel()
         done = np.bincount(cell, taken.ravel(), minlength=len(lot) * width).astype(np.float64)
@@ -119,59 +129,70 @@ class _Bought(NamedTuple):
     per_work: Floats
 
 
-def _bought(rate: Floats, rows: Windows, speed: Floats, power_w: Floats) -> list[_Bought]:
-    fastest = np.broadcast_to(np.asarray(speed[..., -1], dtype=np.float64), (len(rows),))
-    # Whether a row fits depends on its highest speed, so that is what the common checks are asked.
-    check(rate, Windows(rows.site, rows.release, rows.deadline, rows.work / fastest))
-    levels = np.concatenate(
-        [
-            np.broadcast_to(np.atleast_2d(speed), (len(rows), speed.shape[-1])),
-            np.broadcast_to(np.atleast_2d(power_w), (len(rows), power_w.shape[-1])),
-        ],
-        axis=1,
-    )
-    parts = []
-    for profile, same in _profiles(levels):
-        half = speed.shape[-1]
-        both = hull(profile[:half], profile[half:]), hull(profile[:half], profile[half:], dearest=True)
-        first = np.floor(rows.release[same]).astype(np.int64)
-        width = np.ceil(rows.deadline[same]).astype(np.int64) - first
+def _levels(rows: Windows, speed: Floats, power_w: Floats) -> tuple[Floats, Floats]:
+    """Levels of every row, both shape (N, L)."""
+    if (
+        not speed.size
+        or speed.shape != power_w.shape
+        or speed.ndim > 2
+        or (speed.ndim == 2 and len(speed) != len(rows))
+    ):
+        given = f"speeds {speed.shape} and powers {power_w.shape}"
+        raise InvalidQuantity("levels", given, f"give both as (L,) or ({len(rows)}, L)")
+    shape = (len(rows), speed.shape[-1])
+    return np.broadcast_to(speed, shape), np.broadcast_to(power_w, shape)
+
+
+def _bought(rate: Floats, rows: Windows, speed: Floats, power_w: Floats, *, stable: bool = False) -> Iterator[_Bought]:
+    for levels, same in _profiles(speed, power_w):
+        one, unit_w = levels[: speed.shape[1]], levels[speed.shape[1] :]
+        both = hull(one, unit_w), hull(one, unit_w, dearest=True)
+        # Whether a row fits depends on its highest speed, so that is what the common checks are asked.
+        alone = rows.take(same)
+        check(rate, Windows(alone.site, alone.release, alone.deadline, alone.work / one[-1]))
+        first = np.floor(alone.release).astype(np.int64)
+        width = np.ceil(alone.deadline).astype(np.int64) - first
         for part in alike(width, per_row=3 * max(len(both[0].speed), len(both[1].speed))):
             lot = same[part]
-            parts.append(_buy(rate, rows.take(lot), lot, int(width[part].max()), *both))
-    return parts
+            yield _buy(rate, rows.take(lot), lot, power_w[lot, 0], both, stable=stable)
 
 
-def _profiles(levels: Floats) -> list[tuple[Floats, Ints]]:
-    """The different profiles, and which rows have each."""
-    if (levels == levels[:1]).all():
-        return [(levels[0], np.arange(len(levels)))] if len(levels) else []
-    kinds, kind = np.unique(levels, axis=0, return_inverse=True)
+def _profiles(speed: Floats, power_w: Floats) -> Iterator[tuple[Floats, Ints]]:
+    """The different profiles, with powers as multiples of the first (to 12 digits), and which rows have each."""
+    lowest = power_w[:, :1]
+    if not (np.isfinite(power_w).all() and (lowest > 0).all()):
+        raise InvalidQuantity("power of a level", f"{power_w.min()} W", "give finite numbers above 0")
+    profile = np.concatenate([speed, np.round(power_w / lowest, 12)], axis=1)
+    if (profile == profile[:1]).all():
+        kinds, kind = profile[:1], np.zeros(len(profile), dtype=np.int64)
+    else:
+        kinds, kind = np.unique(profile, axis=0, return_inverse=True)
     order = np.argsort(kind.reshape(-1), kind="stable")
-    ends = np.cumsum(np.bincount(kind.reshape(-1)))
-    return list(zip(kinds, np.split(order, ends[:-1]), strict=True))
+    ends = np.cumsum(np.bincount(kind.reshape(-1), minlength=len(kinds)))
+    yield from zip(kinds, np.split(order, ends[:-1]), strict=True)
 
 
-def _buy(rate: Floats, rows: Windows, lot: Ints, widest: int, cheap: Hull, dear: Hull) -> _Bought:
+def _buy(rate: Floats, rows: Windows, lot: Ints, unit_w: Floats, both: tuple[Hull, Hull], *, stable: bool) -> _Bought:
     first = np.floor(rows.release)[:, np.newaxis]
+    widest = int((np.ceil(rows.deadline) - first[:, 0]).max())
     step = first + np.arange(widest)
     room = np.minimum(step + 1, rows.deadline[:, np.newaxis]) - np.maximum(step, rows.release[:, np.newaxis])
     room = np.maximum(room, 0.0)
     price = rate[rows.site[:, np.newaxis], np.minimum(step.astype(np.int64), rate.shape[1] - 1)]
     price = np.where(room > 0, price, 0.0)
 
-    pieces = max(len(cheap.speed), len(dear.speed))
+    pieces = max(len(one.speed) for one in both)
     speed, per_work = np.zeros((2, pieces)), np.zeros((2, pieces))
-    for i, one in enumerate((cheap, dear)):
+    for i, one in enumerate(both):
         speed[i, : len(one.speed)] = one.speed
         per_work[i, : len(one.speed)] = one.power_w / one.speed
-    kind = (price < 0).astype(np.int64)
+    sign = (price < 0).astype(np.int64)
     shape = (len(lot), widest * pieces)
-    amount = (room[:, :, np.newaxis] * speed[kind]).reshape(shape)
-    watts = per_work[kind].reshape(shape)
-    each = np.where(amount > 0, (price[:, :, np.newaxis] * per_work[kind]).reshape(shape), np.inf)
+    amount = (room[:, :, np.newaxis] * speed[sign]).reshape(shape)
+    watts = (per_work[sign] * unit_w[:, np.newaxis, np.newaxis]).reshape(shape)
+    each = np.where(amount > 0, np.repeat(price, pieces, axis=1) * watts, np.inf)
 
-    order = np.argsort(each, axis=1, kind="stable")
+    order = np.argsort(each, axis=1, kind="stable" if stable else None)
     amount = np.take_along_axis(amount, order, axis=1)
     before = np.cumsum(amount, axis=1) - amount
     missing = rows.work - amount.sum(axis=1)
