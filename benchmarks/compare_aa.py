@@ -10,7 +10,7 @@ happen to lie in memory changes what they cost by some per cent (Mytkowicz et al
 the process lives, and no number of rounds averages that away. A lead of that size between two models is not a lead.
 
 Goals: 5 % ± 2 of false alarms at 20 rounds, and a half-width of at most 3 % under load. `--comparisons N` runs N
-instead of 400 in each half.
+instead of 400 in each half; `--width` only the half-width under load, at the protocol's own window.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ ROUNDS = 20
 COMPARISONS = 400  # the standard error of a share of 5 % is then 1.1 points
 ITEMS = 20 * 64
 WINDOW_S = 0.02  # a fifth of the default, so that the whole takes minutes: intervals are wider than a user's
+USERS_WINDOW_S = Protocol().window_s  # what a half-width is promised for
 WIDTH = 256
 
 
@@ -91,13 +92,13 @@ class Seen:
     copy_apart: float
 
 
-def compared(data: np.ndarray, seed: int) -> Seen:
+def compared(data: np.ndarray, seed: int, window_s: float = WINDOW_S) -> Seen:
     with MeterSession(CpuModelMeter()) as session:
         done = run_protocol(
             session,
             [Digits(name, data) for name in ("one", "copy")],
             n_items=ITEMS,
-            protocol=Protocol(rounds=ROUNDS, seed=seed, window_s=WINDOW_S),
+            protocol=Protocol(rounds=ROUNDS, seed=seed, window_s=window_s),
             sitting=Sitting("aa", "digit", "benchmark"),
             facility=Facility(1.0, Serving(), 1e9, 12, threads_total=os.cpu_count() or 1),
             on_receipt=lambda receipt: receipt.run_id,
@@ -134,7 +135,7 @@ def stressed() -> Iterator[None]:
         load.wait(timeout=30)
 
 
-def rows_of(case: str, data: np.ndarray, what: str, n: int, width_goal: bool) -> list[Row]:
+def rows_of(case: str, data: np.ndarray, what: str, n: int) -> list[Row]:
     start = time.perf_counter()
     found = [compared(data, seed) for seed in range(n)]
     alarms, widths = [one.alarm for one in found], [one.half_width for one in found]
@@ -152,9 +153,7 @@ def rows_of(case: str, data: np.ndarray, what: str, n: int, width_goal: bool) ->
             f"half-width of the energy ratio, {case}",
             100 * statistics.median(widths),
             "%",
-            goal="<= 3 %" if width_goal else None,
-            holds=100 * statistics.median(widths) <= 3.0 if width_goal else None,
-            note=f"median; 95 % of comparisons below {100 * ordered[int(0.95 * (n - 1))]:.2g} %",
+            note=f"median at windows of {WINDOW_S:g} s; 95 % below {100 * ordered[int(0.95 * (n - 1))]:.2g} %",
         ),
         Row(
             f"differences called with a second copy of the weights, {case}",
@@ -165,20 +164,32 @@ def rows_of(case: str, data: np.ndarray, what: str, n: int, width_goal: bool) ->
     ]
 
 
+def width_under_load(data: np.ndarray, n: int) -> Row:
+    """At the protocol's own window."""
+    widths = sorted(compared(data, seed, USERS_WINDOW_S).half_width for seed in range(n))
+    median = 100 * statistics.median(widths)
+    return Row(
+        "half-width of the energy ratio, under load, default window", median, "%", goal="<= 3 %", holds=median <= 3.0,
+        note=f"median of {n} comparisons of {ROUNDS} rounds at {USERS_WINDOW_S:g} s; 95 % below "
+        f"{100 * widths[int(0.95 * (n - 1))]:.2g} %; load {os.getloadavg()[0]:.1f}",
+    )  # fmt: skip
+
+
 def main() -> int:
     data, what = pixels()
     asked = sys.argv[1:]
     n = int(asked[asked.index("--comparisons") + 1]) if "--comparisons" in asked else COMPARISONS
-    rows = rows_of("as the machine is", data, what, n, width_goal=False)
+    rows = [] if "--width" in asked else rows_of("as the machine is", data, what, n)
     if shutil.which("stress-ng") is None:
         absent = "stress-ng is not installed (Debian: apt-get install stress-ng)"
         rows += [
             Row("false alarms, under load", None, "%", 5.0, "5 % ± 2", note=absent),
-            Row("half-width of the energy ratio, under load", None, "%", goal="<= 3 %", note=absent),
+            Row("half-width of the energy ratio, under load, default window", None, "%", goal="<= 3 %", note=absent),
         ]
     else:
         with stressed():
-            rows += rows_of("under load", data, what, n, width_goal=True)
+            rows += [] if "--width" in asked else rows_of("under load", data, what, n)
+            rows.append(width_under_load(data, max(12, n // 10)))
     return finish("compare_aa", rows)
 
 

@@ -138,7 +138,7 @@ def nominees(rung: Sequence[Seen], bar: Bar, most: int = 3) -> list[Seen]:
 
 
 def _is_the_base(seen: Seen) -> bool:
-    return _box(seen.energy_ratio) >= 0 and _box(seen.latency_ratio) >= 0
+    return min(seen.energy_ratio, seen.latency_ratio) > math.exp(-_BOX)
 
 
 def _is_dearer(seen: Seen, than: Seen, confidence: float) -> bool:
