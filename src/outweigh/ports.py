@@ -413,7 +413,7 @@ class GridSource(Protocol):
     def limits(self) -> SourceLimits: ...
 
     def zones(self) -> tuple[str, ...]:
-        """Zones it knows, sorted; empty where only asking tells."""
+        """Zones it knows without asking anybody, sorted; empty where only asking tells. Never a request."""
 
     def carbon(self, zone: str, window: Interval, meaning: CarbonMeaning | None = None) -> CarbonSeries:
         """What was, as far as it is known; slots still to come may be forecasts and say so.

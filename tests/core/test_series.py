@@ -195,6 +195,15 @@ def test_slots_come_in_any_order_twice_and_of_mixed_steps():
     assert series.worst_quality is DataQuality.ESTIMATED
 
 
+def test_what_a_provider_sends_that_is_no_number_becomes_a_gap_that_says_why():
+    odd = [None, float("nan"), float("inf"), Gap.MISSING]
+    slots = [Slot(START + timedelta(hours=i), START + timedelta(hours=i + 1), v, MEASURED) for i, v in enumerate(odd)]
+
+    series = CarbonSeries.of(slots, hours(0, 4), AVERAGE, ORIGIN)
+
+    assert series.values == (Gap.NULL, Gap.INVALID, Gap.INVALID, Gap.MISSING)
+
+
 def test_two_values_for_one_time_are_refused():
     slots = [Slot(START, START + timedelta(hours=1), v, MEASURED) for v in (2.0, 3.0)]
 

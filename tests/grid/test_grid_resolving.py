@@ -208,7 +208,8 @@ def test_a_price_names_its_market_and_what_it_leaves_out():
 def test_a_us_state_has_a_price_under_its_iso_name():
     answer = resolve_prices("US-CA", DAY)
 
-    assert (answer.zone.key, answer.series.meaning.market) == ("US-CA", Market.RETAIL)
+    assert (answer.zone.key, answer.zone.name) == ("US-CA", "California")
+    assert answer.series.meaning.market is Market.RETAIL
 
 
 def test_a_country_without_a_price_is_missing_one():

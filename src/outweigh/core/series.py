@@ -12,151 +12,51 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from enum import Enum, StrEnum
+from enum import StrEnum
 from itertools import pairwise
 from typing import Generic, NamedTuple, Self, TypeVar
 
 from outweigh.core.errors import GapsTooLarge, GridDataInvalid, InvalidQuantity, SeriesMismatch
 from outweigh.core.intervals import Bounds, Interval
-from outweigh.core.measurement import Factor, Grade
-from outweigh.core.quantities import CarbonBasis, CarbonIntensity, CarbonScope, Price, check_currency
+from outweigh.core.meaning import (
+    CLOCK_SLACK_S,
+    GAPS,
+    RANK,
+    Accounting,
+    CarbonKind,
+    CarbonMeaning,
+    DataQuality,
+    Gap,
+    Market,
+    Origin,
+    PriceMeaning,
+)
+from outweigh.core.measurement import Factor
+from outweigh.core.quantities import CarbonBasis, CarbonIntensity, Price
+
+__all__ = [
+    "MAX_GAP",
+    "Accounting",
+    "CarbonKind",
+    "CarbonMeaning",
+    "CarbonSeries",
+    "DataQuality",
+    "Fill",
+    "Gap",
+    "Market",
+    "Origin",
+    "PriceMeaning",
+    "PriceSeries",
+    "Series",
+    "Slot",
+    "align",
+    "check_same_question",
+]
 
 MAX_GAP = 0.10  # share of a window that may be missing before a mean over it is refused
-CLOCK_SLACK_S = 300.0  # how far two well-kept clocks may be apart before a time stamp is called wrong
 # Nothing that feeds a grid emits as much, per kWh, over its life: the oldest oil-shale plants stay below 2,000. A value
 # above is in other units (g/MWh, mg/kWh).
 MAX_G_PER_KWH = 5_000.0
-
-
-class Gap(Enum):
-    """Why a slot has no value. Deliberately not a number: `min` over a gap and a number is a TypeError."""
-
-    MISSING = "missing"  # nothing came for this time
-    NULL = "null"  # the provider said that it does not know
-    INVALID = "invalid"  # something came that cannot be a value
-
-
-_GAPS = frozenset(Gap)
-
-
-class DataQuality(StrEnum):
-    """How a value came about, best first."""
-
-    MEASURED = "measured"  # metered generation or flows; a price that was settled or auctioned
-    ESTIMATED = "estimated"  # the provider's own stand-in for late or missing meters
-    FORECAST = "forecast"
-    TYPICAL = "typical day"  # the mean of that hour in that month of another year
-    YEARLY_DEFAULT = "yearly default"
-    DECLARED = "declared"
-    FILLED = "filled"  # put into a gap by us, on request
-
-    @property
-    def grade(self) -> Grade:
-        """B where it was metered at this time, C where it was modelled, D where another figure stands in.
-
-        A is kept for what one's own wall meter says: no grid-wide figure is that.
-        """
-        return _GRADES.get(self, Grade.D)
-
-
-_GRADES = {DataQuality.MEASURED: Grade.B, DataQuality.ESTIMATED: Grade.C, DataQuality.FORECAST: Grade.C}
-_RANK = {quality: rank for rank, quality in enumerate(DataQuality)}
-
-
-class CarbonKind(StrEnum):
-    AVERAGE = "average"  # all generation over all energy
-    MARGINAL = "marginal"  # what one more or one less kWh changes
-
-
-class Accounting(StrEnum):
-    """Whose generation counts."""
-
-    PRODUCTION = "production"  # what runs in the zone
-    CONSUMPTION = "consumption"  # imports and exports traced
-
-
-@dataclass(frozen=True, slots=True)
-class CarbonMeaning:
-    """The question a carbon series answers. Only equal meanings may be compared."""
-
-    kind: CarbonKind
-    scope: CarbonScope
-    accounting: Accounting
-
-    @property
-    def unit(self) -> str:
-        return "gCO2e/kWh"
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.scope} {self.accounting}-based carbon intensity"
-
-
-class Market(StrEnum):
-    DAY_AHEAD = "day-ahead"
-    REAL_TIME = "real-time"
-    RETAIL = "retail"
-
-
-@dataclass(frozen=True, slots=True)
-class PriceMeaning:
-    """The question a price series answers: in which money, on which market, with or without taxes and levies."""
-
-    currency: str
-    market: Market
-    taxes: bool
-
-    def __post_init__(self) -> None:
-        check_currency(self.currency)
-
-    @property
-    def unit(self) -> str:
-        return f"{self.currency}/kWh"
-
-    def __str__(self) -> str:
-        return f"{self.market} price in {self.currency} {'with' if self.taxes else 'without'} taxes"
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Who said it, of which zone, when, under which terms.
-
-    Attributes:
-        provider: short name of who publishes it ("NESO", "EIA-930", "user file").
-        zone: the zone the figures are of, which may be larger than the one asked for.
-        source: what to cite: a publication, an address, a file.
-        licence: terms of the data ("CC BY 4.0"); "declared" for a user's own.
-        method: name and version of the provider's method, as far as it states one.
-        issued_at: when the provider published it; None where it does not say. A forecast must say.
-        retrieved_at: when we fetched it; None for tables that ship.
-        vintage: of which year or release a default is ("2024"); "" for a series of its own time.
-    """
-
-    provider: str
-    zone: str
-    source: str
-    licence: str
-    method: str = ""
-    issued_at: datetime | None = None
-    retrieved_at: datetime | None = None
-    vintage: str = ""
-
-    def __post_init__(self) -> None:
-        for name in ("issued_at", "retrieved_at"):
-            stamp = getattr(self, name)
-            if stamp is None:
-                continue
-            if stamp.tzinfo is None:
-                raise InvalidQuantity(name, repr(stamp), "give it a time zone; we keep UTC")
-            object.__setattr__(self, name, stamp.astimezone(UTC))
-        if self.issued_at and self.retrieved_at:
-            ahead_s = (self.issued_at - self.retrieved_at).total_seconds()
-            if ahead_s > CLOCK_SLACK_S:
-                raise GridDataInvalid(
-                    self.provider,
-                    self.zone,
-                    f"it was issued {ahead_s:.0f} s after we fetched it, so one of the clocks is wrong",
-                    "Check this machine's clock (timedatectl, ntpq)",
-                )
 
 
 class Slot(NamedTuple):
@@ -224,6 +124,8 @@ class Series(Generic[M]):
     def of(cls, slots: Iterable[Slot], window: Interval, meaning: M, origin: Origin) -> Self:
         """A series that covers exactly `window`: slots sorted and cut to it, the rest of it gaps.
 
+        A provider's NaN or infinity is no value either: Gap.INVALID.
+
         Args:
             slots: in any order; the same slot twice is one, two values for one time are refused.
             window: of positive length.
@@ -256,7 +158,7 @@ class Series(Generic[M]):
                 continue
             if start_s > edges[-1]:
                 put(start_s, Gap.MISSING, DataQuality.ESTIMATED)
-            put(end_s, Gap.NULL if slot.value is None else slot.value, slot.quality)
+            put(end_s, _value_or_gap(slot.value), slot.quality)
         if edges[-1] < until:
             put(until, Gap.MISSING, DataQuality.ESTIMATED)
         return cls(meaning, tuple(edges), tuple(values), tuple(qualities), origin)
@@ -318,10 +220,10 @@ class Series(Generic[M]):
     @property
     def worst_quality(self) -> DataQuality:
         """The least certain quality among the known slots; raises GapsTooLarge where nothing is known."""
-        known = {quality for value, quality in zip(self.values, self.qualities, strict=True) if value not in _GAPS}
+        known = {quality for value, quality in zip(self.values, self.qualities, strict=True) if value not in GAPS}
         if not known:
             raise self._too_large(1.0)
-        return max(known, key=lambda quality: _RANK[quality])
+        return max(known, key=lambda quality: RANK[quality])
 
     @property
     def missing_share(self) -> float:
@@ -435,7 +337,7 @@ class Series(Generic[M]):
                     reason = value
                 else:
                     parts.append((value, min(end_s, self.edges_s[j + 1]) - max(start_s, self.edges_s[j])))
-                    worst = max(worst, self.qualities[j], key=lambda quality: _RANK[quality])
+                    worst = max(worst, self.qualities[j], key=lambda quality: RANK[quality])
                 j += 1
             known_s = math.fsum(seconds for _, seconds in parts)
             missing = 1 - known_s / (end_s - start_s)
@@ -488,7 +390,7 @@ class Series(Generic[M]):
 
     def _longest_known_s(self) -> float:
         slots = zip(pairwise(self.edges_s), self.values, strict=True)
-        return max((end_s - start_s for (start_s, end_s), value in slots if value not in _GAPS), default=0.0)
+        return max((end_s - start_s for (start_s, end_s), value in slots if value not in GAPS), default=0.0)
 
     def _share(self, counts: Callable[[float | Gap, DataQuality], bool]) -> float:
         parts = (
@@ -536,7 +438,7 @@ class CarbonSeries(Series[CarbonMeaning]):
         for i in range(len(self.values) - 1, -1, -1):
             if self.edges_s[i] <= latest_s:
                 return
-            if self.qualities[i] is DataQuality.MEASURED and self.values[i] not in _GAPS:
+            if self.qualities[i] is DataQuality.MEASURED and self.values[i] not in GAPS:
                 raise GridDataInvalid(
                     self.origin.provider,
                     f"{self.origin.zone} {_stamp(self.edges_s[i]):%Y-%m-%dT%H:%MZ}",
@@ -601,6 +503,12 @@ def align(one: S, other: T) -> tuple[S, T]:
         raise InvalidQuantity("pair of series", f"{one.interval} and {other.interval}", "they share no time")
     edges = sorted({e for e in (*one.edges_s, *other.edges_s) if start_s <= e <= end_s})
     return one.onto(edges), other.onto(edges)
+
+
+def _value_or_gap(value: float | Gap | None) -> float | Gap:
+    if value is None:
+        return Gap.NULL
+    return value if isinstance(value, Gap) or math.isfinite(value) else Gap.INVALID
 
 
 def _round_edges(step_s: float, first_s: float, last_s: float) -> list[float]:

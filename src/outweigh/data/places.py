@@ -103,12 +103,16 @@ class TypicalDay:
     provenance: Provenance
 
 
+_FUELS = ("coal", "gas", "oil", "nuclear", "hydro", "wind", "solar", "other")
+_MIX = tuple((fuel, f"{fuel}_pct") for fuel in _FUELS)
+
+
 @cache
 def country_years() -> Mapping[str, Mapping[int, CountryYear]]:
     """Country (ISO 3166-1 alpha-2) -> year -> row."""
     found: dict[str, dict[int, CountryYear]] = {}
     for row in _rows("country_electricity.csv"):
-        shares = {key.removesuffix("_pct"): float(text) for key, text in row.items() if key.endswith("_pct") and text}
+        shares = {fuel: float(row[column]) for fuel, column in _MIX if row[column]}
         year = int(row["year"])
         found.setdefault(row["zone"], {})[year] = CountryYear(
             row["zone"],

@@ -39,9 +39,8 @@ def find_zone(asked: str, known: Iterable[str] = ()) -> Zone:
     """
     rows, names = zone_intensities(), zone_names()
     if asked in set(known) and asked:
-        name = names[asked].name if asked in names else rows[asked].name if asked in rows else ""
         country = asked.partition("-")[0]
-        return Zone(asked, name, country if country in rows else "")
+        return Zone(asked, _name(asked), country if country in rows else "")
     if asked in rows:
         row = rows[asked]
         note = f"{asked} is {row.zone}, {row.name}" if asked != row.zone else ""
@@ -55,6 +54,14 @@ def find_zone(asked: str, known: Iterable[str] = ()) -> Zone:
     if region is not None and region.zone:
         return _led(find_zone(region.zone), f"{asked} ({region.name}) lies in {region.zone}, {region.zone_basis}")
     raise UnknownZone(asked, nearest_zones(asked, known), "`outweigh grid zones` lists all; case counts")
+
+
+def _name(zone: str) -> str:
+    if zone in zone_intensities():
+        return zone_intensities()[zone].name
+    if zone in industrial_prices():
+        return next(iter(industrial_prices()[zone].values())).name
+    return zone_names()[zone].name if zone in zone_names() else ""
 
 
 def price_zones() -> frozenset[str]:
