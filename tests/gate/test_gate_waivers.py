@@ -68,6 +68,15 @@ def test_a_waiver_of_one_part_leaves_the_others_open(failed):
     assert misses.exit_code == 1
 
 
+def test_every_waiver_that_is_declared_is_accounted_for_once(failed):
+    declared = [waiver(), waiver(expires=NOW), waiver(proposal="another"), waiver(content="f" * 12)]
+
+    under = under_waivers(failed, CONTENT, declared, NOW)
+
+    assert (*under.applied, *under.expired, *under.others) == tuple(declared)
+    assert len(under.others) == 2
+
+
 @pytest.mark.parametrize("missing", ["owner", "reason", "proposal"])
 def test_a_waiver_without_owner_reason_or_proposal_is_refused(missing):
     with pytest.raises(InvalidQuantity, match=missing):

@@ -67,6 +67,55 @@ def test_what_cannot_be_told_ends_with_5(proposing):
     assert done.stdout.startswith("INCONCLUSIVE")
 
 
+@pytest.mark.parametrize(
+    ("mode", "code"),
+    [('mode = "warn"', 0), ('mode = "enforce"\nmin_grade = "B"', 0), ('mode = "enforce"\nmin_grade = "C"', 1)],
+)
+def test_mode_and_grade_say_what_may_block_and_the_verdict_is_the_same(proposing, mode, code):
+    runner = proposing(("[gate]", f"[gate]\n{mode}"), new=LARGE)
+
+    done = runner.outweigh("review", ".", *METER, "--out", runner.out)
+    asked = runner.outweigh("gate", "--from", runner.out / "review.json", "--only-blocking")
+    told = runner.outweigh("gate", "--from", runner.out / "review.json")
+
+    assert (done.returncode, told.returncode, asked.returncode) == (1, 1, code), done.stderr + asked.stderr
+    assert asked.stdout == told.stdout
+    assert asked.stdout.startswith("FAIL")
+
+
+def test_an_open_verdict_says_what_this_evaluation_can_show_and_what_would_settle_it(proposing):
+    done = proposing(new=LARGE // 40, seed=11).outweigh("gate", ".", "--explain", *METER)
+
+    said = " ".join(done.stdout.split())
+    assert "The smallest gain that 200 items like these show in 4 of 5 cases is a cut in error of" in said
+    assert "The growth in energy asks for a cut of" in said
+    assert ("would settle" in said) == (done.returncode == 5), done.stdout
+
+
+def test_a_waiver_of_another_content_is_explained_and_counts_for_nothing(proposing):
+    waiver = """
+[[waiver]]
+proposal = "new"
+content = "000000000000"
+verdict = "111111111111"
+owner = "product"
+reason = "an older model"
+expires = 2999-01-31
+"""
+    runner = proposing(new=LARGE)
+    runner.write(runner.text + waiver)
+
+    done = runner.outweigh("review", ".", *METER, "--out", runner.out)
+    explained = runner.outweigh("gate", "--from", runner.out / "review.json", "--explain")
+
+    assert (done.returncode, explained.returncode) == (1, 1)
+    assert "not what was weighed" in " ".join(explained.stdout.split())
+    for report in ("report.html", "report.md"):
+        text = (runner.out / report).read_text()
+        assert "an older model" in text
+        assert "not of what was weighed" in text
+
+
 @pytest.mark.parametrize("verb", ["review", "compare"])
 def test_the_power_over_a_sitting_is_kept_and_each_receipt_finds_its_own_part(proposing, verb):
     pytest.importorskip("duckdb", reason="samples are kept where the extra samples is installed")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from outweigh.app.sitting import Progress, Sat, silent, sit
 from outweigh.app.weighing import contenders_of, hangs_on, sites_of, terms_of, verdict_of
 from outweigh.core.measurement import utc
 from outweigh.core.project import Project
+from outweigh.core.rounding import significant
 from outweigh.core.site import Site
 from outweigh.core.verdict import Outcome, Verdict
 from outweigh.core.waiver import Waiver
@@ -58,6 +59,7 @@ class Judged:
             "waivers": [
                 *(_waiver(one, "applied", waived.open_parts) for one in waived.applied),
                 *(_waiver(one, "expired", ()) for one in waived.expired),
+                *(_waiver(one, "other", ()) for one in waived.others),
             ],
             "waiver_to_paste": "" if passed else waiver_to_paste(verdict, self.content),
             "per_unit_limits_j": {
@@ -157,6 +159,11 @@ def _waiver(waiver: Waiver, state: str, open_parts: Sequence[str]) -> WaiverShap
     day = f"{waiver.expires:%Y-%m-%d}"
     if state == "expired":
         statement = f"ran out on {day} and no longer counts: {waiver.owner}, {waiver.reason}"
+    elif state == "other":
+        statement = (
+            f"of {waiver.proposal} with content {waiver.content[:12]}, which is not what was weighed: it does not "
+            f"count ({waiver.owner} until {day}: {waiver.reason})"
+        )
     else:
         rest = f"; it does not cover {', '.join(open_parts)}" if open_parts else ""
         statement = f"by {waiver.owner} until {day}: {waiver.reason}{rest}"
@@ -181,17 +188,43 @@ def _sensitivity(found: Sensitivity, verdict: Verdict, n_items: int) -> Sensitiv
         "eta_holds": _ends(found.holds),
         "eta_refuted": _ends(found.refuted),
         "smallest_gain": found.smallest_gain,
+        "cut_asked": found.cut_asked,
+        "items_for_cut_asked": found.items_for_cut_asked,
         "statement": (
             f"The verdict is {verdict.outcome}; {turns}. The proportion alone holds {_etas(found.holds)} and is "
             f"refuted {_etas(found.refuted)}."
         ),
-        "power_statement": (
-            "No gain can be told: an error lies beyond the declared ceiling."
-            if found.smallest_gain is None
-            else f"The smallest gain that {n_items:,} items like these show in 4 of 5 cases is a cut in error of "
-            f"{found.smallest_gain:.0%}."
-        ),
+        "power_statement": " ".join(_power(found, verdict, n_items)),
     }  # fmt: skip
+
+
+def _power(found: Sensitivity, verdict: Verdict, n_items: int) -> Iterator[str]:
+    """What the evaluation can show at all, what is asked of it, and what would settle an open verdict."""
+    if found.smallest_gain is None:
+        yield "No gain can be told: an error lies beyond the declared ceiling."
+    else:
+        yield (
+            f"The smallest gain that {n_items:,} items like these show in 4 of 5 cases is a cut in error of "
+            f"{_percent(found.smallest_gain)}."
+        )
+    if found.cut_asked is not None:
+        many = "more items than anybody has" if found.items_for_cut_asked is None else f"{found.items_for_cut_asked:,}"
+        yield (
+            f"The growth in energy asks for a cut of {_percent(found.cut_asked)}; to show one of just that size takes "
+            f"{many}."
+        )
+    if verdict.outcome is Outcome.INCONCLUSIVE:
+        ways = [
+            f"{count:,} more {what}"
+            for count, what in ((verdict.items_needed, "items"), (verdict.rounds_needed, "rounds"))
+            if count is not None
+        ]
+        settled = " or ".join(ways) if ways else "no number of items or rounds alone"
+        yield f"If the estimates stay as they are, {settled} would settle {verdict.decided_by}."
+
+
+def _percent(share: float) -> str:
+    return f"{significant(100 * share, 2)} %"
 
 
 def _etas(ends: tuple[float, float] | None) -> str:

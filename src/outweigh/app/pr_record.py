@@ -123,7 +123,7 @@ def log_rows(verdicts: Sequence[Mapping[str, Any]], now: datetime | None = None)
     now = now or datetime.now(UTC)
     rows: list[Row] = []
     for one in verdicts:
-        waivers = "; ".join(_waiver(each, now) for each in one["waivers"])
+        waivers = "; ".join(_waiver(each, now) for each in one["waivers"] if each["state"] != "other")
         outcome = (
             f"{one['outcome']}{', waived' if one['waived'] else ''}{' (provisional)' if one['provisional'] else ''}"
         )

@@ -18,11 +18,17 @@ def _item(name: str, text: str) -> list[str]:
     return textwrap.wrap(text, _WIDTH, initial_indent=f"  {name:<12}", subsequent_indent=" " * 14)
 
 
-def exit_code_of(document: Mapping[str, object]) -> int:
-    """The verdict's; 0 where it was waived when the review was made."""
-    if "weighing" in document:
-        return int(_dict(document["weighing"])["exit_code"])
-    return Outcome(_dict(document["verdict"])["outcome"]).exit_code
+def exit_code_of(document: Mapping[str, object], *, only_blocking: bool = False) -> int:
+    """The verdict's; 0 where it was waived when the review was made.
+
+    Args:
+        only_blocking: 0 as well for a verdict that may not block a merge: the gate is set to warn, or the evidence is
+            below its grade.
+    """
+    verdict = _dict(document["verdict"])
+    if _dict(document.get("weighing", {})).get("waived") or (only_blocking and not verdict["may_block"]):
+        return 0
+    return Outcome(verdict["outcome"]).exit_code
 
 
 def review_lines(done: Reviewed) -> list[str]:
@@ -54,7 +60,8 @@ def gate_lines(document: Mapping[str, object], *, explain: bool = False) -> list
         lines += _item("", str(deciding["explanation"]))
     lines += [*_item("how", str(evidence["statement"])), *_item("next", str(verdict["advice"]))]
     for waiver in weighing.get("waivers", []):
-        lines += _item("waiver", str(waiver["statement"]))
+        if waiver["state"] != "other" or explain:
+            lines += _item("waiver", str(waiver["statement"]))
     if explain:
         lines.append("")
         for part in parts:

@@ -20,6 +20,11 @@ class _WeighsByDefault(click.Group):
         return super().parse_args(ctx, args)
 
 
+_only_blocking_option = click.option(
+    "--only-blocking",
+    is_flag=True,
+    help="End with 0 for a verdict that may not block a merge, by gate.mode and gate.min_grade.",
+)
 _record_option = click.option(
     "--record",
     "record_to",
@@ -64,6 +69,7 @@ def command() -> None:
     help="Show the verdict of a finished review.json instead of measuring.",
 )
 @click.option("--explain", is_flag=True, help="Every test with its statistic, interval, threshold and distance.")
+@_only_blocking_option
 @_record_option
 @sitting_options
 @json_option
@@ -71,6 +77,7 @@ def weigh(
     project: Path,
     review_file: Path | None,
     explain: bool,
+    only_blocking: bool,
     record_to: str | None,
     ledger: str | None,
     meter: str | None,
@@ -79,7 +86,8 @@ def weigh(
 ) -> int:
     """Measure PROJECT's incumbent, proposal and alternatives, and weigh the proposal.
 
-    Ends with the verdict's exit code: 0 pass, 1 fail, 5 inconclusive.
+    Ends with the verdict's exit code: 0 pass or waived, 1 fail, 5 inconclusive. gate.mode and gate.min_grade do not
+    change it: they say what may block a merge, which --only-blocking asks for.
     """
     from outweigh.app.files import read_review
     from outweigh.app.review import review
@@ -99,7 +107,7 @@ def weigh(
         echo_json([{key: document[key] for key in ("project", "evidence", "verdict", "weighing") if key in document}])
     else:
         click.echo("\n".join(gate_lines(document, explain=explain)))
-    return exit_code_of(document)
+    return exit_code_of(document, only_blocking=only_blocking)
 
 
 @command.command("calibrate-eta", epilog="Example: outweigh gate calibrate-eta examples/news-triage")
@@ -154,7 +162,7 @@ def calibrate_eta(project: Path, ledger: str | None, as_json: bool) -> None:
 )
 @click.option("--comment", is_flag=True, help="Post the comment, or write over the one that is there.")
 @click.option("--login", default="", help="Who comments, where that is no bot: only own comments are written over.")
-@click.option("--only-blocking", is_flag=True, help="End with 0 for a verdict that may not block a merge.")
+@_only_blocking_option
 @_record_option
 @sitting_options
 @json_option

@@ -42,7 +42,7 @@ levers = ["quantize:int8-dynamic"]
 [gate]
 incumbent = "base"
 proposal = "larger"
-mode = "warn"                               # warn reports; enforce blocks
+mode = "warn"                               # enforce: a fail may block a merge
 # confidence = 0.95
 # min_grade = "B"                           # worst evidence that may block; below it the verdict is provisional
 # eta = 0.15                                # relative cut in error that a relative growth in energy must buy

@@ -195,7 +195,11 @@ class GateTable(_Table):
         default=None, examples=["base"], description="Variant in service. Default: `base`, else the first variant."
     )
     proposal: str = Field(default="", examples=["larger"], description="Variant that is proposed.")
-    mode: _Mode = Field(default=_GATE.mode, examples=["warn"], description="warn reports, enforce blocks.")
+    mode: _Mode = Field(
+        default=_GATE.mode,
+        examples=["warn"],
+        description="warn: no verdict may block a merge; enforce: those of min_grade may.",
+    )
     confidence: float = Field(
         default=_GATE.confidence, gt=0.5, lt=1, examples=[0.95], description="Confidence of every part of the gate."
     )

@@ -16,6 +16,7 @@ from scipy import optimize, stats
 from outweigh.core.verdict import Outcome
 from outweigh.gate.inputs import Contenders, Terms
 from outweigh.gate.pair import Pair
+from outweigh.gate.power import MOST_ITEMS
 from outweigh.gate.rule import weigh
 
 #: Between no price on energy and twice what compute-optimal scaling buys (Hoffmann et al. 2022: 0.154).
@@ -54,12 +55,17 @@ class Sensitivity:
         refuted: the etas for which it is refuted; None when for none.
         smallest_gain: the relative cut in error that items and a pair like these show at the gate's confidence in
             80 % of the cases: what this evaluation can see at all. None where the error of the pair has no logarithm.
+        cut_asked: the relative cut in error that eta asks for the growth in energy that was measured; None where the
+            energy does not grow.
+        items_for_cut_asked: items like these, in all, that would show a cut of just that size in 80 % of the cases.
     """
 
     settings: tuple[Setting, ...]
     holds: tuple[float, float] | None
     refuted: tuple[float, float] | None
     smallest_gain: float | None = None
+    cut_asked: float | None = None
+    items_for_cut_asked: int | None = None
 
     def turning(self, declared: Outcome) -> tuple[Setting, ...]:
         """Settings that come to another verdict than the declared one."""
@@ -89,7 +95,14 @@ def sensitivity(
     settings = list(_settings(contenders, terms, volume_low, at_volume, seed, n_draws))
     pair = Pair(contenders.incumbent, contenders.proposal, terms, seed, 5 * n_draws)
     holds, refuted = _turning_etas(pair)
-    return Sensitivity(tuple(settings), holds, refuted, _smallest_gain(pair))
+    smallest = _smallest_gain(pair)
+    asked = terms.spec.eta * pair.x.estimate  # of g, the log of the cut
+    if asked <= 0 or smallest is None:
+        return Sensitivity(tuple(settings), holds, refuted, smallest)
+    # The standard error of g falls with the root of the items.
+    items = pair.n_items * (math.log1p(-smallest) / asked) ** 2
+    needed = math.ceil(items) if items <= MOST_ITEMS else None
+    return Sensitivity(tuple(settings), holds, refuted, smallest, -math.expm1(-asked), needed)
 
 
 def _settings(

@@ -19,6 +19,7 @@ class Waived:
     Attributes:
         applied: waivers that count for this proposal today.
         expired: waivers of this proposal that counted once.
+        others: all the rest: they speak of another proposal, or of another content of this one.
         open_parts: names of the parts that did not hold and nobody excused.
     """
 
@@ -26,6 +27,7 @@ class Waived:
     applied: tuple[Waiver, ...]
     expired: tuple[Waiver, ...]
     open_parts: tuple[str, ...]
+    others: tuple[Waiver, ...] = ()
 
     @property
     def waived(self) -> bool:
@@ -53,7 +55,8 @@ def under_waivers(verdict: Verdict, content: str, waivers: Sequence[Waiver], now
     )
     short = [part_name(part) for part in verdict.parts if part.binding and part.outcome is not Outcome.PASS]
     still = tuple(name for name in short if not any(waiver.excuses(name) for waiver in applied))
-    return Waived(verdict, applied, expired, still)
+    others = tuple(waiver for waiver in waivers if waiver not in applied and waiver not in expired)
+    return Waived(verdict, applied, expired, still, others)
 
 
 def part_name(part: PartResult) -> str:

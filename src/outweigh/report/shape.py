@@ -283,7 +283,7 @@ class CostShape(TypedDict):
 
 
 class WaiverShape(TypedDict):
-    state: str  # "applied" or "expired"
+    state: str  # "applied", "expired", or "other": it speaks of another proposal or another content
     proposal: str
     content: str
     verdict: str  # id of the verdict that is waived
@@ -308,6 +308,8 @@ class SensitivityShape(TypedDict):
     eta_holds: list[float | None] | None  # [low, high) of the etas for which the proportion holds; null as high: any
     eta_refuted: list[float | None] | None
     smallest_gain: float | None  # relative cut in error that such an evaluation shows with a power of 80 %
+    cut_asked: NotRequired[float | None]  # that eta asks for the growth in energy as measured; null where it falls
+    items_for_cut_asked: NotRequired[int | None]  # evaluation items in all that show one so small, likewise
     statement: str
     power_statement: str
 

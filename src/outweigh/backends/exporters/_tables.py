@@ -344,13 +344,25 @@ def passed_over(doc: Document) -> Table:
     )
 
 
+_WAIVER_STATES = {"applied": "counts", "expired": "ran out", "other": "not of what was weighed"}
+
+
 def waivers(doc: Document) -> Table:
     return Table(
-        "Waivers of this proposal. A waiver changes what a verdict ends with, never what it says.",
-        (Column("Waiver"), Column("Owner"), Column("Reason"), Column("Until"), Column("Parts"), Column("Of verdict")),
+        "Every waiver that is declared. A waiver changes what a verdict ends with, never what it says.",
+        (
+            Column("Waiver"),
+            Column("Of"),
+            Column("Owner"),
+            Column("Reason"),
+            Column("Until"),
+            Column("Parts"),
+            Column("Of verdict"),
+        ),
         tuple(
             (
-                Cell(one["state"]),
+                Cell(_WAIVER_STATES.get(one["state"], one["state"])),
+                Cell(one["proposal"], f"content `{one['content'][:12]}`"),
                 Cell(one["owner"]),
                 Cell(one["reason"]),
                 Cell(one["expires"][:10]),

@@ -46,6 +46,13 @@ def decided(doc: Document) -> str:
     return f"Decided by {verdict['decided_by']}."
 
 
+def waived(doc: Document) -> list[str]:
+    """Who lets it go ahead, until when and why, and whose word has run out; what speaks of others is in the table."""
+    said = {"applied": "Waived", "expired": "A waiver of this proposal"}
+    found = doc.get("weighing", {}).get("waivers", ())
+    return [sentence(doc, f"{said[one['state']]} {one['statement']}") for one in found if one["state"] in said]
+
+
 def sentence(doc: Document, text: str, *, start: bool = True) -> str:
     """Text from another room as a sentence: closed, and opened with a capital unless it opens with a name."""
     text = text.strip()
@@ -257,7 +264,7 @@ def _coverage(relative: float) -> str:
     """
     if relative <= 0.125:
         return f"± {significant(200 * relative, 2)} % (k = 2)"
-    return f"within a factor of {significant(math.exp(2 * math.sqrt(math.log1p(relative**2))), 2)} (k = 2)"
+    return f"within a factor of {significant(math.exp(2 * math.sqrt(math.log1p(relative * relative))), 2)} (k = 2)"
 
 
 def hum(doc: Document) -> str:
@@ -266,8 +273,9 @@ def hum(doc: Document) -> str:
     if found["power_w"] is None:
         return f"not known: {found['reason']}{owner}"
     value = plus_minus(found["power_w"], found["low_w"], found["high_w"])
+    over = "" if found["seconds"] is None else f" over {significant(found['seconds'])} s"
     return (
-        f"{value} W over {significant(found['seconds'])} s, grade {found['grade']}, {found['method']}{owner}; "
+        f"{value} W{over}, grade {found['grade']}, {found['method']}{owner}; "
         "kept in every figure, never subtracted away"
     )
 

@@ -181,6 +181,8 @@ def _points(doc: Mapping[str, Any]) -> Iterator[str]:
     if steps:
         yield f"**Next:** {escape(steps)}"
     for waiver in weighing["waivers"]:
+        if waiver["state"] == "other":
+            continue
         state = "Waived" if waiver["state"] == "applied" else "A waiver ran out"
         yield (f"**{state}:** by {escape(waiver['owner'])} until {waiver['expires'][:10]}: {escape(waiver['reason'])}")
     warning = [one for one in doc["pull_request"]["proxies"] if one["warns"]]

@@ -40,6 +40,7 @@ def render(doc: Mapping[str, Any]) -> str:
     if badge:
         blocks.append(_quote(f"**{escape(badge)}.** {escape(doc['evidence']['statement'])}"))
     blocks.append(_prose([_words.decided(doc)]))
+    blocks += [_prose([text]) for text in _words.waived(doc)]
     blocks.append(_bullets([*_words.next_steps(doc), f"Cheapest measured way to pass: {_words.cheapest(doc)}"]))
     blocks.append(_prose([_words.blocking(doc)]))
     blocks += ["### Variants", _captioned(_tables.variants(doc))]
