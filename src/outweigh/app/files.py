@@ -19,15 +19,15 @@ REPORT_FILES = {"report.html": "html", "report.md": "markdown", "review.json": "
 def start_project(
     folder: Path, *, name: str = "", unit: str = "item", items: int | None = None, error: float = 0.1,
     force: bool = False,
-) -> tuple[Path, str | None]:  # fmt: skip
+) -> tuple[Path, list[str]]:  # fmt: skip
     """Write a commented energy.toml, with its schema beside it for editors.
 
     Args:
         items, error: size of the evaluation set and error of the incumbent in (0, 1), to say how small a gain such
-            a set can show.
+            a set can show; without a size that is said of some usual ones.
 
     Returns:
-        The file, and the sentence on the smallest gain (None without `items`).
+        The file, and sentences on the smallest gain.
 
     Raises:
         UsageError: there is a file already and `force` is not set, or `error` is not between 0 and 1.
@@ -46,17 +46,30 @@ def start_project(
         (folder / Path(SCHEMA_FILE).name).write_text(schema_text(), encoding="utf-8")
     except OSError as err:
         raise OutputError(str(path), err.strerror or str(err), "Choose a folder you may write to") from err
-    return path, None if items is None else _smallest_gain(items, error)
+    return path, list(_power(items, error))
 
 
-def _smallest_gain(items: int, error: float) -> str:
-    from outweigh.gate import smallest_gain
+#: Evaluation sets that are mostly inconclusive, usable, and decisive.
+_USUAL_ITEMS = (500, 2_000, 10_000)
 
-    cut = smallest_gain(items, error)
-    return (
-        f"{items:,} evaluation items at an error of {error:.1%} show a relative cut in error of {cut:.0%} or more "
-        f"({error:.1%} -> {error * (1 - cut):.1%}; one-sided 95 %, power 80 %; related errors need fewer items)"
+
+def _power(items: int | None, error: float) -> Iterator[str]:
+    from outweigh.core.project import GateSpec
+    from outweigh.gate import items_for_gain, smallest_gain
+
+    for size in _USUAL_ITEMS if items is None else (items,):
+        cut = smallest_gain(size, error)
+        yield (
+            f"{size:,} evaluation items at an error of {error:.1%} show a relative cut in error of {cut:.0%} or more "
+            f"({error:.1%} -> {error * (1 - cut):.1%})"
+        )
+    eta = GateSpec("", "").eta
+    asked = 1 - 2**-eta
+    yield (
+        f"twice the energy asks for a cut of {asked:.0%} (eta {eta:g}), and to show one that small takes "
+        f"{items_for_gain(asked, error):,} items"
     )
+    yield "one-sided 95 %, power 80 %; where two variants err on the same items, fewer will do"
 
 
 def find_ledger(path: Path | str | None, start: Path | None = None) -> Path | str:

@@ -14,17 +14,17 @@ from outweigh.cli.shown import note
 @click.option("--name", default="", help="Project name; the folder's name when not given.")
 @click.option("--unit", default="item", show_default=True, help="The functional unit: the useful thing delivered.")
 @click.option("--items", type=click.IntRange(min=2), default=None, help="Size of your evaluation set.")
-@click.option("--error", type=float, default=0.1, show_default=True, help="Error of your incumbent, for --items.")
+@click.option("--error", type=float, default=0.1, show_default=True, help="Error of your incumbent.")
 @click.option("--force", is_flag=True, help="Overwrite an existing energy.toml.")
 def command(folder: Path, name: str, unit: str, items: int | None, error: float, force: bool) -> None:
     """Write a commented energy.toml into FOLDER.
 
-    With --items it also prints the smallest gain an evaluation set of that size can detect.
+    It also prints the smallest gain that an evaluation set can detect: one of --items, or of some usual sizes.
     """
     from outweigh.app import start_project
 
-    path, smallest = start_project(folder, name=name, unit=unit, items=items, error=error, force=force)
+    path, power = start_project(folder, name=name, unit=unit, items=items, error=error, force=force)
     click.echo(str(path))
-    if smallest is not None:
-        click.echo(smallest)
+    for sentence in power:
+        click.echo(sentence)
     note(f"Next: name your models and data set in {path}, then: outweigh review {folder}")
