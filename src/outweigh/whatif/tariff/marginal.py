@@ -1,0 +1,283 @@
+"""The price of the next run: bill(load + run) - bill(load), split by cause, beside what the average price would say.
+
+A run sets peaks, climbs tiers and fills floors, so the next one rarely costs what the average kWh does. The engine
+finds the sign: tiers may fall with volume, demand and contract steps rise, and under a take-or-pay floor a run may be
+free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from outweigh.core.constants import G_PER_TONNE
+from outweigh.core.errors import InvalidQuantity, PlanInfeasible, SeriesMismatch
+from outweigh.core.quantities import CarbonIntensity, Money, Power
+from outweigh.core.series import PriceSeries
+from outweigh.whatif.tariff.billing import Bill, History, bill
+from outweigh.whatif.tariff.load import MILLI_WH_PER_KWH, Load, Run, power_mw_per_step
+from outweigh.whatif.tariff.terms import Kind, Tariff
+
+_HOUR_S = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class CarbonPrice:
+    """A declared price of carbon [currency/tCO2e] and the intensity of what is drawn."""
+
+    per_tonne: Money
+    intensity: CarbonIntensity
+
+
+@dataclass(frozen=True, slots=True)
+class Marginal:
+    """What a run adds to the bill.
+
+    Attributes:
+        parts: the difference by kind of line; their sum is `total`, to the last digit.
+        naive: kWh x the average price of the bill before the run; None where nothing was drawn before.
+        carbon: at the declared price; never part of `total`, which is what the supplier bills.
+        peak_kw: the site's highest demand with the run.
+    """
+
+    run: Run
+    start: datetime
+    end: datetime
+    kwh: Decimal
+    currency: str
+    parts: dict[Kind, Decimal]
+    total: Decimal
+    naive: Decimal | None
+    carbon: Decimal | None
+    peak_kw: float
+    before: Bill
+    after: Bill
+
+    @property
+    def total_with_carbon(self) -> Decimal:
+        return self.total + (self.carbon or Decimal(0))
+
+    @property
+    def per_kwh(self) -> Decimal | None:
+        return self.total / self.kwh if self.kwh else None
+
+    @property
+    def times_naive(self) -> Decimal | None:
+        """How many times the average price the run costs."""
+        return self.total / self.naive if self.naive else None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What stays the same while runs are tried: tariff, load, history, spot prices, carbon price."""
+
+    tariff: Tariff
+    load: Load
+    history: History | None = None
+    spot: PriceSeries | None = None
+    carbon: CarbonPrice | None = None
+
+    def __post_init__(self) -> None:
+        if self.carbon is not None and self.carbon.per_tonne.currency != self.tariff.currency:
+            raise SeriesMismatch(
+                f"a carbon price in {self.carbon.per_tonne.currency}",
+                f"a tariff in {self.tariff.currency}",
+                "Declare the carbon price in the tariff's currency",
+            )
+
+    def bill(self, load: Load | None = None) -> Bill:
+        return bill(self.tariff, load or self.load, history=self.history, spot=self.spot)
+
+
+def marginal(question: Question, run: Run, *, before: Bill | None = None) -> Marginal:
+    """What `run` adds to the bill of the question's load.
+
+    The load should reach as far beyond the run as the tariff's ratchets look back, or their tail is cut off; the bill's
+    months say how far it reaches.
+
+    Args:
+        before: the bill without the run, where it is at hand.
+
+    Raises:
+        InvalidQuantity: the run does not lie within the load.
+    """
+    return _difference(question, run, question.load.steps_of(run), before or question.bill())
+
+
+def _difference(question: Question, run: Run, drawn: NDArray[np.int64], before: Bill) -> Marginal:
+    load = question.load.adding(drawn)
+    after = question.bill(load)
+    kwh = after.kwh - before.kwh
+    steps = np.flatnonzero(drawn)
+    first, last = (int(steps[0]), int(steps[-1]) + 1) if steps.size else (0, 0)
+    carbon = None
+    if question.carbon is not None:
+        tonnes = kwh * Decimal(repr(question.carbon.intensity.g_per_kwh)) / Decimal(int(G_PER_TONNE))
+        carbon = question.tariff.rounding(tonnes * Decimal(repr(question.carbon.per_tonne.amount)))
+    price = before.average_price
+    return Marginal(
+        run=run,
+        start=run.start if steps.size else question.load.start,
+        end=question.load.start + timedelta(seconds=question.load.step_s * last) if steps.size else run.start,
+        kwh=kwh,
+        currency=question.tariff.currency,
+        parts={kind: after.of(kind) - before.of(kind) for kind in Kind},
+        total=after.total - before.total,
+        naive=None if price is None else question.tariff.rounding(kwh * price),
+        carbon=carbon,
+        peak_kw=int(load.milli_wh[first : max(last, first + 1)].max()) * power_mw_per_step(load) / MILLI_WH_PER_KWH,
+        before=before,
+        after=after,
+    )
+
+
+class Way(StrEnum):
+    """When and how a run is done."""
+
+    NOW = "now"
+    BEST_START = "best start"
+    HELD = "held under the contract"
+
+
+def best_start(question: Question, run: Run, latest: datetime, *, every_s: int = _HOUR_S) -> Marginal:
+    """The cheapest of the starts from `run.start` to `latest`, `every_s` [s] apart; the earliest of equals.
+
+    Carbon counts where a price is declared.
+    """
+    if latest < run.start or every_s <= 0:
+        raise InvalidQuantity("latest start", latest.isoformat(), "it is not before the run's own start")
+    before = question.bill()
+    last = min(latest, question.load.end - timedelta(seconds=run.seconds))
+    best = marginal(question, run, before=before)
+    at = run.start + timedelta(seconds=every_s)
+    while at <= last:
+        tried = marginal(question, run.at(at), before=before)
+        if tried.total_with_carbon < best.total_with_carbon:
+            best = tried
+        at += timedelta(seconds=every_s)
+    return best
+
+
+def held(question: Question, run: Run, limit: Power) -> Marginal:
+    """The run from its start on, drawing at each step only what fits under `limit`, until its energy is done.
+
+    It ends later, and sets no peak above the limit. The run must stand being slowed down.
+
+    Raises:
+        PlanInfeasible: what fits before the load ends is less than the run needs.
+    """
+    load = question.load
+    per_step = power_mw_per_step(load)
+    room = np.maximum(int(limit.watts * 1e3) // per_step - load.milli_wh, 0)
+    most = round(run.power.watts * 1e3) // per_step
+    begins = (run.start.timestamp() - load.start_s) / load.step_s
+    first = int(np.ceil(begins))
+    room = np.where(np.arange(len(load)) < first, 0, np.minimum(room, most))
+    need = round(run.energy.joules / _HOUR_S * 1e3)
+    total = np.cumsum(room)
+    if int(total[-1]) < need:
+        short = (need - int(total[-1])) / MILLI_WH_PER_KWH
+        remedy = "Give a load that reaches further, a lower power, or more capacity"
+        raise PlanInfeasible(f"{run.name} does not fit under {limit.to_kw():g} kW", f"{short:,.0f} kWh", remedy)
+    drawn: NDArray[np.int64] = np.diff(np.minimum(total, need), prepend=0)
+    return _difference(question, run, drawn, question.bill())
+
+
+def ways(question: Question, run: Run, latest: datetime, *, every_s: int = _HOUR_S) -> dict[Way, Marginal]:
+    """The run now, at its best start, and (where the tariff names a contract and it fits) held under the contract."""
+    found = {Way.NOW: marginal(question, run), Way.BEST_START: best_start(question, run, latest, every_s=every_s)}
+    if (contract := question.tariff.contract_kw) is not None:
+        try:
+            found[Way.HELD] = held(question, run, Power.kw(float(contract)))
+        except PlanInfeasible:
+            return found
+    return found
+
+
+class Slope(StrEnum):
+    """Where the price of one more run goes as there are more of them."""
+
+    FALLS = "falls"
+    RISES = "rises"
+    FLAT = "flat"
+    MIXED = "falls and rises"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The n-th run of the month.
+
+    Attributes:
+        cost: of this run, after the ones before it.
+        parts: by kind.
+        crosses: the contract's capacity is passed by this run for the first time.
+    """
+
+    number: int
+    cost: Decimal
+    parts: dict[Kind, Decimal]
+    peak_kw: float
+    crosses: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Marginal cost over the number of runs, and where it goes."""
+
+    steps: tuple[Step, ...]
+    slope: Slope
+    currency: str
+
+    @property
+    def edge(self) -> Step | None:
+        """The run that passes the contract."""
+        return next((step for step in self.steps if step.crosses), None)
+
+
+def curve(question: Question, run: Run, runs: int) -> Curve:
+    """What the first, second … n-th run of the month costs, all side by side from the run's start on."""
+    if runs < 1:
+        raise InvalidQuantity("number of runs", str(runs), "ask for one or more")
+    each = question.load.steps_of(run)
+    before, steps = question.bill(), list[Step]()
+    contract = question.tariff.contract_kw
+    passed = contract is not None and question.load.peak_kw > contract
+    for number in range(1, runs + 1):
+        load = question.load.adding(each * number)
+        after = question.bill(load)
+        above = contract is not None and load.peak_kw > contract
+        steps.append(
+            Step(
+                number=number,
+                cost=after.total - before.total,
+                parts={kind: after.of(kind) - before.of(kind) for kind in Kind},
+                peak_kw=load.peak_kw,
+                crosses=above and not passed,
+            )
+        )
+        before, passed = after, above
+    return Curve(
+        tuple(steps), slope([step.cost for step in steps], question.tariff.rounding.to), question.tariff.currency
+    )
+
+
+def slope(costs: Sequence[Decimal], grain: Decimal) -> Slope:
+    """Where a row of costs goes; changes that rounding alone can make are none.
+
+    >>> slope([Decimal(5), Decimal(4), Decimal(4)], Decimal("0.01")), slope([Decimal(1), Decimal(1)], Decimal("0.01"))
+    (<Slope.FALLS: 'falls'>, <Slope.FLAT: 'flat'>)
+    """
+    # Each bill has some dozens of rounded lines, each half a grain off at most.
+    noise = grain * 50
+    changes = [after - before for before, after in pairwise(costs)]
+    falls, rises = any(one < -noise for one in changes), any(one > noise for one in changes)
+    if falls and rises:
+        return Slope.MIXED
+    return Slope.FALLS if falls else Slope.RISES if rises else Slope.FLAT
