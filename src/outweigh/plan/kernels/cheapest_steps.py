@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from outweigh.plan.kernels.prefix_sums import contiguous
 from outweigh.plan.kernels.windows import Use, Windows, alike, check
 from outweigh.plan.problem import Floats, Ints
 
@@ -29,16 +30,16 @@ def interruptible(rate: Floats, rows: Windows) -> Floats:
     check(rate, rows)
     cost = np.empty(len(rows))
     whole = rows.whole
-    for lot, block in _blocks(rate, rows, np.flatnonzero(whole)):
+    single = whole & (rows.work == 1)  # has nowhere to pause
+    cost[single] = contiguous(rate, rows.take(single)).cost
+    for lot, block in _windows(rate, rows, np.flatnonzero(whole & ~single)):
         work = rows.work[lot].astype(np.int64)
+        block.sort(axis=1)
         if work.min() == work.max():
-            block.partition(int(work[0]) - 1, axis=1)
             cost[lot] = block[:, : work[0]].sum(axis=1)
         else:
-            block.sort(axis=1)
-            running = np.cumsum(block[:, : work.max()], axis=1)
-            cost[lot] = running[np.arange(len(lot)), work - 1]
-    for lot, block in _blocks(rate, rows, np.flatnonzero(~whole)):
+            cost[lot] = np.cumsum(block[:, : work.max()], axis=1)[np.arange(len(lot)), work - 1]
+    for lot, block in _windows(rate, rows, np.flatnonzero(~whole)):
         order, taken = _fill(block, rows.take(lot))
         prices = np.take_along_axis(block, order, axis=1)
         cost[lot] = np.sum(np.where(taken > 0, prices, 0.0) * taken, axis=1)
@@ -49,7 +50,7 @@ def interruptible_use(rate: Floats, rows: Windows) -> Use:
     """The steps behind `interruptible`; of equally dear ones the earliest."""
     check(rate, rows)
     parts: list[tuple[Ints, Ints, Floats]] = []
-    for lot, block in _blocks(rate, rows, np.arange(len(rows))):
+    for lot, block in _windows(rate, rows, np.arange(len(rows))):
         order, taken = _fill(block, rows.take(lot))
         at, rank = np.nonzero(taken)
         first = np.floor(rows.release[lot]).astype(np.int64)
@@ -62,7 +63,7 @@ def interruptible_use(rate: Floats, rows: Windows) -> Use:
     return Use(row[order], step[order], share[order], share[order])
 
 
-def _blocks(rate: Floats, rows: Windows, index: Ints) -> Iterator[tuple[Ints, Floats]]:
+def _windows(rate: Floats, rows: Windows, index: Ints) -> Iterator[tuple[Ints, Floats]]:
     """Lots of rows with the rates of their windows, shape (rows, widest); beyond a window infinite, so never taken."""
     if not index.size:
         return

@@ -98,11 +98,11 @@ def _whole(sums: Floats, rows: Windows) -> tuple[Floats, Floats]:
     work = rows.work.astype(np.int64)
     first = rows.release.astype(np.int64)
     choices = (rows.deadline - rows.work).astype(np.int64) - first + 1
-    kinds, kind = np.unique(np.stack([rows.site, work]), axis=1, return_inverse=True)
+    kinds, kind = np.unique(rows.site * sums.shape[1] + work, return_inverse=True)
     levels = int(choices.max()).bit_length()
     # Both are exact; a table over all starts pays when many rows share site and work.
-    if len(kinds[0]) * sums.shape[1] * levels < int(choices.sum()):
-        return _by_table(sums, kinds, kind.reshape(-1), first, choices)
+    if len(kinds) * sums.shape[1] * levels < int(choices.sum()):
+        return _by_table(sums, kinds, kind, first, choices)
     cost, start = np.empty(len(rows)), np.empty(len(rows))
     for lot in alike(choices):
         offered = first[lot, np.newaxis] + np.minimum(np.arange(choices[lot].max()), choices[lot, np.newaxis] - 1)
@@ -117,13 +117,16 @@ def _whole(sums: Floats, rows: Windows) -> tuple[Floats, Floats]:
 def _by_table(sums: Floats, kinds: Ints, kind: Ints, first: Ints, choices: Ints) -> tuple[Floats, Floats]:
     """Range minima by doubling: level k holds the cheapest of 2^k starts, and two of them cover any range.
 
+    `kinds` are site x number of edges + work, and `kind` says which of them each row is.
+
     Source: Bender and Farach-Colton, The LCA problem revisited, LATIN 2000, section 3 (sparse table).
     """
     cost, start = np.empty(len(kind)), np.empty(len(kind))
     level_of = np.frexp(choices)[1] - 1  # floor of log2, exact
     order = np.argsort(kind, kind="stable")
-    ends = np.cumsum(np.bincount(kind, minlength=kinds.shape[1]))
-    for (site, work), lot in zip(kinds.T, np.split(order, ends[:-1]), strict=True):
+    ends = np.cumsum(np.bincount(kind, minlength=len(kinds)))
+    for key, lot in zip(kinds.tolist(), np.split(order, ends[:-1]), strict=True):
+        site, work = divmod(key, sums.shape[1])
         value = sums[site, work:-1] - sums[site, : sums.shape[1] - 1 - work]
         where = np.arange(len(value))
         for level in range(int(level_of[lot].max()) + 1):

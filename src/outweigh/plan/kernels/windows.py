@@ -10,8 +10,8 @@ import numpy as np
 from outweigh.core.errors import GapsTooLarge, InvalidQuantity, PlanInfeasible
 from outweigh.plan.problem import ROUNDING_STEPS, Bools, Floats, Ints
 
-# Elements a kernel works on at a time: about 32 MB of floats, so that a million rows fit any machine.
-CHUNK = 4_000_000
+# Elements a kernel works on at a time: about 8 MB of floats, so that a million rows fit any machine.
+CHUNK = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
