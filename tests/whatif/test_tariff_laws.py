@@ -1,0 +1,230 @@
+"""What holds for every load and every tariff of a kind: bills, and the price of one more run."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from outweigh.core.quantities import CarbonIntensity, Money, Power
+from outweigh.whatif.tariff import Kind, Load, Run, Tariff, bill
+from outweigh.whatif.tariff.marginal import CarbonPrice, Question, Slope, Way, curve, held, marginal, ways
+from outweigh.whatif.tariff.terms import (
+    BEFORE_TAXES,
+    WEEKDAYS,
+    WEEKENDS,
+    DemandCharge,
+    EnergyRate,
+    Fixed,
+    Levy,
+    MinimumTake,
+    Ratchet,
+    Tier,
+    Window,
+)
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+HOURS = 24 * (31 + 28 + 31)
+# Twelfths of an hour divide these evenly, so that splitting a step moves not one milliwatt-hour.
+GRAIN = 12_000
+
+prices = st.decimals(0, 1, places=4)
+kilowatt_prices = st.decimals(0, 30, places=2)
+
+
+@st.composite
+def tiers(draw, price=prices, most=200_000):
+    limits = sorted(draw(st.sets(st.integers(1, most), max_size=3)))
+    return tuple(Tier(None if i == len(limits) else Decimal(limits[i]), draw(price)) for i in range(len(limits) + 1))
+
+
+@st.composite
+def tariffs(draw, ratchet=True):
+    day = (Window(8 * 60, 20 * 60, WEEKDAYS),)
+    night = (Window(0, 8 * 60, WEEKDAYS), Window(20 * 60, 24 * 60, WEEKDAYS), Window(days=WEEKENDS))
+    clutch = Ratchet(draw(st.decimals(0, 1, places=2)), draw(st.integers(1, 11))) if ratchet else None
+    return Tariff(
+        name="drawn",
+        currency="USD",
+        energy=(EnergyRate("day", draw(tiers()), day), EnergyRate("night", draw(tiers()), night)),
+        demand=(
+            DemandCharge(
+                "all",
+                draw(tiers(kilowatt_prices, 500)),
+                draw(st.sampled_from([15, 30, 60])),
+                ratchet=clutch,
+                minimum_kw=Decimal(draw(st.integers(0, 100))),
+                contract_kw=Decimal(200),
+                excess_price=draw(kilowatt_prices),
+            ),
+            DemandCharge("peak", draw(tiers(kilowatt_prices, 500)), windows=day),
+        ),
+        fixed=(Fixed("base", draw(kilowatt_prices)),),
+        riders=(Levy("rider", frozenset({Kind.ENERGY, Kind.DEMAND}), share=draw(st.decimals(0, 1, places=3))),),
+        taxes=(Levy("tax", BEFORE_TAXES, share=Decimal("0.19")), Levy("duty", frozenset(), per_kwh=draw(prices))),
+        minimum_bill=draw(st.none() | st.decimals(0, 50_000, places=2)),
+    )
+
+
+@st.composite
+def loads(draw, most_kw=400):
+    seed, top = draw(st.integers(0, 2**32 - 1)), draw(st.integers(0, most_kw))
+    steps = np.random.default_rng(seed).integers(0, top * 10**6 // GRAIN + 1, HOURS)
+    return Load(START, 3600, steps * GRAIN)
+
+
+@settings(max_examples=40, deadline=None)
+@given(tariff=tariffs(), load=loads(), more=loads(100))
+def test_drawing_more_never_makes_the_bill_smaller(tariff, load, more):
+    assert tariff.rises_with_load
+
+    assert bill(tariff, load.adding(more.milli_wh)).total >= bill(tariff, load).total
+
+
+@settings(max_examples=40, deadline=None)
+@given(tariff=tariffs(ratchet=False), load=loads())
+def test_without_a_ratchet_the_bill_of_a_quarter_is_the_sum_of_its_months(tariff, load):
+    edges = [datetime(2026, month, 1, tzinfo=UTC) for month in (1, 2, 3, 4)]
+
+    months = [bill(tariff, load.cut(low, high)).total for low, high in pairwise(edges)]
+
+    assert bill(tariff, load).total == sum(months)
+
+
+@settings(max_examples=40, deadline=None)
+@given(tariff=tariffs(), load=loads(), parts=st.sampled_from([2, 4, 12]))
+def test_the_bill_does_not_depend_on_how_finely_the_load_is_read(tariff, load, parts):
+    assert bill(tariff, load.split(parts)).lines == bill(tariff, load).lines
+
+
+@settings(max_examples=40, deadline=None)
+@given(tariff=tariffs(), load=loads(), hour=st.integers(0, HOURS - 1), nothing=st.sampled_from(["power", "time"]))
+def test_a_run_that_draws_nothing_costs_nothing_in_every_part(tariff, load, hour, nothing):
+    power, seconds = (Power.kw(0), 3600.0) if nothing == "power" else (Power.kw(100), 0.0)
+    carbon = CarbonPrice(Money(100.0, "USD"), CarbonIntensity(400.0))
+
+    made = marginal(Question(tariff, load, carbon=carbon), Run(power, seconds, START + timedelta(hours=hour)))
+
+    assert made.total == made.carbon == 0
+    assert not any(made.parts.values())
+    assert not made.naive
+
+
+@settings(max_examples=40, deadline=None)
+@given(tariff=tariffs(), load=loads(), kw=st.floats(0, 300), hours=st.floats(0, 300), at=st.integers(0, 1000))
+def test_the_parts_of_a_marginal_cost_add_up_to_the_difference_of_two_bills(tariff, load, kw, hours, at):
+    run = Run(Power.kw(kw), hours * 3600, START + timedelta(hours=at))
+
+    made = marginal(Question(tariff, load), run)
+
+    assert sum(made.parts.values()) == made.total == bill(tariff, load.plus(run)).total - bill(tariff, load).total
+    assert float(made.kwh) == pytest.approx(run.energy.to_kwh(), abs=2e-6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(tariff=tariffs(), load=loads())
+def test_the_lines_of_a_bill_are_whole_cents_and_add_up_by_month_and_by_kind(tariff, load):
+    made = bill(tariff, load)
+
+    assert all(line.amount == round(line.amount, 2) for line in made.lines)
+    assert sum(made.month_total(month) for month in made.months) == sum(made.by_kind().values()) == made.total
+
+
+@settings(max_examples=30, deadline=None)
+@given(load=loads(150), kw=st.integers(1, 100), hours=st.integers(1, 200), at=st.integers(0, 300))
+def test_a_run_held_under_a_limit_draws_its_energy_and_never_passes_the_limit(load, kw, hours, at):
+    question = Question(simple(DemandCharge("d", (Tier(None, Decimal(1)),), contract_kw=Decimal(200))), load)
+    run = Run(Power.kw(kw), hours * 3600, START + timedelta(hours=at))
+
+    made = held(question, run, Power.kw(200))
+
+    assert float(made.kwh) == pytest.approx(kw * hours, abs=2e-6)
+    assert made.peak_kw <= 200
+    assert made.start == run.start
+
+
+def simple(*demand, **terms):
+    given = {"energy": (EnergyRate("all", (Tier(None, Decimal("0.1")),)),), **terms}
+    return Tariff("simple", "USD", demand=demand, **given)
+
+
+def month_of(kw):
+    return Load.flat(Power.kw(kw), START, START + timedelta(days=31))
+
+
+TEN = Run(Power.kw(10), 100 * 3600, START + timedelta(days=2))
+
+
+def test_falling_tiers_make_the_next_run_cheaper():
+    falling = (EnergyRate("all", (Tier(Decimal(10_000), Decimal("0.2")), Tier(None, Decimal("0.05")))),)
+
+    found = curve(Question(simple(energy=falling), month_of(10)), TEN, 6)
+
+    assert found.slope is Slope.FALLS
+    assert found.steps[0].cost > found.steps[-1].cost
+
+
+def test_a_contract_step_makes_the_run_that_crosses_it_dearer_and_names_it():
+    charge = DemandCharge("d", (Tier(None, Decimal(2)),), contract_kw=Decimal(45), excess_price=Decimal(20))
+
+    found = curve(Question(simple(charge), month_of(20)), TEN, 4)
+
+    # 20 kW and two runs are 40 kW; the third passes 45 kW by 5.
+    assert [step.cost for step in found.steps] == [120, 120, 120 + 5 * 20, 120 + 10 * 20]
+    assert found.edge is found.steps[2]
+    assert found.slope is Slope.RISES
+
+
+def test_one_price_has_no_slope():
+    assert curve(Question(simple(), month_of(20)), TEN, 3).slope is Slope.FLAT
+
+
+def test_tiers_that_fall_and_a_contract_that_rises_are_both_seen():
+    falling = (EnergyRate("all", (Tier(Decimal(16_000), Decimal("0.2")), Tier(None, Decimal("0.05")))),)
+    charge = DemandCharge("d", (Tier(None, Decimal(0)),), contract_kw=Decimal(45), excess_price=Decimal(20))
+
+    assert curve(Question(simple(charge, energy=falling), month_of(20)), TEN, 4).slope is Slope.MIXED
+
+
+def test_under_a_take_or_pay_floor_a_run_is_free_and_the_average_price_does_not_see_it():
+    take = MinimumTake(Decimal(20_000), Decimal("0.1"))
+
+    made = marginal(Question(simple(minimum_take=take), month_of(10)), TEN)
+
+    assert made.total == 0
+    assert made.naive == Decimal("268.82")  # 1,000 kWh at 2,000 USD / 7,440 kWh
+
+
+def test_a_ratchet_charges_a_run_for_months_after_it():
+    charge = DemandCharge("d", (Tier(None, Decimal(10)),), ratchet=Ratchet(Decimal("0.8"), 11))
+    year = Load.flat(Power.kw(20), START, datetime(2027, 1, 1, tzinfo=UTC))
+
+    made = marginal(Question(simple(charge), year), TEN)
+
+    # 30 kW in January; 80 % of it, 24 kW instead of 20 kW, in the eleven months after.
+    assert (made.parts[Kind.DEMAND], made.parts[Kind.RATCHET]) == (100, 11 * 4 * 10)
+
+
+def test_carbon_stands_beside_the_bill_at_its_declared_price():
+    carbon = CarbonPrice(Money(80.0, "USD"), CarbonIntensity(250.0))
+
+    made = marginal(Question(simple(), month_of(10), carbon=carbon), TEN)
+
+    assert (made.total, made.carbon, made.total_with_carbon) == (100, 20, 120)
+
+
+def test_the_best_start_waits_for_the_cheap_hours_and_now_does_not():
+    rates = (
+        EnergyRate("dear", (Tier(None, Decimal("0.5")),), (Window(0, 12 * 60),)),
+        EnergyRate("cheap", (Tier(None, Decimal("0.1")),), (Window(12 * 60, 24 * 60),)),
+    )
+    run = Run(Power.kw(10), 6 * 3600, START + timedelta(hours=3))
+
+    found = ways(Question(simple(energy=rates), month_of(10)), run, START + timedelta(hours=30))
+
+    assert (found[Way.NOW].total, found[Way.BEST_START].total) == (30, 6)
+    assert found[Way.BEST_START].start == START + timedelta(hours=12)
+    assert Way.HELD not in found
