@@ -98,11 +98,13 @@ def _ranking_lines(weighing: Mapping[str, Any]) -> list[str]:
 def _hanging_lines(sensitivity: Mapping[str, Any]) -> list[str]:
     """The verdict with one declared number changed at a time, those that turn it marked."""
     lines = ["what it hangs on, one number moved at a time:"]
-    for what in dict.fromkeys(one["what"] for one in sensitivity["settings"]):
-        for one in (each for each in sensitivity["settings"] if each["what"] == what):
-            mark = "declared" if one["declared"] else "turns" if one["turns"] else ""
-            value = significant(one["value"]) if one["what"] == "low volume" else f"{one['value']:.4g}"
-            lines.append(f"  {what:<11} {value:>10}  {one['outcome']:<13} {mark:<9} {one['decided_by']}".rstrip())
+    settings = sensitivity["settings"]
+    values = [significant(one["value"]) if one["what"] == "low volume" else f"{one['value']:.4g}" for one in settings]
+    width = max(map(len, values), default=0)
+    for one, value in zip(settings, values, strict=True):
+        mark = "declared" if one["declared"] else "turns" if one["turns"] else ""
+        line = f"  {one['what']:<11} {value:>{width}}  {one['outcome']:<13} {mark:<9} {one['decided_by']}"
+        lines.append(line.rstrip())
     lines += [*_item("", str(sensitivity["statement"])), *_item("power", str(sensitivity["power_statement"]))]
     return lines
 
