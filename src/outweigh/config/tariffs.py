@@ -48,7 +48,7 @@ from outweigh.whatif.tariff.terms import (
     Window,
 )
 
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = {"all": ALL_DAYS, "weekdays": WEEKDAYS, "weekends": WEEKENDS}
 _QUANTITY = re.compile(r"\s*([-+]?(?:\d[\d_]*\.?\d*|\.\d+))\s*(\S.*?)?\s*")
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})")
@@ -436,9 +436,9 @@ class _Reader:
             return ALL_MONTHS
         named = value if isinstance(value, list) else [value]
         for one in named:
-            if one not in _MONTHS:
-                raise table.refuse(key, f"{one!r} is not a month", f"Write a list of {', '.join(_MONTHS)}")
-        return frozenset(_MONTHS.index(str(one)) + 1 for one in named)
+            if one not in MONTH_NAMES:
+                raise table.refuse(key, f"{one!r} is not a month", f"Write a list of {', '.join(MONTH_NAMES)}")
+        return frozenset(MONTH_NAMES.index(str(one)) + 1 for one in named)
 
     def _holidays(self) -> Iterator[date]:
         value = self._file.values.get("holidays", [])
