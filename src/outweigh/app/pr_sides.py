@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from outweigh.app.factor_lock import FILE as FACTOR_LOCK
 from outweigh.app.pr_checkouts import Side
 from outweigh.config import FILE_NAME, loads_project
 from outweigh.config.locate import line_of, locate
@@ -242,9 +243,16 @@ def _policy_changes(base: Side, head: Side, base_text: str, head_text: str, prop
         if key == "gate.incumbent" and theirs.get(key) == proposal:
             continue  # to put in service what one proposes is what a proposal is for
         yield PolicyChange(key, ours.get(key, ""), theirs.get(key, ""))
+    if _lock_of(base) != _lock_of(head):
+        yield PolicyChange(FACTOR_LOCK, *("" if _lock_of(side) is None else "as it is there" for side in (base, head)))
     for key, value in ours.items():
         if key.startswith("task.") and _differs(base.folder / value, head.folder / value):
             yield PolicyChange(key, f"{value} as it is", f"{value} with another content")
+
+
+def _lock_of(side: Side) -> bytes | None:
+    path = side.folder / FACTOR_LOCK
+    return path.read_bytes() if path.is_file() else None
 
 
 def _flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:

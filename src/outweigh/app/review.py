@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from outweigh import __version__
+from outweigh.app.factor_lock import lock_notes
 from outweigh.app.files import check_writable, write_reports
 from outweigh.app.judging import Judged, Weighed, sit_and_weigh
 from outweigh.app.sitting import Progress, Sat, silent
@@ -320,6 +321,7 @@ def _component_factor(component: UncertaintyComponent, sat: Sat) -> Factor:
 def _notes(sat: Sat, sites: Sequence[Site]) -> Iterator[str]:
     project = sat.project
     if sites:
+        yield from lock_notes(project)
         yield f"Energy per {project.unit} is facility energy at PUE {sat.facility.pue:g} of {sites[0].name}."
     else:
         yield f"No site is declared: energy per {project.unit} is IT energy alone (PUE 1)."

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from outweigh.app.factor_lock import factors_for
 from outweigh.app.sitting import Sat, monthly_it_energy_j
 from outweigh.compare.evidence import Evidence
 from outweigh.compare.perunit import Facility, energy_per_unit
@@ -24,14 +25,16 @@ from outweigh.grid import resolve_site
 from outweigh.ledger import add_up, charged
 from outweigh.plan import plan_serving
 from outweigh.ports import ReceiptFilter, Store
-from outweigh.registry import grid_sources
 
 
 def sites_of(project: Project) -> tuple[Site, ...]:
-    """The declared sites with every figure and its source. Raises FactorMissing."""
+    """The declared sites with every figure and its source; what is locked beside energy.toml wins over the tables.
+
+    Raises FactorMissing, or ConfigError where the lock cannot be read.
+    """
     if not project.sites:
         return ()
-    source = grid_sources.get("tables")()
+    source = factors_for(project)
     return tuple(resolve_site(spec, source) for spec in project.sites)
 
 

@@ -148,6 +148,20 @@ def calibrate_eta(project: Path, ledger: str | None, as_json: bool) -> None:
         click.echo(f"the declared eta asks for {side} than energy has bought here so far")
 
 
+@command.command("lock-factors", epilog="Example: outweigh gate lock-factors examples/news-triage")
+@project_argument
+def lock(project: Path) -> None:
+    """Keep the PUE, prices and carbon intensities of PROJECT's sites as the tables say them today.
+
+    They are written to energy.factors.json beside energy.toml. Commit it: newer tables then change no figure and no
+    verdict until somebody runs this again, and a pull request is held to the base's.
+    """
+    from outweigh.app.factor_lock import lock_factors
+    from outweigh.config import load_project
+
+    click.echo(str(lock_factors(load_project(project))))
+
+
 @command.command("pull-request", epilog="Example: outweigh gate pull-request --base origin/main --head HEAD")
 @project_argument
 @click.option("--base", default="", help="Revision whose policy holds; on a runner the pull request's by default.")
