@@ -1,0 +1,226 @@
+"""`outweigh whatif`: what would change, in money. So far: tariffs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from outweigh.cli.shown import echo_json, json_option, note, table
+
+if TYPE_CHECKING:
+    from outweigh.app.whatif_tariff import Asked
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.group("whatif", epilog="Example: outweigh whatif tariff bill examples/tariff/site.toml --flat '5 MW' "
+             "--from 2026-01-01 --to 2027-01-01")  # fmt: skip
+def command() -> None:
+    """What would change: the price of the next run under a tariff. Other rooms of this verb are not built yet."""
+
+
+@command.group("tariff", epilog="The file is described in docs/tariffs.md.")
+def tariff() -> None:
+    """Bills under a tariff file, and what one more run adds to them."""
+
+
+def _site_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--intensity", default=None, help='Carbon of what is drawn, as in "350 gCO2e/kWh".'),
+        click.option("--carbon-price", default=None, help='A declared price of carbon, as in "80 EUR/t".'),
+        click.option("--spot", default=None, type=_FILE, help="CSV of market prices: start,EUR/MWh."),
+        click.option(
+            "--history", default=None, type=_FILE, help="CSV of earlier demand, for ratchets: charge,month,kw."
+        ),
+        click.option("--to", "until", default=None, metavar="DAY", help="End of a load that repeats, exclusive."),
+        click.option("--from", "since", default=None, metavar="DAY", help="First day of a load that repeats."),
+        click.option("--flat", default=None, help='The same load all along, as in "5.2 MW".'),
+        click.option(
+            "--load", default=None, type=_FILE, help="CSV of the load: start,kw or start,kwh; or a week, day,hour,kw."
+        ),
+        click.argument("tariff", type=_FILE),
+    ):
+        function = option(function)
+    return function
+
+
+def _asked(given: dict[str, Any]) -> Asked:
+    from outweigh.app.whatif_tariff import Asked
+
+    names = ("tariff", "load", "flat", "since", "until", "history", "spot", "carbon_price", "intensity")
+    return Asked(**{name: given[name] for name in names})
+
+
+@tariff.command(
+    "bill",
+    epilog="Example: outweigh whatif tariff bill examples/tariff/site.toml --load examples/tariff/week.csv "
+    "--from 2026-01-01 --to 2027-01-01",
+)
+@_site_options
+@click.option("--lines", is_flag=True, help="Every line of the bill instead of a row per month.")
+@json_option
+def bill(lines: bool, as_json: bool, **given: Any) -> int:
+    """What a load costs under TARIFF, month by month, split by what it is for."""
+    from outweigh.app.whatif_tariff import SHOWN, ask, bill_rows, in_money, line_rows, power_words, shown_parts
+
+    made = ask(_asked(given)).bill()
+    rows = line_rows(made) if lines else bill_rows(made)
+    if as_json:
+        echo_json(rows)
+    elif lines:
+        table(
+            ("month", "kind", "line", "quantity", "price", made.currency),
+            (
+                (
+                    str(row["month"]),
+                    str(row["kind"]),
+                    str(row["name"]),
+                    "" if row["quantity"] is None else f"{row['quantity']:,.3f} {row['unit']}",
+                    "" if row["price"] is None else f"{row['price']:g}",
+                    in_money(row["amount"]),
+                )
+                for row in rows
+            ),
+        )
+    else:
+        table(
+            ("month", *(name for name, _ in SHOWN), f"total {made.currency}", "billed demand"),
+            (
+                (str(row["month"]), *shown_parts(row), in_money(row["total"]), power_words(row["billed_demand_w"]))
+                for row in rows
+            ),
+        )
+        price = made.average_price
+        if price is not None:
+            click.echo(f"{made.kwh:,.0f} kWh, {price:.5f} {made.currency}/kWh on average")
+    for one in made.notes:
+        note(f"Note: {one}.")
+    return 0
+
+
+@tariff.command(
+    "marginal",
+    epilog="Example: outweigh whatif tariff marginal examples/tariff/site.toml --load examples/tariff/week.csv "
+    "--from 2026-01-01 --to 2027-01-01 --gpus 512 --per-gpu '1.275 kW' --pue 1.2 --for '14 d' "
+    "--start 2026-03-02T09:00 --latest 2026-04-20",
+)
+@_site_options
+@click.option("--power", default=None, help='Power of the run at the meter before --pue, as in "650 kW".')
+@click.option("--gpus", type=int, default=None, help="Instead of --power: so many GPUs.")
+@click.option("--per-gpu", default=None, help='Power of each GPU with its share of host and network: "1.275 kW".')
+@click.option("--pue", type=float, default=1.0, show_default=True, help="Facility over IT power while it runs.")
+@click.option("--for", "lasting", required=True, metavar="TIME", help='How long the run takes, as in "14 d".')
+@click.option("--start", required=True, metavar="TIME", help="When it would start now; local unless it has a zone.")
+@click.option("--latest", default=None, metavar="TIME", help="Latest start to look at for the best one.")
+@click.option("--every", default="1 h", show_default=True, help="Distance of the starts looked at.")
+@click.option("--runs", type=int, default=None, help="Instead: the price of the 1st to so-many-th run of the month.")
+@json_option
+def marginal(
+    power: str | None,
+    gpus: int | None,
+    per_gpu: str | None,
+    pue: float,
+    lasting: str,
+    start: str,
+    latest: str | None,
+    every: str,
+    runs: int | None,
+    as_json: bool,
+    **given: Any,
+) -> int:
+    """What one more run adds to the bill under TARIFF: now, at its best start, held under the contract.
+
+    It is the bill with the run less the bill without it, over all of the load's time: let the load reach as far
+    beyond the run as ratchets look back. Beside it stands what the average price would say.
+    """
+    from outweigh.app.whatif_tariff import (
+        SHOWN,
+        ask,
+        curve_rows,
+        in_money,
+        power_words,
+        run_of,
+        shown_parts,
+        way_rows,
+    )
+
+    question = ask(_asked(given))
+    run = run_of(
+        question.tariff, power=power, gpus=gpus, per_gpu=per_gpu, pue=pue, lasting=lasting, start=start
+    )  # fmt: skip
+    money = question.tariff.currency
+    if runs is not None:
+        rows, found = curve_rows(question, run, runs)
+        if as_json:
+            echo_json(rows)
+            return 0
+        table(
+            ("run", *(name for name, _ in SHOWN), f"adds {money}", "peak"),
+            (
+                (
+                    str(row["run"]),
+                    *shown_parts(row),
+                    in_money(row["total"]),
+                    power_words(row["peak_w"]) + (" (passes the contract)" if row["crosses_contract"] else ""),
+                )
+                for row in rows
+            ),
+        )
+        click.echo(f"The price of one more run {found.slope}.")
+        return 0
+    rows = way_rows(question, run, latest, every)
+    if as_json:
+        echo_json(rows)
+        return 0
+    table(
+        ("way", "start", "end", *(name for name, _ in SHOWN), f"total {money}", "naive", "carbon", "peak"),
+        (
+            (
+                str(row["way"]),
+                str(row["start"])[:16],
+                str(row["end"])[:16],
+                *shown_parts(row),
+                in_money(row["total"]),
+                in_money(row["naive"]),
+                in_money(row["carbon"]),
+                power_words(row["peak_w"]),
+            )
+            for row in rows
+        ),
+    )
+    for row in rows:
+        if row["times_naive"] is not None:
+            click.echo(
+                f"{row['way']}: {row['times_naive']:.2f} times the average price, {row['per_kwh']:.4f} {money}/kWh"
+            )
+    for one in dict.fromkeys(one for row in rows for one in _list(row["notes"])):
+        note(f"Note: {one}.")
+    return 0
+
+
+def _list(value: object) -> list[str]:
+    return [str(one) for one in value] if isinstance(value, list) else []
+
+
+@tariff.command(
+    "import",
+    epilog="Example: outweigh whatif tariff import rate.json --timezone America/Chicago > site.toml",
+)
+@click.argument("rate", type=_FILE)
+@click.option("--timezone", required=True, help="Clock of the site (IANA name); the database states none.")
+@click.option("--label", default=None, help="Which rate, where the file holds several.")
+def import_(rate: Path, timezone: str, label: str | None) -> int:
+    """A rate of OpenEI's Utility Rate Database (JSON) as a tariff file, on standard output.
+
+    What cannot be carried over is named in the file and on standard error; what would be billed wrongly is refused.
+    """
+    from outweigh.app.whatif_tariff import import_rate
+
+    text, left_out = import_rate(rate, timezone, label)
+    click.echo(text, nl=False)
+    for one in left_out:
+        note(f"Left out: {one}.")
+    return 0

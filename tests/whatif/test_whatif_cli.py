@@ -1,0 +1,143 @@
+"""The command line of tariffs: what it prints adds up, and what it refuses teaches."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from outweigh.cli.main import run as outweigh
+
+ROOT = Path(__file__).parents[2]
+SITE = ROOT / "examples" / "tariff"
+LOAD = ["--load", str(SITE / "week.csv"), "--history", str(SITE / "history.csv"), "--from", "2026-01-01"]
+FIFTEEN_MONTHS = [*LOAD, "--to", "2027-04-01"]
+JANUARY = ["--from", "2026-01-01", "--to", "2026-02-01"]
+RUN = ["--gpus", "512", "--per-gpu", "1.275 kW", "--pue", "1.2", "--for", "14 d", "--start", "2026-03-23T09:00"]
+KINDS = ("energy", "demand", "ratchet", "fixed", "rider", "minimum", "tax", "rounding")
+
+
+def asked(capsys, *words):
+    code = outweigh(["whatif", "tariff", *words])
+    return code, capsys.readouterr()
+
+
+def rows(capsys, *words):
+    code, said = asked(capsys, *words, "--json")
+    assert code == 0, said.err
+    return [json.loads(line) for line in said.out.splitlines()]
+
+
+def test_the_months_of_a_bill_add_up_to_its_last_row(capsys):
+    *months, total = rows(capsys, "bill", str(SITE / "site.toml"), *FIFTEEN_MONTHS)
+
+    assert len(months) == 15
+    assert sum(row["total"] for row in months) == pytest.approx(total["total"], abs=1e-6)
+    assert sum(total[kind] for kind in KINDS) == pytest.approx(total["total"], abs=1e-6)
+    assert total["notes"] == []
+
+
+def test_the_lines_of_a_bill_add_up_to_its_rows(capsys):
+    lines = rows(capsys, "bill", str(SITE / "site.toml"), *FIFTEEN_MONTHS, "--lines")
+    total = rows(capsys, "bill", str(SITE / "site.toml"), *FIFTEEN_MONTHS)[-1]
+
+    assert sum(line["amount"] for line in lines) == pytest.approx(total["total"], abs=1e-6)
+
+
+def test_now_the_best_start_the_contract_and_the_average_price_give_four_different_prices(capsys):
+    found = rows(capsys, "marginal", str(SITE / "site.toml"), *FIFTEEN_MONTHS, *RUN, "--latest", "2026-04-20",
+                 "--every", "1 d")  # fmt: skip
+
+    now, best, held = found
+    assert [row["way"] for row in found] == ["now", "best start", "held under the contract"]
+    assert len({now["total"], best["total"], held["total"], now["naive"]}) == 4
+    assert now["naive"] < held["total"] < best["total"] < now["total"]
+    assert held["peak_w"] == 7e6
+    # By hand: two months of 783.36 kW at 11.40 and 283.36 kW above the contract at 24.00; eleven of the ratchet.
+    assert now["demand"] == pytest.approx(2 * (8930.30 + 6800.64))
+    assert now["ratchet"] == pytest.approx(11 * 627.27)
+
+
+def test_the_curve_names_the_run_that_passes_the_contract(capsys):
+    small = ["--power", "100 kW", "--for", "14 d", "--start", "2026-04-01"]
+
+    code, said = asked(capsys, "marginal", str(SITE / "site.toml"), *FIFTEEN_MONTHS, *small, "--runs", "6")
+
+    assert code == 0
+    assert "passes the contract" in said.out
+    assert "The price of one more run rises." in said.out
+
+
+def test_a_ratchet_without_history_is_said_on_standard_error(capsys):
+    code, said = asked(capsys, "bill", str(SITE / "site.toml"), "--flat", "5 MW", *JANUARY)
+
+    assert code == 0
+    assert "looks back to 2025-02" in said.err
+
+
+def test_a_rate_of_the_database_is_imported_and_billed(capsys, tmp_path):
+    hours = [[0] * 24] * 12
+    rate = {"label": "x", "utility": "U", "name": "R", "energyratestructure": [[{"rate": 0.1, "adj": 0.02}]],
+            "energyweekdayschedule": hours, "energyweekendschedule": hours, "demandreactivepowercharge": 1}  # fmt: skip
+    (tmp_path / "rate.json").write_text(json.dumps({"items": [rate]}))
+
+    code, said = asked(capsys, "import", str(tmp_path / "rate.json"), "--timezone", "America/Chicago")
+    (tmp_path / "site.toml").write_text(said.out)
+    total = rows(capsys, "bill", str(tmp_path / "site.toml"), "--flat", "1 kW", *JANUARY)
+
+    assert code == 0
+    assert "reactive" in said.err
+    assert total[-1]["total"] == 89.28
+
+
+def test_spot_prices_come_from_a_file_with_their_unit(capsys, tmp_path):
+    (tmp_path / "spot.toml").write_text('name = "s"\ncurrency = "EUR"\ntimezone = "UTC"\n[spot]\n')
+    (tmp_path / "prices.csv").write_text("start,EUR/MWh\n2026-01-01T00:00,50\n2026-01-01T01:00,-10\n")
+    (tmp_path / "load.csv").write_text("start,kwh\n2026-01-01T00:00,10\n2026-01-01T01:00,20\n")
+
+    found = rows(capsys, "bill", str(tmp_path / "spot.toml"), "--load", str(tmp_path / "load.csv"), "--spot",
+                 str(tmp_path / "prices.csv"))  # fmt: skip
+
+    assert found[-1]["total"] == 0.30
+
+
+BAD_LOADS = {
+    "negative": ("start,kw\n2026-01-01T00:00,5\n2026-01-01T01:00,-5\n", "3: a negative demand of -5 kw"),
+    "missing": ("start,kw\n2026-01-01T00:00,5\n2026-01-01T01:00,\n", "3: kw is ''"),
+    "a gap": ("start,kw\n2026-01-01T00:00,5\n2026-01-01T01:00,5\n2026-01-01T03:00,5\n", "4: a step of 7200 s"),
+    "a short week": ("day,hour,kw\nmon,0,5\n", "the week lacks mon 1"),
+    "no such hour": ("day,hour,kw\nmon,24,5\n", "'24' is no hour"),
+    "another table": ("a,b\n1,2\n3,4\n", "it is no load"),
+    "empty": ("start,kw\n", "holds no rows"),
+}
+
+
+@pytest.mark.parametrize(("text", "says"), BAD_LOADS.values(), ids=BAD_LOADS)
+def test_a_load_that_is_wrong_is_refused_with_its_line(capsys, tmp_path, text, says):
+    (tmp_path / "load.csv").write_text(text)
+
+    load = str(tmp_path / "load.csv")
+    code, said = asked(capsys, "bill", str(SITE / "site.toml"), "--load", load, *JANUARY)
+
+    assert code == 2
+    assert says in said.err
+
+
+BAD_ASKS = {
+    "no load": (["bill", str(SITE / "site.toml")], "a bill needs a load"),
+    "no span": (["bill", str(SITE / "site.toml"), "--flat", "5 MW"], "needs its span"),
+    "no power": (["marginal", str(SITE / "site.toml"), *FIFTEEN_MONTHS, *RUN[6:]], "a run needs its power"),
+    "outside": (["marginal", str(SITE / "site.toml"), *FIFTEEN_MONTHS, *RUN[:-1], "2028-01-01"], "time of a run"),
+    "half a carbon": (
+        ["bill", str(SITE / "site.toml"), *FIFTEEN_MONTHS, "--carbon-price", "80 EUR/t"],
+        "needs an intensity",
+    ),
+    "no tariff": (["bill", "none.toml", "--flat", "5 MW"], "no such file"),
+}
+
+
+@pytest.mark.parametrize(("words", "says"), BAD_ASKS.values(), ids=BAD_ASKS)
+def test_a_question_that_lacks_something_says_what(capsys, words, says):
+    code, said = asked(capsys, *words)
+
+    assert code == 2
+    assert says in said.err
