@@ -95,8 +95,8 @@ def test_a_minimum_take_is_paid_where_nothing_is_drawn():
     assert bill(tariff, exactly(30)).total == Decimal("48.90")
 
 
-# Oncor, FAQ on demand charges: after a peak of 20 kW, 80 % of it, 16 kW, is billed at least.
-# http://www.askoncor.com/EN/Pages/FAQs/Billing-and-Rates-8.aspx
+# The rule, not the figures, is printed: U.S. DOE (PNNL), 80 % of the peak of the 11 months before.
+# https://feds.pnnl.gov/faq/what-demand-ratchet
 def test_a_ratchet_bills_at_least_its_share_of_an_earlier_peak_and_lets_go_after_its_months():
     tariff = loads_tariff(
         FLAT + '[[demand]]\nname = "d"\nprice = "10 USD/kW"\nratchet = { share = "80%", months = 11 }\n'
