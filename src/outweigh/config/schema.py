@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 
+from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
@@ -47,38 +48,42 @@ def schema_text() -> str:
     return resources.files("outweigh.data").joinpath(SCHEMA_FILE).read_text(encoding="utf-8")
 
 
+class Shape:
+    """The schema of one kind of file, looked up by paths of keys."""
+
+    def __init__(self, model: type[BaseModel]) -> None:
+        self._schema: Node = model.model_json_schema(by_alias=True, schema_generator=_TomlSchema)
+
+    def node_at(self, path: Sequence[str | int]) -> Node:
+        """The part of the schema that describes the value at `path`; empty where the schema does not know it."""
+        node = self._schema
+        for part in path:
+            node = self._child(node, part)
+        return node
+
+    def known_keys(self, path: Sequence[str | int]) -> list[str]:
+        """Keys the table at `path` may have; empty for a table of free names."""
+        properties = self.node_at(path).get("properties")
+        return list(properties) if isinstance(properties, dict) else []
+
+    def _child(self, node: Node, part: str | int) -> Node:
+        properties = node.get("properties")
+        if isinstance(part, int):
+            found = node.get("items")
+        elif isinstance(properties, dict) and part in properties:
+            found = properties[part]
+        else:
+            found = node.get("additionalProperties")
+        if not isinstance(found, dict):
+            return {}
+        reference = found.get("$ref")
+        definitions = self._schema.get("$defs")
+        if isinstance(reference, str) and isinstance(definitions, dict):
+            # What stands beside a reference (description, examples of this very key) wins over what it points to.
+            return {**definitions[reference.rsplit("/", 1)[-1]], **found}
+        return found
+
+
 @cache
-def _schema() -> Node:
-    return json_schema()
-
-
-def node_at(path: Sequence[str | int]) -> Node:
-    """The part of the schema that describes the value at `path`; empty where the schema does not know it."""
-    node = _schema()
-    for part in path:
-        node = _child(node, part)
-    return node
-
-
-def _child(node: Node, part: str | int) -> Node:
-    properties = node.get("properties")
-    if isinstance(part, int):
-        found = node.get("items")
-    elif isinstance(properties, dict) and part in properties:
-        found = properties[part]
-    else:
-        found = node.get("additionalProperties")
-    if not isinstance(found, dict):
-        return {}
-    reference = found.get("$ref")
-    definitions = _schema().get("$defs")
-    if isinstance(reference, str) and isinstance(definitions, dict):
-        # What stands beside a reference (description, examples of this very key) wins over what it points to.
-        return {**definitions[reference.rsplit("/", 1)[-1]], **found}
-    return found
-
-
-def known_keys(path: Sequence[str | int]) -> list[str]:
-    """Keys the table at `path` may have; empty for a table of free names."""
-    properties = node_at(path).get("properties")
-    return list(properties) if isinstance(properties, dict) else []
+def shape_of(model: type[BaseModel]) -> Shape:
+    return Shape(model)

@@ -15,6 +15,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TypeVar
 
+from outweigh.config.documents import read_text
 from outweigh.config.locate import Path as KeyPath
 from outweigh.config.locate import locate
 from outweigh.config.refusals import Refusal, dotted, refuse
@@ -73,16 +74,7 @@ def load_tariff(path: Path) -> Tariff:
         ConfigError: the file is missing, is not TOML, or says something we refuse: tiers that overlap, hours without a
             price, a tariff without a currency, a negative demand, an unknown key.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as err:
-        remedy = "Name a tariff file; docs/tariffs.md shows one"
-        raise ConfigError(str(path), 0, "there is no such file", remedy) from err
-    except OSError as err:
-        problem = f"cannot be read ({err.strerror or type(err).__name__})"
-        raise ConfigError(str(path), 0, problem, "Check that it is a file you may read") from err
-    except UnicodeDecodeError as err:
-        raise ConfigError(str(path), 0, "the file is not UTF-8 text", "Save it as UTF-8") from err
+    text = read_text(path, "Name a tariff file; docs/tariffs.md shows one")
     return loads_tariff(text, str(path))
 
 
