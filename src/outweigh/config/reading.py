@@ -15,7 +15,8 @@ from pydantic import PlainValidator, WithJsonSchema
 
 from outweigh.core.errors import InvalidQuantity
 from outweigh.core.project import Guard
-from outweigh.core.quantities import Energy, Money, Power, Price
+from outweigh.core.quantities import CarbonIntensity, Energy, Money, Power, Price
+from outweigh.core.rates import parse_intensity
 from outweigh.core.roadmap import Quarter
 from outweigh.core.site import PueCurve
 from outweigh.core.units import (
@@ -157,6 +158,33 @@ def _read_day(value: object) -> datetime:
     raise InvalidQuantity("day", _shown(value), "write it as 2027-01-31")
 
 
+def _read_stamp(value: object) -> datetime:
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value.strip())
+        except ValueError as err:
+            raise InvalidQuantity("time", _shown(value), "write it as 2027-01-31T08:00Z") from err
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise InvalidQuantity("time", _shown(value), "write it with its distance from UTC, as 2027-01-31T08:00Z")
+    return value.astimezone(UTC)
+
+
+def _read_money_per(unit: str, example: str) -> Callable[[object], Money]:
+    """Reader of money per `unit` ("EUR/kW"); the amount alone is kept."""
+
+    def read(text: str) -> Money:
+        money, slash, per = text.partition("/")
+        if not slash or per.strip() != unit:
+            raise InvalidQuantity(f"price per {unit}", repr(text), f"write it as {example!r}")
+        return parse_money(money)
+
+    return _limit(_text_reader(read, f"price per {unit}", example), lambda money: money.amount, f"price per {unit}")
+
+
+def _read_carbon_intensity(text: str) -> CarbonIntensity:
+    return CarbonIntensity(parse_intensity(text))
+
+
 def guard(metric: str, margin: tuple[float, bool]) -> Guard:
     return Guard(metric, margin[0], relative=margin[1])
 
@@ -241,3 +269,17 @@ Day = Annotated[
 CalendarQuarter = Annotated[
     Quarter, PlainValidator(_QUARTER), WithJsonSchema({"type": "string", "pattern": "^[0-9]{4}Q[1-4]$"})
 ]
+Stamp = Annotated[datetime, PlainValidator(_read_stamp), WithJsonSchema({"type": "string", "format": "date-time"})]
+Intensity = Annotated[
+    CarbonIntensity,
+    PlainValidator(
+        _limit(
+            _text_reader(_read_carbon_intensity, "carbon intensity", "230 gCO2e/kWh"),
+            lambda intensity: intensity.g_per_kwh,
+            "carbon intensity",
+        )
+    ),
+    _quantity(r"\S+"),
+]
+DemandCharge = Annotated[Money, PlainValidator(_read_money_per("kW", "12 EUR/kW")), _quantity(r"[A-Z]{3}\s*/\s*kW")]
+PricePerGb = Annotated[Money, PlainValidator(_read_money_per("GB", "0.02 EUR/GB")), _quantity(r"[A-Z]{3}\s*/\s*GB")]
