@@ -106,7 +106,7 @@ def test_without_a_start_the_horizon_begins_with_the_next_step(tmp_path: Path):
         ('step = "30 min"', 'step = "0 s"', 'step = "0 s"', "no length"),
         ('horizon = "48 h"', 'horizon = "47.9 h"', 'horizon = "47.9 h"', "whole number of steps"),
         ('step = "30 min"', 'step = "1 ms"', "horizon", "at most"),
-        ('"0.15 EUR/kWh"', '"0.15 USD/kWh"', "price = ", "Use one currency"),
+        ('"0.15 EUR/kWh"', '"0.15 USD/kWh"', 'price = "0.15', "Use one currency"),
         ('name = "train"', 'name = "train"\nname = "train"', 'name = "train"\nrelease', "not valid TOML"),
         ("+01:00\n", "\n", "release", "distance from UTC"),
         ("count = 8", "count = 0", "count", "at least 1"),
