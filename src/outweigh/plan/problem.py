@@ -57,6 +57,8 @@ class Job:
         data_gb: to move when it runs elsewhere than at home [GB].
         work_quantiles: (probability, hours) where the duration is not certain, both increasing; see `work_at`.
         count: how many such jobs there are, >= 1.
+        devices: it holds at its highest level, >= 0; at lower ones in proportion to their power. Only a capacity in
+            devices asks.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Job:
     data_gb: float = 0.0
     work_quantiles: tuple[tuple[float, float], ...] = ()
     count: int = 1
+    devices: float = 0.0
 
     def __post_init__(self) -> None:
         what = f"of job {self.name!r}"
@@ -88,7 +91,7 @@ class Job:
         for low, high in pairwise(self.levels):
             if not low.speed < high.speed:
                 raise InvalidQuantity(f"levels {what}", f"{low.speed}, {high.speed}", "speeds increase strictly")
-        for name in ("checkpoint_h", "checkpoint_kwh", "data_gb"):
+        for name in ("checkpoint_h", "checkpoint_kwh", "data_gb", "devices"):
             if not 0 <= getattr(self, name) < np.inf:
                 raise InvalidQuantity(f"{name} {what}", str(getattr(self, name)), "give a finite number, 0 or more")
         if not self.movable and not self.home:
@@ -129,6 +132,8 @@ class Jobs:
         resume_kwh: IT energy of every resumption beyond that [kWh], shape (J,).
         entry_cost: of running at a site at all (moving data there) [currency], shape (J, S).
         count: like jobs each row stands for, shape (J,).
+        home: site where each runs if nobody plans; -1 where none is named, shape (J,).
+        devices: held at the highest level, shape (J,).
         cut: whose deadline was beyond the horizon and is now its end, shape (J,).
     """
 
@@ -144,6 +149,8 @@ class Jobs:
     resume_kwh: Floats
     entry_cost: Floats
     count: Ints
+    home: Ints
+    devices: Floats
     cut: Bools
 
     def __len__(self) -> int:
@@ -267,6 +274,7 @@ class Places:
         cost_per_gb = self.move_cost_per_gb if self.move_cost_per_gb.size else np.zeros(len(self.names))
         away = np.array([[name != job.home for name in self.names] for job in jobs], dtype=np.float64)
         gb = np.array([job.data_gb for job in jobs], dtype=np.float64)
+        place = {name: number for number, name in enumerate(self.names)}
         built = Jobs(
             names,
             release=np.array([steps(job.release) for job in jobs], dtype=np.float64),
@@ -280,6 +288,8 @@ class Places:
             resume_kwh=np.array([job.checkpoint_kwh for job in jobs], dtype=np.float64),
             entry_cost=away.reshape(len(jobs), len(self.names)) * gb[:, np.newaxis] * cost_per_gb,
             count=np.array([job.count for job in jobs], dtype=np.int64),
+            home=np.array([place.get(job.home, -1) for job in jobs], dtype=np.int64),
+            devices=np.array([job.devices for job in jobs], dtype=np.float64),
             cut=deadline > self.steps,
         )
         self._check_windows(built)
