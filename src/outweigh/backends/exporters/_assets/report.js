@@ -2,7 +2,7 @@
    this file. Colours are CSS variables, so that light, dark and print follow the page without drawing again. */
 (() => {
   "use strict";
-  const data = JSON.parse(document.getElementById("review-data").textContent);
+  const data = JSON.parse(document.getElementById("page-data").textContent);
   const ROLES = {
     incumbent: {color: "var(--incumbent)", symbol: "circle"},
     proposal: {color: "var(--proposal)", symbol: "triangle"},
