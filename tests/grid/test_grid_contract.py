@@ -1,4 +1,5 @@
-"""What every grid source promises, whichever it is. Live clients join with a recorded answer in `SOURCES`."""
+"""What every grid source promises, whichever it is. Live clients join with a recorded answer in `SOURCES`,
+which `provider`, a real server on this machine (conftest.py), gives them."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,12 +40,12 @@ class Case:
     """A source that can answer without a network, and a zone and window of which it knows something."""
 
     name: str
-    make: Callable[[Path], GridSource]
+    make: Callable[[Path, Any], GridSource]  # of an empty folder, and of the provider on this machine
     zone: str
     window: Interval = DAY
 
 
-def recorded(tmp_path: Path) -> GridSource:
+def recorded(_: Path) -> GridSource:
     meaning = CarbonMeaning(CarbonKind.MARGINAL, CarbonScope.DIRECT, Accounting.CONSUMPTION)
     origin = Origin("made", "XX", "made in this test", "CC0", issued_at=DAY.start)
     values = [100.0, None, 300.0, Gap.INVALID, *[200.0] * 20]
@@ -76,12 +78,12 @@ def written(folder: Path, suffix: str) -> GridSource:
 
 
 SOURCES = [
-    Case("tables", lambda _: grid_sources.get("tables").make(), "US-CAL-CISO"),
-    Case("static", lambda _: grid_sources.get("static").make("DE=230 g/kWh,DE=0.15 EUR/kWh"), "DE"),
-    Case("static", recorded, "XX"),
-    Case("typical", lambda _: grid_sources.get("typical").make(), "US-TEX-ERCO"),
-    Case("file", lambda folder: written(folder, ".csv"), "DE"),
-    Case("file", lambda folder: written(folder, ".parquet"), "DE"),
+    Case("tables", lambda *_: grid_sources.get("tables").make(), "US-CAL-CISO"),
+    Case("static", lambda *_: grid_sources.get("static").make("DE=230 g/kWh,DE=0.15 EUR/kWh"), "DE"),
+    Case("static", lambda folder, _: recorded(folder), "XX"),
+    Case("typical", lambda *_: grid_sources.get("typical").make(), "US-TEX-ERCO"),
+    Case("file", lambda folder, _: written(folder, ".csv"), "DE"),
+    Case("file", lambda folder, _: written(folder, ".parquet"), "DE"),
 ]
 
 
@@ -91,8 +93,8 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 
 @pytest.fixture
-def source(case: Case, tmp_path: Path) -> GridSource:
-    return case.make(tmp_path)
+def source(case: Case, tmp_path: Path, provider: Any) -> GridSource:
+    return case.make(tmp_path, provider)
 
 
 def answers(source: GridSource, zone: str, window: Interval) -> list[CarbonSeries | PriceSeries]:
