@@ -77,6 +77,17 @@ def written(folder: Path, suffix: str) -> GridSource:
     return grid_sources.get("file").make(str(folder / f"own{suffix}"))
 
 
+def archived(folder: Path) -> GridSource:
+    """The recorded zone, put as it was known an hour after its day."""
+    from outweigh.data.grid_archive import Archive
+
+    pytest.importorskip("duckdb")
+    source, archive = recorded(folder), Archive(folder / "grid")
+    for series in answers(source, "XX", DAY):
+        archive.put(series, retrieved_at=DAY.end + timedelta(hours=1))
+    return grid_sources.get("archive").make(f"{folder / 'grid'}@2026-03-31T00:00Z")
+
+
 SOURCES = [
     Case("tables", lambda *_: grid_sources.get("tables").make(), "US-CAL-CISO"),
     Case("static", lambda *_: grid_sources.get("static").make("DE=230 g/kWh,DE=0.15 EUR/kWh"), "DE"),
@@ -84,6 +95,7 @@ SOURCES = [
     Case("typical", lambda *_: grid_sources.get("typical").make(), "US-TEX-ERCO"),
     Case("file", lambda folder, _: written(folder, ".csv"), "DE"),
     Case("file", lambda folder, _: written(folder, ".parquet"), "DE"),
+    Case("archive", lambda folder, _: archived(folder), "XX"),
 ]
 
 
