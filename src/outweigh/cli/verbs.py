@@ -34,5 +34,5 @@ VERBS: tuple[Verb, ...] = (
     Verb("budget", "status, burn rate and forecast of every budget line", "budget"),
     Verb("ledger", "list, show, verify, export and import receipts", "ledger"),
     Verb("report", "write a finished review again as HTML, Markdown or JSON", "report"),
-    Verb("serve", "dashboard, REST API and metrics"),
+    Verb("serve", "the Carbon Aware API for its clients, on this machine", "serve"),
 )

@@ -52,7 +52,8 @@ def find_zone(asked: str, known: Iterable[str] = ()) -> Zone:
         return _led(find_zone(entry.now), f"{asked} is now {entry.now}: {entry.note}")
     region = cloud_regions().get(asked)
     if region is not None and region.zone:
-        return _led(find_zone(region.zone), f"{asked} ({region.name}) lies in {region.zone}, {region.zone_basis}")
+        named = f"{asked} ({region.name})" if region.name else asked
+        return _led(find_zone(region.zone), f"{named} lies in {region.zone}, {region.zone_basis}")
     raise UnknownZone(asked, nearest_zones(asked, known), "`outweigh grid zones` lists all; case counts")
 
 
