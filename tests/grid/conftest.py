@@ -24,6 +24,13 @@ SAMPLES = (
 )
 
 
+def read_sample(name: str) -> Any:
+    path = SAMPLES / name
+    if not path.is_file():
+        pytest.skip(f"no reference data at {SAMPLES}: set OUTWEIGH_SHARED_DATA")
+    return json.loads(path.read_bytes()) if path.suffix == ".json" else path.read_bytes()
+
+
 @dataclass
 class Answer:
     """What the provider sends.
@@ -86,12 +93,20 @@ class Provider:
         self._answers[path] = list(answers)
         return self
 
+    def says(self, path: str, *bodies: object) -> Provider:
+        """As `on`, for answers that are nothing but JSON."""
+        return self.on(path, *(Answer(body) for body in bodies))
+
     def stands_in_for(self, source: str, key: str = "") -> Provider:
         name = source.upper().replace("-", "_")
         self._patch.setenv(f"OUTWEIGH_GRID_URL_{name}", self.url)
         if key:
             self._patch.setenv(f"OUTWEIGH_{name}_KEY", key)
         return self
+
+    def sample(self, name: str) -> Any:
+        """A recorded or documented answer by its file name; skips where the reference data is absent."""
+        return read_sample(name)
 
     def respond(self, handler: BaseHTTPRequestHandler) -> None:
         parts = urlsplit(handler.path)
@@ -147,11 +162,4 @@ def answer() -> type[Answer]:
 @pytest.fixture
 def sample() -> Callable[[str], Any]:
     """A recorded or documented answer by its file name; skips where the reference data is absent."""
-
-    def read(name: str) -> Any:
-        path = SAMPLES / name
-        if not path.is_file():
-            pytest.skip(f"no reference data at {SAMPLES}: set OUTWEIGH_SHARED_DATA")
-        return json.loads(path.read_bytes()) if path.suffix == ".json" else path.read_bytes()
-
-    return read
+    return read_sample

@@ -88,6 +88,49 @@ def archived(folder: Path) -> GridSource:
     return grid_sources.get("archive").make(f"{folder / 'grid'}@2026-03-31T00:00Z")
 
 
+def neso(provider: Any) -> GridSource:
+    # Recorded on 2020-05-24: six hours of which nothing is known yet but the forecast.
+    provider.stands_in_for("neso").says("/intensity/", provider.sample("uk_intensity_fw24h.json"))
+    return grid_sources.get("neso")(now=lambda: datetime(2020, 5, 24, 20, 40, tzinfo=UTC))  # type: ignore[call-arg]
+
+
+def energy_charts(provider: Any) -> GridSource:
+    """Carbon as recorded on 2026-07-12; the recorded prices are of 2024-12-08 and are moved to that day."""
+    carbon, prices = provider.sample("energy_charts_co2eq.json"), provider.sample("energy_charts_price.json")
+    later_s = 1783893600 - prices["unix_seconds"][0]
+    prices["unix_seconds"] = [second + later_s for second in prices["unix_seconds"]]
+    # Where one column has a value the other has none, so a forecast is known for what was to come only.
+    carbon["co2eq_forecast"] = [400.0 if one is None else one for one in carbon["co2eq_forecast"]]
+    provider.stands_in_for("energy-charts").says("/co2eq", carbon).says("/price", prices)
+    return grid_sources.get("energy-charts")(now=lambda: datetime(2026, 7, 12, 22, 50, tzinfo=UTC))  # type: ignore[call-arg]
+
+
+def octopus(provider: Any) -> GridSource:
+    provider.stands_in_for("octopus").says("/v1/products/", provider.sample("octopus_unit_rates_shape.json"))
+    return grid_sources.get("octopus")(now=lambda: datetime(2026, 1, 10, 22, 40, tzinfo=UTC))  # type: ignore[call-arg]
+
+
+def awattar(provider: Any) -> GridSource:
+    provider.stands_in_for("awattar").says("/de/v1/marketdata", provider.sample("awattar_marketdata_shape.json"))
+    return grid_sources.get("awattar")(now=lambda: datetime(2024, 12, 7, 23, 30, tzinfo=UTC))  # type: ignore[call-arg]
+
+
+def energinet(provider: Any) -> GridSource:
+    """The documented shape for both carbon data sets; prices in the fields their page names, with values made up."""
+    shape = provider.sample("energinet_co2emisprog_shape.json")
+    prices = [
+        {"TimeUTC": f"2026-01-10T08:{minute:02d}:00", "PriceArea": "DK1", "DayAheadPriceEUR": 61.5}
+        for minute in (0, 15, 30, 45)
+    ]
+    provider.stands_in_for("energinet").says("/dataset/CO2Emis", shape)
+    provider.says("/dataset/DayAheadPrices", {"dataset": "DayAheadPrices", "records": prices})
+    return grid_sources.get("energinet")(now=lambda: datetime(2026, 1, 10, 8, 20, tzinfo=UTC))  # type: ignore[call-arg]
+
+
+def span(start: str, minutes: float) -> Interval:
+    return Interval.starting(datetime.fromisoformat(start), 60 * minutes)
+
+
 SOURCES = [
     Case("tables", lambda *_: grid_sources.get("tables").make(), "US-CAL-CISO"),
     Case("static", lambda *_: grid_sources.get("static").make("DE=230 g/kWh,DE=0.15 EUR/kWh"), "DE"),
@@ -95,6 +138,11 @@ SOURCES = [
     Case("typical", lambda *_: grid_sources.get("typical").make(), "US-TEX-ERCO"),
     Case("file", lambda folder, _: written(folder, ".csv"), "DE"),
     Case("file", lambda folder, _: written(folder, ".parquet"), "DE"),
+    Case("neso", lambda _, provider: neso(provider), "GB", span("2020-05-24T20:30Z", 360)),
+    Case("energy-charts", lambda _, provider: energy_charts(provider), "DE", span("2026-07-12T22:00Z", 75)),
+    Case("octopus", lambda _, provider: octopus(provider), "GB-C", span("2026-01-10T22:30Z", 60)),
+    Case("awattar", lambda _, provider: awattar(provider), "DE", span("2024-12-07T23:00Z", 120)),
+    Case("energinet", lambda _, provider: energinet(provider), "DK-DK1", span("2026-01-10T08:00Z", 10)),
     Case("archive", lambda folder, _: archived(folder), "XX"),
 ]
 
@@ -204,11 +252,13 @@ def test_an_unknown_zone_is_refused_with_a_remedy_and_no_average(case: Case, sou
 
 def test_a_slip_in_a_zone_lists_what_is_like_it(case: Case, source: GridSource):
     if source.zones() and len(case.zone) > 2:
+        ask = source.carbon if Offer.CARBON in source.limits.offers else source.prices
         with pytest.raises(UnknownZone) as caught:
-            source.carbon(case.zone[:-1], case.window)
+            ask(case.zone[:-1], case.window)
         assert any(case.zone in near for near in caught.value.nearest)
 
 
 def test_a_window_without_length_is_refused(case: Case, source: GridSource):
+    ask = source.carbon if Offer.CARBON in source.limits.offers else source.prices
     with pytest.raises(InvalidQuantity):
-        source.carbon(case.zone, Interval(case.window.start, case.window.start))
+        ask(case.zone, Interval(case.window.start, case.window.start))

@@ -89,6 +89,8 @@ class Web:
         now: the present, in UTC.
         cache: folder of kept answers; None takes the user's.
         requests_per_hour, requests_per_minute: the provider's published limits, kept on our side over all processes.
+        rates: further ones, as (requests, within seconds).
+        lane: names what the limits are for, where a provider limits each of its endpoints by itself.
         key_remedy: what to do where the key is refused (401, 403).
         timeout_s: for one answer [s].
         patience_s: longest pause we honour by waiting [s]; a longer one is GridBusy at once.
@@ -109,6 +111,8 @@ class Web:
         cache: Path | None = None,
         requests_per_hour: float | None = None,
         requests_per_minute: float | None = None,
+        rates: Sequence[tuple[float, float]] = (),
+        lane: str = "",
         key_remedy: str = "",
         timeout_s: float = TIMEOUT_S,
         patience_s: float = PATIENCE_S,
@@ -120,7 +124,7 @@ class Web:
         self._key_remedy, self._timeout_s, self._patience_s, self._sleep = key_remedy, timeout_s, patience_s, sleep
         self._folder = cache_folder() if cache is None else cache
         limits = [(n, s) for n, s in ((requests_per_hour, 3600.0), (requests_per_minute, 60.0)) if n is not None]
-        self._manners = Manners(self.base_url, limits, self._folder, now)
+        self._manners = Manners(f"{self.base_url} {lane}".strip(), [*limits, *rates], self._folder, now)
         self._clients: tuple[httpx.Client, httpx.Client] | None = None
         self._finalizer: Callable[[], object] | None = None
 
