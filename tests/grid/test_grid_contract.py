@@ -3,6 +3,7 @@ which `provider`, a real server on this machine (conftest.py), gives them."""
 
 from __future__ import annotations
 
+import importlib.util
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +32,10 @@ from outweigh.core.series import (
 )
 from outweigh.ports import Availability, GridSource, Offer
 from outweigh.registry import grid_sources
+
+spec = importlib.util.spec_from_file_location("keyed_providers", Path(__file__).with_name("keyed_providers.py"))
+keyed = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(keyed)
 
 DAY = Interval.starting(datetime(2026, 3, 29, tzinfo=UTC), 86400)
 
@@ -143,6 +148,7 @@ SOURCES = [
     Case("octopus", lambda _, provider: octopus(provider), "GB-C", span("2026-01-10T22:30Z", 60)),
     Case("awattar", lambda _, provider: awattar(provider), "DE", span("2024-12-07T23:00Z", 120)),
     Case("energinet", lambda _, provider: energinet(provider), "DK-DK1", span("2026-01-10T08:00Z", 10)),
+    *(Case(*case) for case in keyed.CASES),
     Case("archive", lambda folder, _: archived(folder), "XX"),
 ]
 
