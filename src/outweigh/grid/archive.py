@@ -35,6 +35,7 @@ from outweigh.data.grid_archive import (
     Put,
     SlotKind,
     default_folder,
+    digest_of,
     meaning_fields,
     meaning_from,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "Put",
     "SlotKind",
     "default_folder",
+    "digest_of",
     "meaning_fields",
     "meaning_from",
 ]

@@ -81,8 +81,13 @@ _PIECES: dict[Asked, Callable[[Sequence[Row], dict[str, Put]], list[Piece]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """An answer of the archive and the puts it was made of, oldest first: what a decision has seen."""
+    """An answer of the archive and the puts it was made of, oldest first: what a decision has seen.
 
+    `zone` is the one asked for, `at` the moment whose knowledge it is; None is all that was ever put.
+    """
+
+    zone: str
+    at: datetime | None
     series: AnySeries
     puts: tuple[Put, ...]
     asked: Asked
@@ -137,7 +142,7 @@ class Archive:
         kinds = frozenset(row.kind for row in rows)
         if kinds == {SlotKind.FORECAST} and origin.issued_at is None:
             raise GridDataInvalid(origin.provider, zone, "the forecast does not say when it was issued", "Say it")
-        digest = _digest(series, zone, backend)
+        digest = digest_of(series, zone, backend)
         since_us = micros(known_from)
         name = file_name(rows[0].start_us, rows[-1].end_us, since_us, kinds, digest)
         final = folder_of(self.folder, series.meaning, zone) / name
@@ -207,13 +212,20 @@ class Archive:
             FactorMissing: one of the puts is not in this archive.
         """
         wanted = list(puts)
+        start_us, end_us = micros(window.start), micros(window.end)
+        nearby = True  # a window of gaps may have been answered by a put that lies beside it
         for _ in looks_again():
             files = files_of(folder_of(self.folder, meaning, zone))
+            if nearby:
+                files = [file for file in files if file.start_us < end_us and file.end_us > start_us]
             rows = self._engine.rows(files, zone, window, _EVER_US, wanted) if files else []
             every = self._engine.puts(files, zone, _EVER_US) if files else {}
             if rows is None or every is None:
                 continue
             lost = [put for put in wanted if put not in every]
+            if lost and nearby:
+                nearby = False
+                continue
             if lost or not wanted:
                 raise FactorMissing(
                     str(meaning), zone, (), f"The vintage {', '.join(lost) or 'it saw'} is not in {self.folder}"
@@ -322,7 +334,7 @@ class Archive:
             }
             chosen = min(laid, key=lambda name: _preference(name, laid[name], window))
             series, seen = series_from(laid[chosen], window, meaning, zone, by_provider[chosen])
-            return Look(series, seen, asked)
+            return Look(zone, at, series, seen, asked)
         else:
             raise self._restless()
         when = "" if at is None else f" by {at:%Y-%m-%dT%H:%M:%SZ}"
@@ -342,8 +354,8 @@ def _preference(provider: str, pieces: list[Piece], window: Interval) -> tuple[i
     return (-actual, -any_kind, provider)
 
 
-def _digest(series: AnySeries, zone: str, backend: str) -> str:
-    """A digest of all that a put says: the same on every machine."""
+def digest_of(series: AnySeries, zone: str = "", backend: str = "") -> str:
+    """A digest of all that a series says, to the last bit: the same on every machine. SHA-256, 32 hex digits of it."""
     origin, meaning = series.origin, series.meaning
     kind = "carbon" if isinstance(meaning, CarbonMeaning) else "price"
     said = [
