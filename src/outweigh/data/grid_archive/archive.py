@@ -17,6 +17,7 @@ from pathlib import Path
 from outweigh.core.errors import FactorMissing, GridDataInvalid, InvalidQuantity
 from outweigh.core.intervals import Interval
 from outweigh.core.series import CarbonMeaning, CarbonSeries, Gap, PriceSeries
+from outweigh.data.grid_archive.held import Shelf
 from outweigh.data.grid_archive.layout import (
     File,
     Held,
@@ -38,6 +39,7 @@ from outweigh.data.grid_archive.overlay import (
     known_us,
     rows_of,
     series_from,
+    touching,
 )
 from outweigh.data.grid_archive.parquet import Engine, looks_again, sweep
 
@@ -110,6 +112,7 @@ class Archive:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._engine = Engine()
+        self._shelf = Shelf(self._engine)
 
     def __reduce__(self) -> tuple[type[Archive], tuple[Path]]:
         return (type(self), (self.folder,))
@@ -218,8 +221,8 @@ class Archive:
             files = files_of(folder_of(self.folder, meaning, zone))
             if nearby:
                 files = [file for file in files if file.start_us < end_us and file.end_us > start_us]
-            rows = self._engine.rows(files, zone, window, _EVER_US, wanted) if files else []
-            every = self._engine.puts(files, zone, _EVER_US) if files else {}
+            rows = self._shelf.rows(files, zone, window) if files else []
+            every = self._shelf.puts(files, zone, _EVER_US) if files else {}
             if rows is None or every is None:
                 continue
             lost = [put for put in wanted if put not in every]
@@ -231,7 +234,7 @@ class Archive:
                     str(meaning), zone, (), f"The vintage {', '.join(lost) or 'it saw'} is not in {self.folder}"
                 )
             held = {put: every[put] for put in wanted}
-            pieces = _PIECES[asked](rows, held)
+            pieces = _PIECES[asked](touching(rows, held, window), held)
             return series_from(pieces, window, meaning, zone, held)[0]
         raise self._restless()
 
@@ -240,7 +243,7 @@ class Archive:
         at_us = _EVER_US if at is None else micros(at)
         for _ in looks_again():
             files = [file for file in files_of(folder_of(self.folder, meaning, zone)) if file.known_us <= at_us]
-            puts = self._engine.puts(files, zone, at_us) if files else {}
+            puts = self._shelf.puts(files, zone, at_us) if files else {}
             if puts is not None:
                 return tuple(sorted(puts.values(), key=lambda put: put.order))
         raise self._restless()
@@ -318,9 +321,9 @@ class Archive:
             if not visible:
                 break
             files = [file for file in visible if file.start_us < end_us and file.end_us > start_us]
-            rows = self._engine.rows(files, zone, window, at_us) if files else []
+            rows = self._shelf.rows(files, zone, window) if files else []
             # Where nothing touches the window, an answer of gaps still says whose they are.
-            puts = self._engine.puts(files or visible[-1:], zone, at_us)
+            puts = self._shelf.puts(files or visible[-1:], zone, at_us)
             if rows is None or puts is None:
                 continue
             by_provider: dict[str, dict[str, Put]] = {}
@@ -329,9 +332,7 @@ class Archive:
                     by_provider.setdefault(put.provider, {})[put.id] = put
             if not by_provider:
                 break
-            laid = {
-                name: pieces_of([row for row in rows if row.put in held], held) for name, held in by_provider.items()
-            }
+            laid = {name: pieces_of(touching(rows, held, window), held) for name, held in by_provider.items()}
             chosen = min(laid, key=lambda name: _preference(name, laid[name], window))
             series, seen = series_from(laid[chosen], window, meaning, zone, by_provider[chosen])
             return Look(zone, at, series, seen, asked)

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -206,6 +207,7 @@ def _zone_folder(zone: str) -> str:
     return quote(zone, safe="").replace(".", "%2E")  # a zone called ".." must not lead out of its table
 
 
+@lru_cache(maxsize=65_536)
 def _parsed(folder: Path, name: str) -> File | None:
     match = _NAME.fullmatch(name)
     if match is None:

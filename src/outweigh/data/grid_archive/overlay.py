@@ -85,6 +85,24 @@ def rows_of(series: CarbonSeries | PriceSeries, put: str) -> list[Row]:
     return rows
 
 
+def touching(rows: Iterable[Row], puts: dict[str, Put], window: Interval) -> list[Row]:
+    """Those of these puts and this window that can be on top: of slots with the very same span, the newest word."""
+    start_us, end_us = micros(window.start), micros(window.end)
+    best: dict[tuple[int, int, SlotKind], Row] = {}
+    for row in rows:
+        if row.start_us >= end_us or row.end_us <= start_us or row.put not in puts:
+            continue
+        span = (row.start_us, row.end_us, row.kind)
+        other = best.get(span)
+        if other is None or (other.put != row.put and _word(row, puts) > _word(other, puts)):
+            best[span] = row
+    return list(best.values())
+
+
+def _word(row: Row, puts: dict[str, Put]) -> tuple[bool, datetime, datetime, str]:
+    return (row.value is not Gap.MISSING, *puts[row.put].order)
+
+
 def known_pieces(rows: Sequence[Row], puts: dict[str, Put], *, forecasts: bool) -> list[Piece]:
     """What is known of each time: the newest word on what was; where there is no value, the newest forecast."""
     actual = _newest([row for row in rows if row.kind is SlotKind.ACTUAL], puts)
@@ -102,9 +120,7 @@ def forecast_pieces(rows: Sequence[Row], puts: dict[str, Put]) -> list[Piece]:
 
 
 def _newest(rows: Sequence[Row], puts: dict[str, Put]) -> list[Piece]:
-    return _laid(
-        [(row.start_us, row.end_us, (row.value is not Gap.MISSING, *puts[row.put].order), row) for row in rows]
-    )
+    return _laid([(row.start_us, row.end_us, _word(row, puts), row) for row in rows])
 
 
 def _standing(row: Row) -> int:

@@ -42,23 +42,16 @@ SELECT
     ?::VARCHAR AS source, ?::VARCHAR AS licence, ?::VARCHAR AS provider, ?::VARCHAR AS of_zone, ?::VARCHAR AS method,
     ?::VARCHAR AS vintage, ?::VARCHAR AS backend, ?::VARCHAR AS put
 """
-_FILES = "read_parquet(?::VARCHAR[], hive_partitioning = false)"
-# Of slots with the very same span, only the newest word can be on top; `missing` is no word.
+_FILES = "read_parquet(?::VARCHAR[], hive_partitioning = false, filename = true)"
 _ROWS = f"""
-SELECT epoch_us(start), epoch_us("end"), value, quality, gap, tells, low, high, confidence, put FROM {_FILES}
-WHERE zone = ? AND start < make_timestamptz(?::BIGINT) AND "end" > make_timestamptz(?::BIGINT)
-  AND retrieved_at <= make_timestamptz(?::BIGINT) AND (len(?::VARCHAR[]) = 0 OR list_contains(?::VARCHAR[], put))
-QUALIFY row_number() OVER (
-  PARTITION BY provider, start, "end", tells
-  ORDER BY coalesce(gap = 'missing', false), coalesce(issued_at, retrieved_at) DESC, retrieved_at DESC, put DESC
-) = 1
+SELECT filename, epoch_us(start), epoch_us("end"), value, quality, gap, tells, low, high, confidence, put
+FROM {_FILES} WHERE zone = ?
 """
+_TOUCHING = 'AND start < make_timestamptz(?::BIGINT) AND "end" > make_timestamptz(?::BIGINT)'
 _PUTS = f"""
-SELECT {", ".join(_OF_PUT)}, epoch_us(any_value(issued_at)), epoch_us(any_value(retrieved_at)),
-       epoch_us(min(start)), epoch_us(max("end")), count(DISTINCT (start, "end")), string_agg(DISTINCT tells, '')
-FROM {_FILES}
-WHERE zone = ? AND retrieved_at <= make_timestamptz(?::BIGINT)
-GROUP BY {", ".join(_OF_PUT)}
+SELECT filename, {", ".join(_OF_PUT)}, epoch_us(any_value(issued_at)), epoch_us(any_value(retrieved_at)),
+       epoch_us(min(start)), epoch_us(max("end")), count(*), string_agg(DISTINCT tells, '')
+FROM {_FILES} WHERE zone = ? GROUP BY filename, {", ".join(_OF_PUT)}
 """
 
 
@@ -120,7 +113,7 @@ class Engine:
 
     def merge(self, final: Path, files: Sequence[File]) -> bool:
         """Write all rows of some files, the same ones once, as one file. False where one of them has vanished."""
-        query = f'SELECT DISTINCT * FROM {_FILES} ORDER BY start, put, "end"'
+        query = f'SELECT DISTINCT * EXCLUDE (filename) FROM {_FILES} ORDER BY start, put, "end"'
         try:
             self._publish(final, query, [[_literal(file.path) for file in files]])
         except OutputError:
@@ -131,7 +124,7 @@ class Engine:
 
     def count(self, files: Sequence[File]) -> int | None:
         """How many different slots the files hold; None where one has vanished."""
-        query = f"SELECT count(*) FROM (SELECT DISTINCT * FROM {_FILES})"
+        query = f"SELECT count(*) FROM (SELECT DISTINCT * EXCLUDE (filename) FROM {_FILES})"
         found = self._asked(query, [[_literal(file.path) for file in files]], files)
         return None if found is None else int(found[0][0])
 
@@ -158,41 +151,43 @@ class Engine:
 
     # --- reading --------------------------------------------------------------------------------------
 
-    def rows(
-        self, files: Sequence[File], zone: str, window: Interval, at_us: int, puts: Sequence[str] = ()
-    ) -> list[Row] | None:
-        """Slots that touch the window, known by `at_us`; None where a file has vanished: list them again."""
-        names = [_literal(file.path) for file in files]
-        given = list(puts)
-        found = self._asked(_ROWS, [names, zone, micros(window.end), micros(window.start), at_us, given, given], files)
+    def rows(self, files: Sequence[File], zone: str, window: Interval | None) -> dict[str, list[Row]] | None:
+        """Slots by the name of their file: all of them, or those that touch a window. None where a file has vanished:
+        list them again."""
+        parameters: list[Any] = [[_literal(file.path) for file in files], zone]
+        if window is not None:
+            parameters += [micros(window.end), micros(window.start)]
+        found = self._asked(_ROWS if window is None else _ROWS + _TOUCHING, parameters, files)
         if found is None:
             return None
-        return [
-            Row(
-                start,
-                end,
-                Gap(gap) if gap is not None else value,
-                DataQuality(quality),
-                SlotKind(tells),
-                None if confidence is None else Bounds(low, high, confidence),
-                put,
+        rows: dict[str, list[Row]] = {file.path.name: [] for file in files}
+        for name, start, end, value, quality, gap, tells, low, high, confidence, put in found:
+            rows[_base(name)].append(
+                Row(
+                    start,
+                    end,
+                    value if gap is None else Gap(gap),
+                    DataQuality(quality),
+                    SlotKind(tells),
+                    None if confidence is None else Bounds(low, high, confidence),
+                    put,
+                )
             )
-            for start, end, value, quality, gap, tells, low, high, confidence, put in found
-        ]
+        return rows
 
-    def puts(self, files: Sequence[File], zone: str, at_us: int) -> dict[str, Put] | None:
-        """Every put in the files, known by `at_us`, by its digest; None where a file has vanished."""
-        found = self._asked(_PUTS, [[_literal(file.path) for file in files], zone, at_us], files)
+    def puts(self, files: Sequence[File], zone: str) -> dict[str, list[Put]] | None:
+        """Every put by the name of its file; None where a file has vanished."""
+        found = self._asked(_PUTS, [[_literal(file.path) for file in files], zone], files)
         if found is None:
             return None
-        puts = {}
-        for put, provider, of_zone, source, licence, method, vintage, backend, *rest in found:
+        puts: dict[str, list[Put]] = {file.path.name: [] for file in files}
+        for name, put, provider, of_zone, source, licence, method, vintage, backend, *rest in found:
             issued, retrieved, start, end, slots, tells = rest
             issued_at, retrieved_at = None if issued is None else stamp_of(issued), stamp_of(retrieved)
             origin = Origin(provider, of_zone, source, licence, method, issued_at, retrieved_at, vintage)
             kinds = frozenset(SlotKind(letter) for letter in tells)
             span = Interval(stamp_of(start), stamp_of(end))
-            puts[put] = Put(put, provider, issued_at, retrieved_at, span, slots, kinds, backend, origin)
+            puts[_base(name)].append(Put(put, provider, issued_at, retrieved_at, span, slots, kinds, backend, origin))
         return puts
 
     def _asked(self, query: str, parameters: list[Any], files: Sequence[File]) -> list[tuple[Any, ...]] | None:
@@ -245,6 +240,10 @@ def _words(meaning: Meaning) -> tuple[str | None, ...]:
 def _literal(path: Path) -> str:
     """The path as a name and no pattern."""
     return re.sub(r"([\[*?])", r"[\1]", str(path))
+
+
+def _base(path: str) -> str:
+    return path.replace("\\", "/").rpartition("/")[2]
 
 
 def _vanished(err: BaseException) -> bool:
