@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from outweigh.cli import plan
 from outweigh.cli.main import cli
 from outweigh.cli.verbs import VERBS
 
@@ -24,6 +25,9 @@ def section(command: click.Command, path: str, depth: int) -> list[str]:
     if isinstance(command, click.Group) and command is not cli:
         for name in sorted(command.commands):
             lines += section(command.commands[name], f"{path} {name}", depth + 1)
+    if command is plan.command:
+        for flag in plan.QUESTIONS:
+            lines += section(plan.command.question(flag), f"{path} {flag}", depth + 1)
     return lines
 
 

@@ -1,31 +1,36 @@
-"""`outweigh plan`: where to serve next month."""
+"""`outweigh plan`: one verb, several questions, told apart by a flag. Each has a file and a help of its own."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import importlib
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
-from outweigh.cli.shown import echo_json, json_option, note, project_argument, table
+#: Flag -> file of the question it asks; without one of them it is the plan of a file of jobs.
+QUESTIONS: Mapping[str, str] = {"--energy": "plan_month"}
+_JOBS = "plan_jobs"
 
 
-@click.command("plan", epilog='Example: outweigh plan examples/news-triage --energy "20 MWh"')
-@project_argument
-@click.option(
-    "--energy", required=True, metavar="QUANTITY", help='IT energy of the month, before PUE, such as "20 MWh".'
-)
-@json_option
-def command(project: Path, energy: str, as_json: bool) -> None:
-    """Share a month of continuous serving over PROJECT's sites, with a proof of how good the plan is.
+class _Plan(click.Command):
+    """Hands over to the question that is asked, before anything is parsed."""
 
-    The embedded tables hold yearly means, so this plans where and not yet when; it says so.
-    """
-    from outweigh.app.comparing import plan_month
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        given = {arg.partition("=")[0] for arg in args}
+        flag = next((flag for flag in QUESTIONS if flag in given), "")
+        return self.question(flag).make_context(info_name, args, parent, **extra)
 
-    done = plan_month(project, energy)
-    if as_json:
-        echo_json([done.document])
-        return
-    table(("site", "share", "energy", "cost", "carbon (location-based, life cycle)"), done.rows)
-    for line in done.notes:
-        note(line)
+    def get_help(self, ctx: click.Context) -> str:
+        return self.question("").get_help(ctx)
+
+    def question(self, flag: str) -> click.Command:
+        """The command that answers it; "" is the plan of a file of jobs."""
+        command = importlib.import_module(f"outweigh.cli.{QUESTIONS.get(flag, _JOBS)}").command
+        assert isinstance(command, click.Command)
+        return command
+
+
+command = _Plan("plan")

@@ -24,6 +24,11 @@ class PueCurve:
         if self.idle < 1 or self.full < 1:
             raise InvalidQuantity("PUE", f"{self.idle}/{self.full}", "facility energy over IT energy is at least 1")
 
+    @property
+    def worst(self) -> float:
+        """The worse end: what to plan with where the load is not known."""
+        return max(self.idle, self.full)
+
     def at(self, load: float) -> float:
         """PUE at a load fraction in [0, 1]."""
         if not 0 <= load <= 1:

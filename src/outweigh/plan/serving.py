@@ -24,7 +24,7 @@ METHOD = "Lagrangian dual of the capacity rows, in exact rational arithmetic; mu
 
 def planning_pue(site: Site) -> float:
     """The worst end of the PUE curve: what else runs at the site, and so its load, is not ours to know."""
-    return max(site.pue.idle, site.pue.full)
+    return site.pue.worst
 
 
 def plan_serving(

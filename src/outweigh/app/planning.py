@@ -1,0 +1,203 @@
+"""`outweigh plan JOBS`: from a file of jobs to a plan, its proof, and what it is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from outweigh import __version__
+from outweigh.app.places import Surveyed, survey
+from outweigh.config.jobs import load_jobs
+from outweigh.core.rounding import si, significant
+from outweigh.core.series import CarbonSeries, PriceSeries
+from outweigh.grid import Answer, Sources, open_source
+from outweigh.plan.planfile import SCHEMA, outcome_body, plan_body, plan_id
+from outweigh.plan.shared import Schedule, plan_jobs
+from outweigh.plan.sites import PlanSpec
+from outweigh.registry import exporters
+
+Progress = Callable[[str, float], None]
+
+#: Times the price of carbon at which the frontier is drawn; 0 is money alone.
+_FRONTIER = (0.0, 0.25, 0.5, 2.0, 4.0)
+_USUAL_PRICE = 100.0  # per tonne, for the frontier of a plan that puts no price on carbon
+#: Up to so many jobs the frontier is drawn unasked: it takes five more plans.
+FRONTIER_JOBS = 300
+FILES = {".html": "plan-html", ".json": "json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan as a document of schema outweigh.plan/1, rows for a table, and sentences."""
+
+    document: dict[str, Any]
+    rows: list[tuple[str, ...]]
+    notes: list[str]
+
+
+COLUMNS = ("job", "site", "start", "end", "deadline", "energy", "cost of energy", "carbon")
+
+
+def plan_file(
+    path: Path,
+    *,
+    sources: Sequence[str] = (),
+    files: Sequence[Path] = (),
+    frontier: bool | None = None,
+    goal_gap: float = 0.005,
+    time_limit_s: float | None = None,
+    now: datetime | None = None,
+    progress: Progress = lambda _what, _fraction: None,
+) -> Planned:
+    """Plan the jobs of a file over its sites.
+
+    Args:
+        sources: live sources to ask for carbon and price, "name" or "name:argument", in this order.
+        files: the user's own series, asked next.
+        frontier: also plan at other prices of carbon; by default up to FRONTIER_JOBS jobs.
+        goal_gap: stop improving once the plan is proven within this share of the best.
+        time_limit_s: stop improving then.
+
+    Raises:
+        ConfigError, UsageError: the file of jobs.
+        FactorMissing, GapsTooLarge: a zone without figures, or a gap where a job might run.
+        PlanInfeasible: the jobs do not fit, with which, where and how much is missing.
+    """
+    spec = load_jobs(path, now or datetime.now(UTC))
+    asked = Sources([open_source(text) for text in sources], [open_source(f"file:{each}") for each in files])
+    progress("carbon and price", 0.0)
+    found = survey(spec, asked)
+    price = 0.0 if spec.carbon_price is None else spec.carbon_price.amount
+    steps = len(_FRONTIER) + 1 if frontier or (frontier is None and len(spec.jobs) <= FRONTIER_JOBS) else 1
+
+    def solve(carbon_price: float, done: int, warm: Schedule | None) -> Schedule:
+        progress("planning", done / steps)
+        return plan_jobs(
+            spec.jobs, found.places, found.capacity, carbon_price_per_tonne=carbon_price, goal_gap=goal_gap,
+            time_limit_s=time_limit_s, warm=None if warm is None else warm.prices, currency=found.currency,
+            work_quantile=spec.work_quantile,
+        )  # fmt: skip
+
+    schedule = solve(price, 0, None)
+    points = [_point(price, schedule, chosen=True)]
+    if steps > 1:
+        others = dict.fromkeys(factor * (price or _USUAL_PRICE) for factor in _FRONTIER)
+        points += [_point(p, solve(p, i + 1, schedule), chosen=False) for i, p in enumerate(others) if p != price]
+    document = _document(spec, found, schedule, points if steps > 1 else [])
+    return Planned(document, [_row(job, found.currency) for job in _by_start(document["jobs"])], list(_lines(document)))
+
+
+def write_plan(document: dict[str, Any], path: Path) -> None:
+    """Write a plan as JSON or, by the ending of its name, as an HTML page. Raises OutputError."""
+    exporters.get(FILES.get(path.suffix, "json"))().write(document, path)
+
+
+def _document(spec: PlanSpec, found: Surveyed, schedule: Schedule, frontier: list[dict[str, Any]]) -> dict[str, Any]:
+    body = plan_body(spec.jobs, found.places, found.capacity, schedule, dict(spec.commands))
+    for site, sited in zip(body["sites"], found.sited, strict=True):
+        site["zone"] = sited.carbon.zone.key
+        site["sources"] = {"carbon": _source(sited.carbon), "price": _source(sited.price)}
+    certificate = schedule.certificate
+    saved = schedule.baseline.objective - schedule.objective
+    share = saved / abs(schedule.baseline.objective) if schedule.baseline.objective else 0.0
+    document = {
+        "schema": SCHEMA,
+        "outweigh_version": __version__,
+        "created": datetime.now(UTC).isoformat(),
+        "source": spec.source,
+        "source_name": Path(spec.source).name,
+        "currency": found.currency,
+        "carbon_price_per_tonne": schedule.carbon_price_per_tonne,
+        "carbon_meaning": str(found.sited[0].carbon.series.meaning),
+        **body,
+        "it_energy_kwh": schedule.it_energy_kwh,
+        "facility_energy_kwh": sum(site["facility_energy_kwh"] for site in body["sites"]),
+        "plan": outcome_body(schedule.outcome),
+        "against": [outcome_body(one) for one in (schedule.baseline, schedule.best_constant)],
+        "saving": {"objective": saved, "share": share, "noise": None, "statement": _saving(schedule, found)},
+        "certificate": {
+            "objective": certificate.objective, "lower_bound": certificate.lower_bound, "gap": certificate.gap,
+            "currency": certificate.currency, "method": certificate.method,
+        },
+        "frontier": sorted(frontier, key=lambda point: point["carbon_price_per_tonne"]),
+        "notes": [*schedule.notes, *found.notes],
+    }  # fmt: skip
+    return {**document, "plan_id": plan_id(document)}
+
+
+def _saving(schedule: Schedule, found: Surveyed) -> str:
+    against = schedule.baseline
+    saved = against.objective - schedule.objective
+    share = saved / abs(against.objective) if against.objective else 0.0
+    carbon = (against.carbon_g - schedule.carbon_g) / 1e3
+    more = "less" if carbon >= 0 else "more"
+    return (
+        f"Against {against.policy}: {significant(saved, 3)} {found.currency} ({share:.1%}) less of cost and priced "
+        f"carbon, {si(1e3 * abs(carbon), 'g')} of CO2e {more}."
+    )
+
+
+def _point(carbon_price: float, schedule: Schedule, *, chosen: bool) -> dict[str, Any]:
+    return {
+        "carbon_price_per_tonne": carbon_price,
+        "cost": schedule.cost,
+        "carbon_kg": schedule.carbon_g / 1e3,
+        "gap": schedule.certificate.gap,
+        "chosen": chosen,
+    }
+
+
+def _source(answer: Answer[CarbonSeries] | Answer[PriceSeries]) -> dict[str, Any]:
+    series = answer.series
+    quality, origin = series.worst_quality, series.origin
+    return {
+        "zone": origin.zone,
+        "meaning": str(series.meaning),
+        "level": answer.level.value,
+        "quality": quality.value,
+        "grade": quality.grade.value,
+        "provider": origin.provider,
+        "source": origin.source,
+        "licence": origin.licence,
+        "method": origin.method or None,
+        "vintage": origin.vintage or None,
+        "issued_at": origin.issued_at.isoformat() if origin.issued_at else None,
+        "retrieved_at": origin.retrieved_at.isoformat() if origin.retrieved_at else None,
+        "missing_share": series.missing_share,
+        "passed_over": [{"level": one.level.value, "backend": one.source, "reason": one.reason} for one in
+                        answer.passed_over],
+    }  # fmt: skip
+
+
+def _by_start(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(jobs, key=lambda job: (job["start"], job["name"]))
+
+
+def _row(job: dict[str, Any], currency: str) -> tuple[str, ...]:
+    name = f"{job['name']} ({job['count']})" if job["count"] > 1 else job["name"]
+    return (
+        name, ", ".join(job["sites"]), _when(job["start"]), _when(job["end"]), _when(job["deadline"]),
+        si(1e3 * job["energy_kwh"], "Wh"), f"{significant(job['energy_cost'])} {currency}",
+        si(1e3 * job["carbon_kg"], "g"),
+    )  # fmt: skip
+
+
+def _when(text: str) -> str:
+    return f"{text[5:10]} {text[11:16]}"
+
+
+def _lines(document: dict[str, Any]) -> Iterator[str]:
+    money, plan, certificate = document["currency"], document["plan"], document["certificate"]
+    yield (
+        f"plan: {significant(plan['cost'], 4)} {money} and {si(1e3 * plan['carbon_kg'], 'g')} of CO2e "
+        f"({document['carbon_meaning']}), carbon at {document['carbon_price_per_tonne']:g} {money}/t"
+    )
+    yield document["saving"]["statement"]
+    yield (
+        f"certificate: no plan costs less than {significant(certificate['lower_bound'], 4)} {certificate['currency']} "
+        f"(gap {certificate['gap']:.2%}); {certificate['method']}"
+    )
+    yield from document["notes"]

@@ -1,0 +1,67 @@
+"""`outweigh plan JOBS`: when and where every job of a file runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from outweigh.cli.shown import echo_json, json_option, note, progress, table
+
+_MOST_ROWS = 40
+
+
+@click.command("plan", epilog="Example: outweigh plan examples/plan/jobs.toml --out plan.html --out plan.json")
+@click.argument("jobs", type=click.Path(path_type=Path))
+@click.option(
+    "--source", "sources", multiple=True, metavar="NAME[:ARG]", help="Ask this source first; may be repeated."
+)
+@click.option(
+    "--file", "files", multiple=True, type=click.Path(path_type=Path), help="Your own carbon and prices (docs/grid.md)."
+)
+@click.option(
+    "--out",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the plan: .json for `outweigh run`, .html to look at.",
+)
+@click.option(
+    "--frontier/--no-frontier", default=None, help="Plan at other prices of carbon too; up to 300 jobs unasked."
+)
+@click.option("--gap", type=float, default=0.5, show_default=True, metavar="%", help="Stop this close to the bound.")
+@click.option("--time-limit", type=float, default=None, metavar="SECONDS", help="Stop improving then.")
+@json_option
+def command(
+    jobs: Path,
+    sources: tuple[str, ...],
+    files: tuple[Path, ...],
+    out: tuple[Path, ...],
+    frontier: bool | None,
+    gap: float,
+    time_limit: float | None,
+    as_json: bool,
+) -> None:
+    """Plan when and where every job of JOBS (a TOML file, docs/planner.md) runs, with a proof of how good the plan is.
+
+    Weighs cost + carbon x its price under the capacity that the jobs share. The other questions of this verb have
+    helps of their own: `outweigh plan PROJECT --energy "20 MWh"` shares a month of serving over a project's sites.
+    """
+    from outweigh.app.planning import COLUMNS, plan_file, write_plan
+
+    with progress("planning") as bar:
+        done = plan_file(
+            jobs, sources=sources, files=files, frontier=frontier, goal_gap=gap / 100, time_limit_s=time_limit,
+            progress=bar,
+        )  # fmt: skip
+    for path in out:
+        write_plan(done.document, path)
+    if as_json:
+        echo_json([done.document])
+    else:
+        table(COLUMNS, done.rows[:_MOST_ROWS])
+        if len(done.rows) > _MOST_ROWS:
+            note(f"... and {len(done.rows) - _MOST_ROWS} more; --out plan.json or --json has all of them")
+        for line in done.notes:
+            note(line)
+    for path in out:
+        note(f"written: {path}")

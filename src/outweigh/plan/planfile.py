@@ -1,0 +1,172 @@
+"""A plan as a file: everything needed to run it, draw it, check it and compare it with what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, timedelta
+from typing import Any, Final
+
+import numpy as np
+
+from outweigh.plan.problem import Floats, Job, Places
+from outweigh.plan.shared import Capacity, Outcome, Runs, Schedule
+
+SCHEMA: Final = "outweigh.plan/1"
+_SAME_POWER: Final = 1e-6
+Document = dict[str, Any]
+
+
+def plan_body(
+    jobs: Sequence[Job], places: Places, capacity: Capacity, schedule: Schedule, commands: Mapping[str, Sequence[str]]
+) -> Document:
+    """What a plan says of its horizon, sites and jobs, as plain JSON with the unit in every key.
+
+    Times are ISO 8601 in UTC. Energy of a job is IT energy unless the key says facility; power of a piece is the mean
+    IT power of one of its `count` jobs over the piece. A step that is not known is null.
+    """
+    it_kwh = schedule.runs.it_kwh(len(places.names), places.steps)
+    pue = np.broadcast_to(places.pue if places.pue.ndim == 2 else places.pue[:, np.newaxis], it_kwh.shape)
+    price, carbon = (_expected(each, places) for each in (places.price, places.carbon))
+    limit = capacity.by_step(places)
+    return {
+        "horizon": {
+            "start": _iso(places, 0.0),
+            "end": _iso(places, places.steps),
+            "step_s": places.step_s,
+            "steps": places.steps,
+        },
+        "sites": [
+            {
+                "name": name,
+                "pue": float(pue[s].mean()),
+                "capacity_kw": None if np.isinf(limit[s]).all() else _known(limit[s]),
+                "load_kw": _known(it_kwh[s] / places.step_h),
+                "price_per_kwh": _known(price[s]),
+                "intensity_g_per_kwh": _known(carbon[s]),
+                "capacity_price_per_kwh": _known(schedule.prices.limit[s]),
+                **_site_totals(it_kwh[s] * pue[s], price[s], carbon[s]),
+            }
+            for s, name in enumerate(places.names)
+        ],
+        "jobs": [
+            _job(job, position, places, schedule, pue, price, carbon, commands) for position, job in enumerate(jobs)
+        ],
+    }
+
+
+def outcome_body(outcome: Outcome) -> Document:
+    return {
+        "policy": outcome.policy,
+        "cost": outcome.cost,
+        "carbon_kg": outcome.carbon_g / 1e3,
+        "objective": outcome.objective,
+        "late_jobs": outcome.late,
+    }
+
+
+def plan_id(document: Mapping[str, Any]) -> str:
+    """SHA-256 over what the plan says, its time of making and its own id left out."""
+    said = {key: value for key, value in document.items() if key not in ("created", "plan_id")}
+    return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def pieces(runs: Runs, row: int) -> Iterator[tuple[float, float, float]]:
+    """The stretches of a run in which its power is the same: start, end [steps] and IT energy [kWh], in order."""
+    first, last = int(runs.offset[row]), int(runs.offset[row + 1])
+    begun: tuple[float, float, float] | None = None
+    for entry in range(first, last):
+        step = float(runs.step[entry])
+        start = max(step, float(runs.start[row]))
+        end = min(step + 1.0, float(runs.end[row]))
+        kwh = float(runs.energy_kwh[entry])
+        if end <= start or kwh <= 0:
+            continue
+        if begun is not None and begun[1] == start and _alike(begun[2] / (begun[1] - begun[0]), kwh / (end - start)):
+            begun = (begun[0], end, begun[2] + kwh)
+            continue
+        if begun is not None:
+            yield begun
+        begun = (start, end, kwh)
+    if begun is not None:
+        yield begun
+
+
+def _alike(one: float, other: float) -> bool:
+    return abs(one - other) <= _SAME_POWER * max(one, other)
+
+
+def _job(
+    job: Job,
+    position: int,
+    places: Places,
+    schedule: Schedule,
+    pue: Floats,
+    price: Floats,
+    carbon: Floats,
+    commands: Mapping[str, Sequence[str]],
+) -> Document:
+    runs, drawn = schedule.runs, list[Document]()
+    it_kwh = facility_kwh = cost = grams = 0.0
+    for row in schedule.of_job(position).tolist():
+        site, count = int(runs.site[row]), int(runs.count[row])
+        entries = slice(int(runs.offset[row]), int(runs.offset[row + 1]))
+        kwh = runs.energy_kwh[entries] * count
+        at = runs.step[entries]
+        it_kwh += float(kwh.sum())
+        facility_kwh += float((kwh * pue[site, at]).sum())
+        cost += float((kwh * pue[site, at] * price[site, at]).sum())
+        grams += float((kwh * pue[site, at] * carbon[site, at]).sum())
+        drawn.extend(
+            {
+                "site": places.names[site],
+                "start": _iso(places, start),
+                "end": _iso(places, end),
+                "count": count,
+                "power_w": energy / ((end - start) * places.step_h) * 1e3,
+                "energy_kwh": energy,
+            }
+            for start, end, energy in pieces(runs, row)
+        )
+    return {
+        "name": job.name,
+        "count": job.count,
+        "home": job.home,
+        "release": job.release.isoformat(),
+        "deadline": job.deadline.isoformat(),
+        "work_h": job.work_h,
+        "preemptible": job.preemptible,
+        "start": min((piece["start"] for piece in drawn), default=None),
+        "end": max((piece["end"] for piece in drawn), default=None),
+        "sites": list(dict.fromkeys(piece["site"] for piece in drawn)),
+        "energy_kwh": it_kwh,
+        "facility_energy_kwh": facility_kwh,
+        "energy_cost": cost,
+        "carbon_kg": grams / 1e3,
+        "pieces": drawn,
+        "command": list(commands.get(job.name, ())),
+    }
+
+
+def _site_totals(facility_kwh: Floats, price: Floats, carbon: Floats) -> Document:
+    drawn = facility_kwh > 0  # where nothing is drawn, a gap in the price is no matter
+    return {
+        "facility_energy_kwh": float(facility_kwh.sum()),
+        "energy_cost": float((facility_kwh * price)[drawn].sum()),
+        "carbon_kg": float((facility_kwh * carbon)[drawn].sum()) / 1e3,
+    }
+
+
+def _expected(each: Floats, places: Places) -> Floats:
+    """Over the scenarios that can happen, shape (S, T)."""
+    chance = places.probability if places.probability.size else np.full(len(each), 1 / len(each))
+    return np.asarray(np.tensordot(chance[chance > 0], each[chance > 0], axes=1))
+
+
+def _known(values: Floats) -> list[float | None]:
+    return [value if np.isfinite(value) else None for value in values.tolist()]
+
+
+def _iso(places: Places, steps: float) -> str:
+    return (places.start.astimezone(UTC) + timedelta(seconds=steps * places.step_s)).isoformat()
