@@ -229,11 +229,11 @@ def electricity_maps(provider: Any, zones: tuple[str, ...] = ("US-CAR-DUK", "NA"
 # --- WattTime ---------------------------------------------------------------------------------------
 
 
-def wt_body(region: str, starts: Sequence[datetime], value: object = 412.5, **meta: object) -> dict[str, object]:
+def wt_body(of: str, starts: Sequence[datetime], value: object = 412.5, **meta: object) -> dict[str, object]:
     """As in watttime_forecast_shape.json."""
     return {
         "meta": {
-            "region": region,
+            "region": of,
             "signal_type": "co2_moer",
             "model": {"date": "2026-03-01"},
             "units": "lbs_co2_per_mwh",

@@ -103,7 +103,7 @@ class ElectricityMapsGrid:
             raise FactorMissing(str(asked), zone, (), "The window is still to come: ask for a forecast")
         replies = self._replies(zone, window, asked, now)
         points = [point for reply in replies for point in self._points(reply, zone, asked)]
-        slots = [Slot(one.start, one.start + _HOUR, one.value, one.quality(now)) for one in _newest(points)]
+        slots = [Slot(one.start, one.end, one.value, one.quality(now)) for one in _newest(points)]
         revised = max((one.updated_at for one in points if one.updated_at), default=None)
         return CarbonSeries.of(slots, window, asked, self._origin(zone, replies, revised))
 
@@ -121,7 +121,7 @@ class ElectricityMapsGrid:
             issued, scope = stamp(body["updatedAt"]), body.get("emissionFactorType")
         if asked.scope is not CarbonScope.LIFECYCLE and scope is None:
             raise FactorMissing(f"forecast of {asked}", zone, (), "It does not say which scope its forecast has")
-        slots = [Slot(one.start, one.start + _HOUR, one.value, DataQuality.FORECAST) for one in _newest(points)]
+        slots = [Slot(one.start, one.end, one.value, DataQuality.FORECAST) for one in _newest(points)]
         return CarbonSeries.of(slots, window, asked, self._origin(zone, [reply], issued))
 
     def prices(self, zone: str, window: Interval) -> PriceSeries:
@@ -195,17 +195,19 @@ class ElectricityMapsGrid:
                     raise GridDataInvalid(
                         self.name, reply.where, "the key is a test key, and its numbers are made up", _GET_A_KEY
                     )
+            starts = [stamp(row["datetime"]) for row in rows]
             points = [
                 _Point(
-                    stamp(row["datetime"]),
+                    start,
+                    start + _HOUR,
                     number(row["carbonIntensity"]),
                     # What does not say that it is measured is not taken as such.
                     row.get("isEstimated") is False,
                     stamp(row["updatedAt"]) if row.get("updatedAt") else None,
                 )
-                for row in rows
+                for start, row in zip(starts, rows, strict=True)
             ]
-        check_grams(reply, [Slot(one.start, one.start + _HOUR, one.value, DataQuality.ESTIMATED) for one in points])
+        check_grams(reply, [Slot(one.start, one.end, one.value, DataQuality.ESTIMATED) for one in points])
         return points
 
     def _origin(self, zone: str, replies: list[Reply], issued: datetime | None) -> Origin:
@@ -222,6 +224,7 @@ class ElectricityMapsGrid:
 
 class _Point(NamedTuple):
     start: datetime
+    end: datetime
     value: float | None
     measured: bool
     updated_at: datetime | None
