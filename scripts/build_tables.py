@@ -3,8 +3,9 @@
     python scripts/build_tables.py FOLDER [--out src/outweigh/data]
 
 FOLDER holds `us_ba_hourly_2022.csv.gz`, `country_electricity_yearly.csv`, `us_state_industrial_price_eia.csv`
-and `cloud_regions.csv`; docs/data.md says where each comes from and what we leave out, and why. The same
-input gives the same bytes: `tables.sha256` beside the tables holds their digests (`sha256sum -c` reads it).
+and `cloud_regions.csv`; docs/data.md says where each comes from and what we leave out, and why. Eurostat's prices lie
+beside this script, cut to one band and the newest half-years (`industrial_price_eurostat.csv`). The same input gives
+the same bytes: `tables.sha256` beside the tables holds their digests (`sha256sum -c` reads it).
 """
 
 from __future__ import annotations
@@ -85,6 +86,21 @@ INTENSITY = {
     "grade": "D",
 }
 PRICE = EIA_PRICE | {"unit": "USD/kWh", "kind": "retail, industrial", "grade": "D"}
+# Eurostat, nrg_pc_205: S (half-yearly), E7000 (electricity), MWH20000-69999 (band IE), KWH, X_TAX, EUR.
+EUROSTAT = {
+    "source": (
+        "Eurostat, electricity prices for non-household consumers (nrg_pc_205, updated 2025-10-22), as kept in github "
+        "sfgunkin/flops_export Replication/data @ 4253bc98"
+    ),
+    "licence": "CC BY 4.0",
+    "retrieved": COLLECTED,
+    "unit": "EUR/kWh",
+    "kind": "retail, non-household band IE (20,000 to 69,999 MWh a year), excluding taxes and levies",
+    "grade": "D",
+}
+# Where Eurostat's code of a country is not ISO 3166-1's.
+EUROSTAT_CODES = {"EL": "GR", "UK": "GB"}
+FLAGS = {"e": "estimated", "p": "provisional", "d": "of another definition"}
 PUE = {"unit": "1", "licence": "facts published by the provider", "retrieved": COLLECTED, "grade": "D"}
 
 # ISO 3166-1 alpha-3 and alpha-2, as pycountry 26.2.16 lists them. Kosovo has no ISO code:
@@ -201,7 +217,32 @@ def industrial_price(folder: Path) -> list[Row]:
             place = {"zone": zone, "area": f"US-{state}", "name": name}
             value = {"value": row["price_usd_kwh"], "year": str(year)}
             rows.append(PRICE | place | value | {"assumption": f"{row['stateDescription']} stands in for the zone"})
+    rows.extend(eurostat_price(folder))
     return sorted(rows, key=lambda row: (row["zone"], row["year"]))
+
+
+def eurostat_price(folder: Path) -> list[Row]:
+    """The year 2024 as the plain mean of its half-years, and the first half of 2025 under its own name.
+
+    What lacks a half-year is left out, and a price of 0.0000 (Georgia) is none.
+    """
+    names = {ALPHA_2[iso3]: years[max(years)]["country"] for iso3, years in countries(folder).items()}
+    halves: dict[str, dict[str, Row]] = defaultdict(dict)
+    for row in read(Path(__file__).with_name("industrial_price_eurostat.csv")):
+        if float(row["eur_per_kwh"]) > 0:
+            halves[EUROSTAT_CODES.get(row["geo"], row["geo"])][row["time"]] = row
+    rows: list[Row] = []
+    for zone, known in halves.items():
+        for period, wanted in (("2024", ("2024-S1", "2024-S2")), ("2025-S1", ("2025-S1",))):
+            if not all(half in known for half in wanted):
+                continue
+            parts = [known[half] for half in wanted]
+            mean = math.fsum(float(part["eur_per_kwh"]) for part in parts) / len(parts)
+            said = ["plain mean of the two half-years"] if len(parts) > 1 else []
+            said += [f"{part['time']} is {FLAGS[part['flag']]}" for part in parts if part["flag"]]
+            place = {"zone": zone, "area": zone, "name": names[zone], "year": period}
+            rows.append(EUROSTAT | place | {"value": f"{mean:.5f}", "assumption": "; ".join(said)})
+    return rows
 
 
 def region_pue(folder: Path) -> list[Row]:

@@ -40,13 +40,14 @@ def test_json_has_full_precision_and_the_unit_in_the_key():
     assert {one["level"] for one in body["passed_over"]} == {"zone year"}
 
 
-def test_a_price_says_its_market_and_what_it_leaves_out():
-    done = outweigh("show", "DE", "--price")
+def test_a_price_says_its_market_and_who_pays_it():
+    done = outweigh("show", "FR", "--price")
 
+    # Eurostat, nrg_pc_205, 2025-S1, band IE, excluding taxes: 0.0881 EUR/kWh.
     assert done.returncode == 0
-    assert "78.53 EUR/MWh  mean of 2024" in done.stdout
-    assert "day-ahead" in done.stdout
-    assert "without network charges" in done.stderr
+    assert "88.10 EUR/MWh  mean of 2025-S1  grade D" in done.stdout
+    assert "retail price in EUR without taxes" in done.stdout
+    assert "band IE" in done.stderr
 
 
 def test_a_wrong_zone_lists_the_nearest_and_ends_with_2():
@@ -56,7 +57,7 @@ def test_a_wrong_zone_lists_the_nearest_and_ends_with_2():
     assert "DE (Germany)" in done.stderr
 
 
-@pytest.mark.parametrize("args", [("SL",), ("FR", "--price")])
+@pytest.mark.parametrize("args", [("SL",), ("JP", "--price")])
 def test_a_place_without_a_figure_ends_with_4_and_says_what_to_do(args: tuple[str, ...]):
     done = outweigh("show", *args)
 

@@ -197,11 +197,22 @@ def test_a_zone_only_the_users_file_knows_is_taken_as_it_is():
     assert resolve_carbon("our-campus", DAY, Sources(files=[own])).level is Level.FILE
 
 
-def test_a_price_names_its_market_and_what_it_leaves_out():
+def test_a_price_names_its_market_and_who_pays_it():
     answer = resolve_prices("DE", DAY)
 
+    assert answer.series.meaning.market is Market.RETAIL
+    assert not answer.series.meaning.taxes
+    assert answer.series.origin.vintage == "2025-S1"
+    assert any("band IE (20,000 to 69,999 MWh a year), excluding taxes" in note for note in answer.notes)
+
+
+def test_where_only_the_market_has_that_year_the_market_answers_and_says_what_it_leaves_out():
+    year = Interval.starting(datetime(2021, 7, 1, tzinfo=UTC), 86400)
+
+    answer = resolve_prices("DE", year)
+
     assert answer.series.meaning.market is Market.DAY_AHEAD
-    assert answer.series.origin.vintage == "2024"
+    assert answer.series.origin.vintage == "2021"
     assert any("without network charges" in note for note in answer.notes)
 
 
@@ -214,7 +225,7 @@ def test_a_us_state_has_a_price_under_its_iso_name():
 
 def test_a_country_without_a_price_is_missing_one():
     with pytest.raises(FactorMissing, match="electricity price"):
-        resolve_prices("FR", DAY)
+        resolve_prices("JP", DAY)
 
 
 def test_a_meaning_that_only_a_lower_level_has_is_answered_from_there():

@@ -86,9 +86,16 @@ def test_an_empty_or_unheard_of_zone_is_refused_without_a_guess(tables: GridSour
         assert caught.value.nearest == ()
 
 
-def test_germany_has_no_price_although_delaware_does(tables: GridSource) -> None:
+def test_germany_has_its_own_price_and_not_that_of_delaware(tables: GridSource) -> None:
+    price, factor = tables.price("DE")
+
+    assert price.currency == "EUR"
+    assert (factor.issued, factor.source.partition(",")[0]) == ("2025-S1", "Eurostat")
+
+
+def test_canada_has_no_price_although_california_does(tables: GridSource) -> None:
     with pytest.raises(FactorMissing, match="declare price"):
-        tables.price("DE")
+        tables.price("CA")
 
 
 def test_a_region_without_its_provider_is_led_to_the_full_name(tables: GridSource) -> None:
@@ -133,5 +140,5 @@ def test_a_site_with_neither_pue_nor_region_is_missing_its_pue(tables: GridSourc
 
 
 def test_a_site_abroad_needs_its_price_declared(tables: GridSource) -> None:
-    with pytest.raises(FactorMissing, match="no electricity price for 'DE'"):
-        resolve_site(spec("DE", pue=PueCurve(1.2, 1.2)), tables)
+    with pytest.raises(FactorMissing, match="no electricity price for 'JP'"):
+        resolve_site(spec("JP", pue=PueCurve(1.2, 1.2)), tables)

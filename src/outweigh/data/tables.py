@@ -56,7 +56,10 @@ class IntensityRow:
 
 @dataclass(frozen=True, slots=True)
 class PriceRow:
-    """Yearly mean price. `area` is where it was paid; `assumption` says so when that is not the zone itself."""
+    """Yearly mean price. `area` is where it was paid; `assumption` says so when that is not the zone itself.
+
+    The newest may be of half a year, and its provenance says so ("2025-S1").
+    """
 
     zone: str
     area: str
@@ -115,7 +118,7 @@ def industrial_prices() -> Mapping[str, Mapping[int, PriceRow]]:
             raise ValueError(f"industrial_price.csv: {row['zone']} is in {row['unit']}, not in money per kWh")
         value = Price(float(row["value"]), currency)
         entry = PriceRow(row["zone"], row["area"], row["name"], value, row["kind"], row["assumption"], _provenance(row))
-        found.setdefault(entry.zone, {})[int(row["year"])] = entry
+        found.setdefault(entry.zone, {})[int(row["year"][:4])] = entry
     return MappingProxyType({zone: MappingProxyType(by_year) for zone, by_year in found.items()})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -12,6 +13,7 @@ from outweigh.core.quantities import Energy
 from outweigh.core.site import Site
 from outweigh.data.tables import factor_drift
 
+_OF_A_YEAR = re.compile(r"(\d{4})(?:-S[12])?")  # a year, or one half of it, as Eurostat writes it
 _MONTH_IN_YEAR = 0  # the lag under which the table keeps a month against its own year
 
 
@@ -34,9 +36,10 @@ def saving_uncertainty(
     for site in sites:
         kwh = moved.get(site.name, Energy(0.0)).to_kwh()
         for factor in site.factors:
-            if not _is_yearly_default(factor):
+            of_year = _year_of(factor)
+            if of_year is None:
                 continue
-            age = max(0, year - int(factor.issued))
+            age = max(0, year - of_year)
             if factor.unit == "gCO2e/kWh":
                 relative = math.hypot(_drift("carbon intensity", _MONTH_IN_YEAR), _aged("carbon intensity", age))
                 tonnes = kwh * site.intensity.g_per_kwh / G_PER_TONNE
@@ -46,8 +49,10 @@ def saving_uncertainty(
     return math.hypot(*price_error.values(), *carbon_error.values())
 
 
-def _is_yearly_default(factor: Factor) -> bool:
-    return factor.grade is Grade.D and factor.issued.isdigit()
+def _year_of(factor: Factor) -> int | None:
+    """The year a yearly default is of; None for every other factor."""
+    found = _OF_A_YEAR.fullmatch(factor.issued) if factor.grade is Grade.D else None
+    return int(found[1]) if found else None
 
 
 def _aged(quantity: str, years: int) -> float:

@@ -29,7 +29,7 @@ from outweigh.registry import grid_sources
 
 @grid_sources.register("tables")
 class TablesGrid:
-    """Yearly means: average, lifecycle, production-based carbon intensity; US industrial prices; PUE by region.
+    """Yearly means: average, lifecycle, production-based carbon intensity; what industry pays for power; PUE by region.
 
     Every figure is of grade D. However well the source metered it, here it stands in for another time (a past
     year for the coming month) and often for another place (a state for a zone, a fleet for a building): it is a
@@ -47,7 +47,8 @@ class TablesGrid:
         return Availability(
             cls.name,
             usable=True,
-            sees=f"yearly carbon intensity of {known} zones, US industrial prices, PUE of {len(region_pues())} regions",
+            sees=f"yearly carbon intensity of {known} zones, what industry pays in {len(industrial_prices())} places, "
+            f"PUE of {len(region_pues())} regions",
             grade=Grade.D,
             improve="declare price and pue of your own sites in energy.toml",
         )
@@ -63,7 +64,7 @@ class TablesGrid:
             frozenset({Offer.CARBON, Offer.PRICES}),
             (_MEANING,),
             attribution="Ember; Energy Institute; processed by Our World in Data (CC BY 4.0). "
-            "Bundesnetzagentur | SMARD.de (CC BY 4.0)",
+            "Eurostat (CC BY 4.0). Bundesnetzagentur | SMARD.de (CC BY 4.0)",
         )
 
     def zones(self) -> tuple[str, ...]:
@@ -95,7 +96,8 @@ class TablesGrid:
                 "electricity price",
                 zone,
                 nearest(zone, {key: (next(iter(rows.values())).name,) for key, rows in prices.items()}),
-                'The embedded tables hold United States prices only: declare price = "0.15 EUR/kWh" for the site',
+                "The embedded tables have prices of the United States and most of Europe: "
+                'declare price = "0.15 EUR/kWh" for the site',
             )
         row = prices[zone][max(prices[zone])]
         detail = "; ".join(text for text in (row.kind, row.assumption) if text)
@@ -120,12 +122,13 @@ class TablesGrid:
         not_offered(self.name, "carbon forecast", zone)
 
     def prices(self, zone: str, window: Interval) -> PriceSeries:
-        """The yearly mean as a flat series: what industry paid where we have it, else the day-ahead market."""
+        """The yearly mean as a flat series: what industry paid, or where that is of a year further from the window's
+        than the day-ahead market's, the market's."""
         paid, traded = industrial_prices().get(zone), wholesale_years().get(zone)
-        if paid is not None:
+        if paid is not None and (traded is None or _years_off(paid, window) <= _years_off(traded, window)):
             retail = paid[_nearest_year(paid, window)]
             value, known, market = retail.value, retail.provenance, Market.RETAIL
-            area, remark = retail.area, retail.assumption
+            area, remark = retail.area, "; ".join(text for text in (retail.kind, retail.assumption) if text)
         elif traded is not None:
             mean = traded[_nearest_year(traded, window)]
             value, known, market = mean.value, mean.provenance, Market.DAY_AHEAD
@@ -156,6 +159,10 @@ _MEANING = CarbonMeaning(CarbonKind.AVERAGE, CarbonScope.LIFECYCLE, Accounting.P
 def _nearest_year(years: Iterable[int], window: Interval) -> int:
     """The window's own year, or the nearest; of two equally near the later one."""
     return min(years, key=lambda year: (abs(year - window.start.year), -year))
+
+
+def _years_off(years: Iterable[int], window: Interval) -> int:
+    return abs(_nearest_year(years, window) - window.start.year)
 
 
 def _origin(zone: str, known: Provenance, method: str = "") -> Origin:
