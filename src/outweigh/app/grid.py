@@ -12,15 +12,19 @@ from outweigh.core.errors import UsageError
 from outweigh.core.intervals import Interval
 from outweigh.core.series import CarbonSeries, PriceSeries
 from outweigh.grid import (
+    LIVE_ZONES,
     Answer,
     Level,
+    PassedOver,
     Sources,
     find_zone,
+    open_live,
     open_source,
     price_zones,
     resolve_carbon,
     resolve_prices,
 )
+from outweigh.ports import Offer
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ def show_zone(
     at: str = "",
     hours: float = 1.0,
     sources: Sequence[str] = (),
+    live: bool = False,
     files: Sequence[Path] = (),
     declared: Sequence[str] = (),
     now: datetime | None = None,
@@ -50,6 +55,7 @@ def show_zone(
         at: ISO 8601 start of the window with its distance from UTC; "" takes the hour that has begun.
         hours: length of the window [h].
         sources: live sources to ask first, "name" or "name:argument", in this order.
+        live: ask those of the stated order after them (`grid.live_order`).
         files: the user's own files, asked next.
         declared: "230 gCO2e/kWh" or "0.15 EUR/kWh", taken for this zone where nothing else answers.
         now: the present; the clock's by default.
@@ -59,6 +65,9 @@ def show_zone(
     """
     window = _window(at, hours, now or datetime.now(UTC))
     asked = Sources([open_source(text) for text in sources], [open_source(f"file:{path}") for path in files])
+    unopened: list[PassedOver] = []
+    if live:
+        asked, unopened = _with_live(zone, asked, Offer.PRICES if price else Offer.CARBON)
     if declared:
         known = {name for source in (*asked.live, *asked.files) for name in source.zones()}
         keys = dict.fromkeys((find_zone(zone, {*known, *price_zones()}).key, find_zone(zone, known).key))
@@ -66,6 +75,7 @@ def show_zone(
         asked = replace(asked, declared=[open_source(f"static:{figures}")])
     answer: Answer[CarbonSeries] | Answer[PriceSeries]
     answer = resolve_prices(zone, window, asked) if price else resolve_carbon(zone, window, asked)
+    passed_over = (*unopened, *answer.passed_over)
     series = answer.series
     value = series.mean_value()
     quality, origin = series.worst_quality, series.origin
@@ -112,9 +122,7 @@ def show_zone(
         "missing_share": series.missing_share,
         "backend": answer.source,
         "notes": list(answer.notes),
-        "passed_over": [
-            {"level": one.level.value, "backend": one.source, "reason": one.reason} for one in answer.passed_over
-        ],
+        "passed_over": [{"level": one.level.value, "backend": one.source, "reason": one.reason} for one in passed_over],
     }
     when = f"mean of {origin.vintage}" if origin.vintage else f"{window.start:%Y-%m-%dT%H:%MZ} for {hours:g} h"
     who = f"{answer.zone.key} ({answer.zone.name})" if answer.zone.name else answer.zone.key
@@ -126,8 +134,18 @@ def show_zone(
     )
     # That a country has no finer figure of its own is no news to a person.
     whole = Level.ZONE_YEAR if answer.zone.is_country else None
-    passed = (f"not from {one.level}: {one.reason}" for one in answer.passed_over if one.level is not whole)
+    passed = (f"not from {one.level}: {one.reason}" for one in passed_over if one.level is not whole)
     return Shown(document, lines, (*answer.notes, *passed))
+
+
+def _with_live(zone: str, asked: Sources, offer: Offer) -> tuple[Sources, list[PassedOver]]:
+    known = {name for source in (*asked.live, *asked.files) for name in source.zones()}
+    prices = price_zones() if offer is Offer.PRICES else frozenset()
+    key = find_zone(zone, {*known, *LIVE_ZONES, *prices}).key
+    opened, unopened = open_live(key, offer)
+    if not opened and not unopened:
+        unopened = [PassedOver(Level.LIVE, "none", f"no live source is known to have it of {key}")]
+    return replace(asked, live=[*asked.live, *opened]), unopened
 
 
 def zone_rows(like: str = "") -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from outweigh.cli.grid_fetch import fetch
 from outweigh.cli.shown import echo_json, json_option, note, table
 
 
@@ -28,6 +29,7 @@ def command() -> None:
 @click.option(
     "--source", "sources", multiple=True, metavar="NAME[:ARG]", help="Ask this source first; may be repeated."
 )
+@click.option("--live", is_flag=True, help="Ask live sources, in the order of docs/grid-sources.md.")
 @click.option(
     "--file", "files", multiple=True, type=click.Path(path_type=Path), help="Your own CSV or Parquet (docs/grid.md)."
 )
@@ -41,6 +43,7 @@ def show(
     at: str,
     hours: float,
     sources: tuple[str, ...],
+    live: bool,
     files: tuple[Path, ...],
     declared: tuple[str, ...],
     as_json: bool,
@@ -52,7 +55,7 @@ def show(
     """
     from outweigh.app.grid import show_zone
 
-    done = show_zone(zone, price=price, at=at, hours=hours, sources=sources, files=files, declared=declared)
+    done = show_zone(zone, price=price, at=at, hours=hours, sources=sources, live=live, files=files, declared=declared)
     if as_json:
         echo_json([done.document])
         return
@@ -83,3 +86,6 @@ def zones(like: str, as_json: bool) -> None:
             for row in rows
         ),
     )
+
+
+command.add_command(fetch)
