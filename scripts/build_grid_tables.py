@@ -74,7 +74,7 @@ SMARD = {
 # country prefix -> "suffix:name".
 ZONES = {
     "AU": "NSW:New South Wales QLD:Queensland SA:South Australia TAS:Tasmania VIC:Victoria WA:Western Australia",
-    "BR": "CS:Central-South N:North NE:North-East S:South",
+    "BR": "CS:Central Brazil N:North Brazil NE:North-East Brazil S:South Brazil",
     "CA": "AB:Alberta BC:British Columbia MB:Manitoba NB:New Brunswick NL:Newfoundland and Labrador NS:Nova Scotia "
     "ON:Ontario PE:Prince Edward Island QC:Quebec SK:Saskatchewan",
     "CL": "SEN:Sistema Electrico Nacional",

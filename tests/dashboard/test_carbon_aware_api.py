@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,8 @@ import httpx
 import pytest
 
 from outweigh.backends.grid.static import FixedGrid
-from outweigh.core.intervals import Bounds
+from outweigh.core.errors import FactorMissing, UnknownZone
+from outweigh.core.intervals import Bounds, Interval
 from outweigh.core.quantities import CarbonScope
 from outweigh.core.series import (
     Accounting,
@@ -26,6 +28,7 @@ from outweigh.core.series import (
 )
 from outweigh.data.places import zone_names
 from outweigh.grid import Sources
+from outweigh.registry import grid_sources
 
 Serve = Callable[..., httpx.Client]
 
@@ -375,3 +378,87 @@ def test_files_and_declared_figures_answer_too(serve: Serve, tmp_path: Path):
     (row,) = answers.observed(["DE"], datetime(2022, 7, 19, 13, tzinfo=UTC), None).points
 
     assert (row.g_per_kwh, row.said.level) == (312.0, "file")
+
+
+# --- what we add --------------------------------------------------------------------------------------
+
+
+def days_of_waves(n: int, end: datetime) -> CarbonSeries:
+    """A day whose noon is clean, every day, and every fifth hour of the first week unknown."""
+    values = [300.0 + 150.0 * math.cos(2 * math.pi * (hour % 24) / 24) for hour in range(24 * n)]
+    holes = [None if hour < 168 and hour % 5 == 0 else value for hour, value in enumerate(values)]
+    return series("IE", holes, start=end - timedelta(days=n), quality=DataQuality.MEASURED, issued=None)
+
+
+def test_where_no_provider_forecasts_ours_comes_from_the_history_with_its_interval(serve: Serve):
+    history = FixedGrid(carbon={"IE": days_of_waves(70, NOON.replace(hour=0))})
+    client = serve(Sources(files=[history]), now=NOON)
+
+    (answer,) = told(client.get("/emissions/forecasts/current?location=northeurope"))
+
+    assert answer["outweigh"]["notes"][0] == "our own forecast, from the history in static"
+    assert "seasonal" in answer["outweigh"]["method"]
+    assert answer["optimalDataPoint"]["timestamp"][11:13] == "12"
+    for point in answer["forecastData"]:
+        low, high = point["outweigh"]["interval_g_per_kwh"]
+        assert low <= point["value"] <= high
+        assert point["outweigh"]["interval_confidence"] == 0.9
+
+
+def test_a_short_history_gives_no_forecast_and_says_how_long_it_must_be(serve: Serve):
+    history = FixedGrid(carbon={"IE": days_of_waves(20, NOON.replace(hour=0))})
+
+    refused = told(serve(Sources(files=[history]), now=NOON).get("/emissions/forecasts/current?location=IE"), 501)
+
+    assert "42 days" in refused["detail"]
+
+
+def test_a_yearly_mean_over_months_comes_by_the_day_and_the_best_of_it_once(serve: Serve):
+    client = serve()
+    asked = "location=DE&time=2022-01-01T06:00Z&toTime=2022-01-03T12:00Z"
+
+    rows = told(client.get(f"/emissions/bylocation?{asked}"))
+    best = told(client.get(f"/emissions/bylocations/best?{asked}"))
+
+    assert [(row["time"][:13], row["duration"]) for row in rows] == [
+        ("2022-01-01T06", "18:00:00"),
+        ("2022-01-02T00", "1.00:00:00"),
+        ("2022-01-03T00", "12:00:00"),
+    ]
+    assert len(best) == 1
+
+
+def test_more_points_than_anybody_reads_are_refused(serve: Serve):
+    zones = {f"X{n}": series(f"X{n}", [1.0] * 3000, step_s=300.0) for n in range(20)}
+    client = serve(Sources(files=[FixedGrid(carbon=zones)]))
+    asked = "&".join(f"location={zone}" for zone in zones)
+
+    response = client.get(f"/emissions/bylocations?{asked}&time=2022-07-19T12:00Z&toTime=2022-07-29T22:00Z")
+
+    assert response.status_code == 400
+    assert list(response.json()["errors"]) == ["toTime"]
+
+
+def test_our_own_client_of_the_sdk_reads_back_what_we_serve(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    pytest.importorskip("hishel")
+    monkeypatch.setenv("OUTWEIGH_CACHE_DIR", str(tmp_path))
+    hours = series("US-MIDA-PJM", [300.0, 310.0, 320.0], quality=DataQuality.MEASURED)
+    ahead = series("US-MIDA-PJM", [90.0, 80.0, 70.0, 60.0])
+    server = serve(Sources(live=[FixedGrid(carbon={"US-MIDA-PJM": hours}, forecasts={"US-MIDA-PJM": ahead})]), now=NOON)
+    monkeypatch.setenv("OUTWEIGH_GRID_URL_CARBON_AWARE_SDK", str(server.base_url))
+    client = grid_sources.get("carbon-aware-sdk").make("average-direct")
+
+    was = client.carbon("eastus", Interval.starting(NOON, 3 * 3600))
+    will_be = client.forecast("eastus", Interval.starting(NOON, 4 * 3600))
+    by_default = client.carbon("westeurope", Interval.starting(NOON, 3 * 86400))
+
+    assert was.values == (300.0, 310.0, 320.0)
+    assert will_be.values == (90.0, 80.0, 70.0, 60.0)
+    assert will_be.origin.issued_at == NOON
+    assert by_default.missing_share == 0
+    with pytest.raises(UnknownZone):
+        client.carbon("atlantis", Interval.starting(NOON, 3600))
+    with pytest.raises(FactorMissing):
+        client.forecast("westeurope", Interval.starting(NOON, 3600))

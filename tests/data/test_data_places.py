@@ -102,6 +102,23 @@ def test_a_zone_lies_in_a_country_with_figures_or_is_one_that_says_why_it_has_no
             assert row.country in country_years()
 
 
+@pytest.mark.parametrize(
+    ("zone", "name"),
+    [
+        ("BR-CS", "Central Brazil"),
+        ("IT-CSO", "Central South Italy"),
+        ("MY-EM", "Borneo"),
+        ("NO-NO1", "Southeast Norway"),
+        ("SE-SE2", "North Central Sweden"),
+        ("US-CAR-SC", "South Carolina Public Service Authority"),
+        ("US-NW-BPAT", "Bonneville Power Administration"),
+    ],
+)
+def test_zones_are_called_what_those_who_made_the_keys_call_them(zone: str, name: str) -> None:
+    # Electricity Maps' names as shipped in the Green Web Foundation's grid-aware web component.
+    assert zone_names()[zone].name == name
+
+
 def test_every_cloud_region_lies_in_a_zone_we_have_a_name_for_or_says_that_it_has_none() -> None:
     for row in cloud_regions().values():
         assert row.zone == "" or row.zone in zone_names() or row.zone in country_years(), row

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from outweigh.app.own_forecasts import HISTORY, OwnForecasts
 from outweigh.core.errors import (
     FactorMissing,
     GapsTooLarge,
@@ -35,8 +36,9 @@ from outweigh.grid.arrays import as_arrays
 from outweigh.ports import GridSource
 
 MAX_LOCATIONS = 100
+MAX_POINTS = 50_000  # in one answer: a year of hours for five locations
 LONGEST = timedelta(days=366)
-_HOUR = timedelta(hours=1)
+_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 _REACH_S = 7 * 86400.0  # how far ahead a source is asked that does not say how far it looks
 _AZURE = "azure:"
 # Figures exist between these; beyond them arithmetic with dates itself ends.
@@ -134,6 +136,7 @@ class CarbonAnswers:
             file.zones()
         self._sources = replace(sources, files=files)
         self._archive, self._demo, self._now = archive, demo, now
+        self._own = OwnForecasts()
         # Sources keep files, connections and caches that were not made for two threads at once.
         self._lock = threading.Lock()
 
@@ -167,8 +170,10 @@ class CarbonAnswers:
             except (FactorMissing, GapsTooLarge) as err:
                 reasons.append(str(err))
                 continue
-            found = list(_rated(place.location, answer, asked))
+            found = [part for point in _rated(place.location, answer, asked) for part in _by_days(point, asked)]
             points.extend(found)
+            if len(points) > MAX_POINTS:
+                raise InvalidQuantity("toTime", f"a time of {len(points)} points and more", "ask for less at a time")
             if not found:
                 reasons.append(f"{answer.source} has nothing of {place.zone.key} for that time")
         return Observed(tuple(points), tuple(reasons))
@@ -339,6 +344,11 @@ class CarbonAnswers:
                 passed.append(f"that of {source.name} says nothing of the time after {at.isoformat()}")
                 continue
             return series, Said(zone, level, source.name, series, (zone.note,) if zone.note else ())
+        if not past:
+            try:
+                return self._from_history(zone, at)
+            except (FactorMissing, GapsTooLarge, InvalidQuantity) as err:
+                passed.append(str(err))
         if self._demo and zone.key in typical_days():
             return self._typical(zone, at)
         tried = "; ".join(passed) or "no source was given"
@@ -348,6 +358,19 @@ class CarbonAnswers:
             (),
             f"A yearly mean is no forecast: start with --source, --file or --archive, which have one. Tried: {tried}",
         )
+
+    def _from_history(self, zone: Zone, at: datetime) -> tuple[CarbonSeries, Said]:
+        """Our own forecast, from the history in the user's files or archive."""
+        window = Interval.starting(at - HISTORY, HISTORY.total_seconds())
+        for source in self._sources.files:
+            if zone.key not in source.zones():
+                continue
+            with self._lock:
+                history = source.carbon(zone.key, window)
+            series = self._own.forecast(zone.key, history, at)
+            notes = [f"our own forecast, from the history in {source.name}", *([zone.note] if zone.note else [])]
+            return series, Said(zone, Level.FILE, source.name, series, tuple(notes))
+        raise FactorMissing("history", zone.key, (), "Give one as --file or --archive, and we forecast from it")
 
     def _forecasters(self, at: datetime, *, past: bool) -> Iterator[tuple[Level, GridSource]]:
         if not past:
@@ -373,6 +396,19 @@ def _rated(location: str, answer: Answer[CarbonSeries], asked: Interval) -> Iter
         inside = slot.end > asked.start and (slot.start < asked.end or slot.start == asked.start == asked.end)
         if inside and _is_known(slot):
             yield _point(location, slot, series, i, said)
+
+
+def _by_days(point: Rated, asked: Interval) -> Iterator[Rated]:
+    """A point longer than a day, cut at UTC midnights to what was asked for: clients expect hours, not years."""
+    if point.end - point.start <= _DAY:
+        yield point
+        return
+    start, last = max(point.start, asked.start), min(point.end, max(asked.end, asked.start + _HOUR))
+    while start < last:
+        midnight = start.replace(hour=0, minute=0, second=0, microsecond=0) + _DAY
+        end = min(midnight, last)
+        yield replace(point, start=start, end=end)
+        start = end
 
 
 def _point(location: str, slot: Slot, series: CarbonSeries, i: int, said: Said) -> Rated:
