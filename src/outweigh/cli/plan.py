@@ -9,7 +9,11 @@ from typing import Any
 import click
 
 #: Flag -> file of the question it asks; without one of them it is the plan of a file of jobs.
-QUESTIONS: Mapping[str, str] = {"--energy": "plan_month"}
+QUESTIONS: Mapping[str, str] = {
+    "--energy": "plan_month",
+    "--scenarios": "plan_scenarios",
+    "--place": "plan_place",
+}
 _JOBS = "plan_jobs"
 
 

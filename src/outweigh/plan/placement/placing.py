@@ -39,6 +39,7 @@ class Way:
         shares: planned, of the load, by site, in the order of the candidates; all of them, zeros too.
         opened: sites with a planned share, and those that are paid for to stand by; `opening` is what that costs.
         expected, tail: mean and CVaR, opening included.
+        runs: mean share that runs at each site once the scenario is known.
         moved, unserved: mean shares of the load that are moved after the scenario is known, and that run nowhere.
         scenario_cost: by scenario, opening included, shape (S,).
         hhi: by grouping.
@@ -50,6 +51,7 @@ class Way:
     opening: float
     expected: float
     tail: float
+    runs: dict[str, float]
     moved: float
     unserved: float
     scenario_cost: Floats
@@ -224,6 +226,7 @@ def _way(name: str, question: Question, program: Program, shares: Floats, opened
         opening=paid,
         expected=float(p @ cost),
         tail=cvar(cost, p, program.tail),
+        runs={name: float(share) for name, share in zip(question.names, p @ done.runs, strict=True)},
         moved=float(p @ done.moved.sum(axis=1)),
         unserved=float(p @ done.unserved),
         scenario_cost=cost,
@@ -296,11 +299,29 @@ def _notes(question: Question, program: Program, as_now: Way, hedge: Way, too_ma
         notes.append(f"The shocks are sampled ({len(program.cost)} draws, seed {question.seed}): another seed differs.")
     if too_many:
         notes.append(f"Regret needs one placement a scenario; beyond {_MOST_PERFECT} scenarios it is left out.")
-    notes.append("Caps hold for the planned shares; what moves once a scenario is known may exceed them for the term.")
+    notes.append("Caps and concentration are of the planned shares.")
+    notes += _beyond_caps(question, program, hedge)
     notes.append("Scenarios and their odds are declared, not forecast: see the ranges in which the sites stay.")
     basis = question.candidates[0].site.intensity
     notes.append(f"Carbon is {basis.basis}-based ({basis.scope}), one figure a site for the whole term.")
     return notes
+
+
+def _beyond_caps(question: Question, program: Program, hedge: Way) -> list[str]:
+    """Where more runs than a cap allows to plan, once load has moved."""
+    shares = np.array([hedge.shares[name] for name in question.names])
+    is_open = np.array([name in hedge.opened for name in question.names]) | (program.opening == 0)
+    runs = recourse(program, shares, is_open.astype(np.float64)).runs
+    found = []
+    for by in Grouping:
+        names = [candidate.group(by) for candidate in question.candidates]
+        for name in dict.fromkeys(names):
+            share = runs[:, [one == name for one in names]].sum(axis=1)
+            over = share > question.caps.of(by) + 1e-6
+            if name and over.any():
+                odds = float(program.probability[over].sum())
+                found.append(f"{by} {name} up to {share.max():.0%} (odds {odds:.0%})")
+    return [f"Once load has moved, more than the cap runs in {', '.join(found)}."] if found else []
 
 
 def _by_name(question: Question, way: Way, by: Grouping) -> dict[str, float]:
