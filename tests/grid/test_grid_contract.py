@@ -153,7 +153,11 @@ SOURCES = [
 ]
 
 
-@pytest.fixture(params=SOURCES, ids=lambda case: case.name)
+# A source that reads with another's library is tried where that library is: `make test-frameworks`.
+PARAMS = [pytest.param(case, marks=[pytest.mark.frameworks] if case.name == "gridstatus" else []) for case in SOURCES]
+
+
+@pytest.fixture(params=PARAMS, ids=lambda case: case.name)
 def case(request: pytest.FixtureRequest) -> Case:
     return request.param
 

@@ -61,6 +61,16 @@ def test_the_factor_of_a_fuel_is_the_published_median(fuel, g_per_kwh):
     assert all((row.basis, row.provenance.unit, row.provenance.year, row.provenance.source, row.provenance.licence))
 
 
+def test_the_page_on_sources_shows_every_factor_as_it_is():
+    page = (Path(__file__).parents[2] / "docs" / "grid-sources.md").read_text(encoding="utf-8")
+
+    for fuel, row in fuel_intensities().items():
+        name, figure = (
+            ("wind", f"at sea {row.g_per_kwh:.0f}") if fuel == "wind-offshore" else (fuel, f"{row.g_per_kwh:,.0f}")
+        )
+        assert any(line.startswith(f"| {name}") and figure in line for line in page.splitlines()), fuel
+
+
 def test_the_documented_answer_is_read_with_its_numbers_as_text_and_its_hour_ending_at_the_stamp(provider, sample):
     provider.says(PATH, sample("eia_fuel_type_data_shape.json"))
     source = keyed.at_work("eia", provider)

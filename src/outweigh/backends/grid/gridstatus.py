@@ -17,6 +17,7 @@ from __future__ import annotations
 import importlib
 import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
@@ -165,7 +166,7 @@ class GridStatusGrid:
     def _days(self, operator: Any, window: Interval, zone: str) -> Iterator[Any]:
         """A table for every day of the operator's own calendar that touches the window, and was."""
         base = importlib.import_module("gridstatus.base")
-        pandas = importlib.import_module("pandas")
+        pandas, pytz = importlib.import_module("pandas"), importlib.import_module("pytz")
         day = pandas.Timestamp(window.start).tz_convert(operator.default_timezone).normalize()
         end = pandas.Timestamp(min(window.end, self._now()))
         while day < end:
@@ -177,7 +178,14 @@ class GridStatusGrid:
                 raise GridUnavailable(
                     self.name, f"{_ZONES[zone]} did not answer ({type(err).__name__})", "Ask again later, or take eia"
                 ) from err
-            except (KeyError, IndexError, AttributeError, TypeError, ValueError) as err:
+            except (
+                KeyError,
+                IndexError,
+                AttributeError,
+                TypeError,
+                ValueError,
+                pytz.exceptions.InvalidTimeError,
+            ) as err:
                 raise GridDataInvalid(
                     self.name,
                     f"{_ZONES[zone]} {day:%Y-%m-%d}",
@@ -188,11 +196,14 @@ class GridStatusGrid:
 
     def _rows(self, table: Any, zone: str) -> Iterator[Generation]:
         spans = list(self._spans(table, zone))
+        # When clocks go back, some operators' files hold an hour of the wall twice, and the library cannot tell which
+        # is which: both are gaps.
+        times = Counter(spans)
         for column in table.columns:
             if column in _NO_FUEL:
                 continue
             for (start, end), value in zip(spans, table[column].tolist(), strict=True):
-                if start < end:
+                if start < end and times[start, end] == 1:
                     yield Generation(start, end, str(column), _number(value))
 
     def _spans(self, table: Any, zone: str) -> Iterator[tuple[datetime, datetime]]:
