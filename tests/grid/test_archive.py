@@ -166,18 +166,24 @@ def test_the_same_put_twice_is_one_file(archive: Archive):
 
 def test_what_cannot_be_is_refused_and_leaves_nothing(archive: Archive):
     measured = replace(said([300.0]), qualities=(DataQuality.MEASURED,))
-    ahead = expected([1.0], issued=after(0))
-    unissued = replace(ahead, origin=replace(ahead.origin, issued_at=None))
 
     with pytest.raises(InvalidQuantity, match="retrieved_at"):
         archive.put(said([300.0]))
     with pytest.raises(GridDataInvalid, match="fetched earlier"):
         archive.put(measured, retrieved_at=after(-5))
-    with pytest.raises(GridDataInvalid, match="issued"):
-        archive.put(unissued, retrieved_at=after(1))
     with pytest.raises(InvalidQuantity, match="microsecond"):
         archive.put(said([1.0, 2.0, 3.0], step_s=1 / 3), retrieved_at=after(5))
     assert not archive.folder.exists()
+
+
+def test_a_forecast_that_does_not_say_when_it_was_issued_fills_in_and_is_none_to_go_by(archive: Archive):
+    ahead = expected([1.0], issued=after(0))
+
+    archive.put(replace(ahead, origin=replace(ahead.origin, issued_at=None)), retrieved_at=after(1))
+
+    assert archive.known("DE", DIRECT, hours(0, 1)).qualities == (DataQuality.FORECAST,)
+    with pytest.raises(FactorMissing):
+        archive.forecast_as_of("DE", DIRECT, hours(0, 1))
 
 
 def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path):

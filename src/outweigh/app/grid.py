@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from outweigh.core.errors import UsageError
+from outweigh.core.errors import FactorMissing, UsageError
 from outweigh.core.intervals import Interval
 from outweigh.core.series import CarbonSeries, PriceSeries
 from outweigh.grid import (
@@ -45,6 +45,8 @@ def show_zone(
     sources: Sequence[str] = (),
     live: bool = False,
     files: Sequence[Path] = (),
+    archive: Path | None = None,
+    as_of: str = "",
     declared: Sequence[str] = (),
     now: datetime | None = None,
 ) -> Shown:
@@ -57,14 +59,24 @@ def show_zone(
         sources: live sources to ask first, "name" or "name:argument", in this order.
         live: ask those of the stated order after them (`grid.live_order`).
         files: the user's own files, asked next.
+        archive: folder of a local archive, asked with the files.
+        as_of: ISO 8601: what was known at that moment, from the archive alone (default: the user's); nothing else knows
+            what it once said.
         declared: "230 gCO2e/kWh" or "0.15 EUR/kWh", taken for this zone where nothing else answers.
         now: the present; the clock's by default.
 
     Raises:
         UnknownZone (exit 2), FactorMissing (exit 4) and what a source of the user's own may fail with.
     """
-    window = _window(at, hours, now or datetime.now(UTC))
-    asked = Sources([open_source(text) for text in sources], [open_source(f"file:{path}") for path in files])
+    moment = _moment("--as-of", as_of) if as_of else None
+    if moment is not None and (sources or live or files or declared):
+        raise UsageError("--as-of is answered by the archive alone", "Leave out --source, --live, --file and --declare")
+    window = _window(at, hours, now or moment or datetime.now(UTC))
+    opened = [open_source(f"file:{path}") for path in files]
+    if archive is not None or moment is not None:
+        bound = f"@{moment.isoformat()}" if moment is not None else ""
+        opened.append(open_source(f"archive:{archive or ''}{bound}"))
+    asked = Sources([open_source(text) for text in sources], opened)
     unopened: list[PassedOver] = []
     if live:
         asked, unopened = _with_live(zone, asked, Offer.PRICES if price else Offer.CARBON)
@@ -76,6 +88,10 @@ def show_zone(
     answer: Answer[CarbonSeries] | Answer[PriceSeries]
     answer = resolve_prices(zone, window, asked) if price else resolve_carbon(zone, window, asked)
     passed_over = (*unopened, *answer.passed_over)
+    if moment is not None and answer.level is not Level.FILE:
+        why = "; ".join(one.reason for one in passed_over if one.level is Level.FILE)
+        what = f"{'electricity price' if price else 'carbon intensity'} known at {moment:%Y-%m-%dT%H:%MZ}"
+        raise FactorMissing(what, answer.zone.key, (), f"`outweigh grid fetch` fills the archive. Tried {why}")
     series = answer.series
     value = series.mean_value()
     quality, origin = series.worst_quality, series.origin
@@ -180,16 +196,18 @@ def _zones() -> Iterator[dict[str, Any]]:
         }
 
 
+def _moment(option: str, text: str) -> datetime:
+    try:
+        stamp = datetime.fromisoformat(text)
+    except ValueError as err:
+        raise UsageError(f"{option} {text!r} is not an ISO 8601 time", "Write 2026-10-25T02:30Z") from err
+    if stamp.tzinfo is None:
+        raise UsageError(f"{option} {text!r} does not say how far it is from UTC", "Write 2026-10-25T02:30Z or +02:00")
+    return stamp.astimezone(UTC)
+
+
 def _window(at: str, hours: float, now: datetime) -> Interval:
-    if not at:
-        start = now.replace(minute=0, second=0, microsecond=0)
-    else:
-        try:
-            start = datetime.fromisoformat(at)
-        except ValueError as err:
-            raise UsageError(f"--at {at!r} is not an ISO 8601 time", "Write 2026-10-25T02:30Z") from err
-        if start.tzinfo is None:
-            raise UsageError(f"--at {at!r} does not say how far it is from UTC", "Write 2026-10-25T02:30Z or +02:00")
+    start = _moment("--at", at) if at else now.replace(minute=0, second=0, microsecond=0)
     if not 0 < hours <= 24 * 366:
         raise UsageError(f"--hours {hours:g} is not a window", "Give more than 0 and at most a year, 8784")
     return Interval.starting(start, 3600 * hours)

@@ -34,6 +34,10 @@ def command() -> None:
     "--file", "files", multiple=True, type=click.Path(path_type=Path), help="Your own CSV or Parquet (docs/grid.md)."
 )
 @click.option(
+    "--archive", type=click.Path(path_type=Path), default=None, help="A local archive, beside them (docs/vintages.md)."
+)
+@click.option("--as-of", default="", metavar="TIME", help="What was known then, from the archive alone.")
+@click.option(
     "--declare", "declared", multiple=True, metavar="FIGURE", help='Where nothing else answers: "230 gCO2e/kWh".'
 )
 @json_option
@@ -45,6 +49,8 @@ def show(
     sources: tuple[str, ...],
     live: bool,
     files: tuple[Path, ...],
+    archive: Path | None,
+    as_of: str,
     declared: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -55,7 +61,10 @@ def show(
     """
     from outweigh.app.grid import show_zone
 
-    done = show_zone(zone, price=price, at=at, hours=hours, sources=sources, live=live, files=files, declared=declared)
+    done = show_zone(
+        zone, price=price, at=at, hours=hours, sources=sources, live=live, files=files, archive=archive, as_of=as_of,
+        declared=declared,
+    )  # fmt: skip
     if as_json:
         echo_json([done.document])
         return

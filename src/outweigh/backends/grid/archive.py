@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Self
@@ -76,8 +77,8 @@ class ArchiveGrid:
     def limits(self) -> SourceLimits:
         held = self.archive.held(at=self.as_of)
         offers = {
-            Offer.CARBON: any(_carbon(one, SlotKind.ACTUAL) for one in held),
-            Offer.FORECAST: any(_carbon(one, SlotKind.FORECAST) for one in held),
+            Offer.CARBON: any(isinstance(one.meaning, CarbonMeaning) for one in held),
+            Offer.FORECAST: any(_expected(one) for one in held),
             Offer.PRICES: any(isinstance(one.meaning, PriceMeaning) for one in held),
         }
         meanings = (one.meaning for one in held if isinstance(one.meaning, CarbonMeaning))
@@ -88,12 +89,12 @@ class ArchiveGrid:
 
     def carbon(self, zone: str, window: Interval, meaning: CarbonMeaning | None = None) -> CarbonSeries:
         """What was known of the window; where that is nothing, the newest forecast, which says that it is one."""
-        asked = self._asked(zone, meaning, SlotKind.ACTUAL, "carbon intensity")
+        asked = self._asked(zone, meaning, lambda one: isinstance(one.meaning, CarbonMeaning), "carbon intensity")
         return self._carbon(self.archive.look(zone, asked, window, self.as_of))
 
     def forecast(self, zone: str, window: Interval, meaning: CarbonMeaning | None = None) -> CarbonSeries:
         """The newest forecast of each slot; its origin says when the newest that was used was issued."""
-        asked = self._asked(zone, meaning, SlotKind.FORECAST, "carbon forecast")
+        asked = self._asked(zone, meaning, _expected, "carbon forecast")
         return self._carbon(self.archive.look_ahead(zone, asked, window, self.as_of))
 
     def prices(self, zone: str, window: Interval) -> PriceSeries:
@@ -113,8 +114,8 @@ class ArchiveGrid:
         self.last_look = look
         return look.series
 
-    def _asked(self, zone: str, meaning: CarbonMeaning | None, kind: SlotKind, what: str) -> CarbonMeaning:
-        held = tuple(one.meaning for one in self._of(zone) if _carbon(one, kind))
+    def _asked(self, zone: str, meaning: CarbonMeaning | None, has: Callable[[Held], bool], what: str) -> CarbonMeaning:
+        held = tuple(one.meaning for one in self._of(zone) if has(one))
         if not held:
             not_offered(self.name, what, zone)
         known = tuple(one for one in held if isinstance(one, CarbonMeaning))
@@ -128,5 +129,5 @@ class ArchiveGrid:
         return of_zone
 
 
-def _carbon(held: Held, kind: SlotKind) -> bool:
-    return isinstance(held.meaning, CarbonMeaning) and kind in held.kinds
+def _expected(held: Held) -> bool:
+    return isinstance(held.meaning, CarbonMeaning) and SlotKind.FORECAST in held.kinds

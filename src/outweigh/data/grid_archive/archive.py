@@ -132,7 +132,7 @@ class Archive:
 
         Raises:
             InvalidQuantity: nobody says when it was retrieved, or an edge is no whole microsecond.
-            GridDataInvalid: it has values measured after it was retrieved, or is a forecast that tells no issue.
+            GridDataInvalid: it has values measured after it was retrieved.
             OutputError: the folder cannot be written. MissingExtra: DuckDB is not installed.
         """
         known_from = retrieved_at or series.origin.retrieved_at
@@ -143,8 +143,6 @@ class Archive:
         zone = zone or origin.zone
         rows = rows_of(series, "")
         kinds = frozenset(row.kind for row in rows)
-        if kinds == {SlotKind.FORECAST} and origin.issued_at is None:
-            raise GridDataInvalid(origin.provider, zone, "the forecast does not say when it was issued", "Say it")
         digest = digest_of(series, zone, backend)
         since_us = micros(known_from)
         name = file_name(rows[0].start_us, rows[-1].end_us, since_us, kinds, digest)
@@ -313,6 +311,7 @@ class Archive:
         asked: Asked,
     ) -> Look:
         kinds, pieces_of = _KINDS[asked], _PIECES[asked]
+        told = asked is not Asked.FORECAST  # what does not say when it was issued is no forecast to go by
         at_us = _EVER_US if at is None else micros(at)
         start_us, end_us = micros(window.start), micros(window.end)
         for _ in looks_again():
@@ -328,7 +327,7 @@ class Archive:
                 continue
             by_provider: dict[str, dict[str, Put]] = {}
             for put in puts.values():
-                if put.kinds & kinds and provider in ("", put.provider):
+                if put.kinds & kinds and provider in ("", put.provider) and (told or put.issued_at is not None):
                     by_provider.setdefault(put.provider, {})[put.id] = put
             if not by_provider:
                 break
