@@ -63,7 +63,7 @@ def placed(found: Placement, source: str = "") -> Placed:
         )
         for way in found.ways
     ]  # fmt: skip
-    scenario_rows = [
+    scenario_rows: list[tuple[str, ...]] = [
         (one.name, f"{one.probability:.3g}", significant(one.cost, 4),
          "not worked out" if one.regret is None else significant(one.regret, 3))
         for one in found.declared
@@ -157,7 +157,8 @@ def _document(found: Placement, source: str) -> dict[str, Any]:
 
 def _way(way: Way) -> dict[str, Any]:
     return {
-        "way": way.name, "shares": way.shares, "runs": way.runs, "opened": list(way.opened), "opening_cost": way.opening,
+        "way": way.name, "shares": way.shares, "runs": way.runs, "opened": list(way.opened),
+        "opening_cost": way.opening,
         "expected_cost": way.expected, "cvar": way.tail, "moved_share": way.moved, "unserved_share": way.unserved,
         "hhi": {by.value: value for by, value in way.hhi.items()},
         # What a chart of the distribution needs: hedged and cheapest side by side, worst first.

@@ -272,13 +272,17 @@ def _check(document: PlacementToml) -> Iterator[Refusal]:
 def _one_currency(document: PlacementToml) -> Iterator[Refusal]:
     asked = document.placement
     stated: list[tuple[KeyPath, str]] = [(("placement", "unserved"), asked.unserved.currency)]
-    for key in ("carbon_price", "moving"):
-        if (money := getattr(asked, key)) is not None:
-            stated.append((("placement", key), money.currency))
-    for name, site in document.site.items():
-        for key in ("price", "opening"):
-            if (money := getattr(site, key)) is not None:
-                stated.append((("site", name, key), money.currency))
+    stated += [
+        (("placement", key), money.currency)
+        for key, money in (("carbon_price", asked.carbon_price), ("moving", asked.moving))
+        if money is not None
+    ]
+    stated += [
+        (("site", name, key), money.currency)
+        for name, site in document.site.items()
+        for key, money in (("price", site.price), ("opening", site.opening))
+        if money is not None
+    ]
     for name, scenario in document.scenario.items():
         if scenario.carbon_price is not None:
             stated.append((("scenario", name, "carbon_price"), scenario.carbon_price.currency))

@@ -1,0 +1,91 @@
+"""Several regions at once: the best set under caps on country, grid and provider."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from outweigh.core.errors import InvalidQuantity, PlanInfeasible, UsageError
+from outweigh.plan.clouds.criteria import Region
+from outweigh.plan.clouds.ranking import Ranked
+from outweigh.plan.placement.measures import concentration
+from outweigh.plan.placement.problem import Caps, Grouping
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Regions that share a load evenly.
+
+    Attributes:
+        regions: the best first.
+        score: their mean score, and `bound`, which no other set under these caps exceeds.
+        hhi: by grouping; 1/n is as even as n regions can be.
+    """
+
+    regions: tuple[Ranked, ...]
+    score: float
+    bound: float
+    hhi: dict[Grouping, float]
+
+
+def spread(ranked: Sequence[Ranked], count: int, caps: Caps) -> Spread:
+    """The `count` ranked regions of the highest mean score, with equal shares that keep the caps.
+
+    A cap of 50 % on countries allows two of four regions in one. A 0-1 programme on HiGHS; its bound is on the mean
+    score. What is not known (a region without a grid zone) counts as a group of its own.
+
+    Raises:
+        InvalidQuantity: a count below 1. UsageError: fewer regions than that.
+        PlanInfeasible: no such set; says how many regions the caps allow.
+    """
+    if count < 1:
+        raise InvalidQuantity("number of regions", str(count), "give 1 or more")
+    ranked = [one for one in ranked if one.standing is not None]
+    if count > len(ranked):
+        raise UsageError(f"{count} regions are asked for and {len(ranked)} are left", "Ask for fewer, or filter less")
+    # A third of a second to import, and only this needs it.
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
+    # 33 % of three regions is one: people round, regions do not.
+    rows, limits = _rows(ranked, lambda by: math.floor(caps.of(by) * count + 0.01 * count))
+    whole = LinearConstraint(np.ones((1, len(ranked))), count, count)
+    score = np.array([one.score for one in ranked])
+    limited = [LinearConstraint(rows, -np.inf, limits)] if len(rows) else []
+    yes_no, whole_numbers = Bounds(0, 1), np.ones(len(ranked), dtype=np.int64)
+    found = milp(-score, constraints=[whole, *limited], bounds=yes_no, integrality=whole_numbers)
+    if found.x is None:
+        most = milp(-np.ones(len(ranked)), constraints=limited, bounds=yes_no, integrality=whole_numbers)
+        fits = 0 if most.x is None else round(-float(most.fun))
+        raise PlanInfeasible(
+            f"the caps allow {fits} of the {count} regions asked for", f"{count - fits} regions",
+            "Raise a cap, ask for fewer regions, or allow more countries and providers",
+        )  # fmt: skip
+    chosen = tuple(one for one, taken in zip(ranked, found.x, strict=True) if taken > 0.5)
+    mean = math.fsum(one.score for one in chosen) / count
+    proven = -float(found.mip_dual_bound) / count
+    shares = {by: [(_group(one.region, by), 1 / count) for one in chosen] for by in Grouping}
+    return Spread(chosen, mean, max(proven, mean), {by: concentration(shares[by]) for by in Grouping})
+
+
+def _rows(ranked: Sequence[Ranked], limit: Callable[[Grouping], int]) -> tuple[NDArray[np.float64], list[int]]:
+    rows, limits = [], []
+    for by in (Grouping.COUNTRY, Grouping.GRID, Grouping.PROVIDER):
+        names = [_group(one.region, by) for one in ranked]
+        for name in dict.fromkeys(filter(None, names)):
+            rows.append([float(one == name) for one in names])
+            limits.append(limit(by))
+    return np.array(rows), limits
+
+
+def _group(region: Region, by: Grouping) -> str:
+    names = {
+        Grouping.SITE: region.key,
+        Grouping.COUNTRY: region.country,
+        Grouping.GRID: region.zone,
+        Grouping.PROVIDER: region.provider,
+    }
+    return names[by]
