@@ -1,8 +1,8 @@
 """Planning again and again as time goes on: what is committed stays, and a plan changes only where that pays.
 
-At every step the jobs that may still be planned are priced on what is known then. A job changes its plan if the new one
-is cheaper by more than a share of the forecast's regret band; what pausing and resuming costs is in the prices. Whatever
-is asked, a plan meets its deadlines, so a job whose slack is gone runs.
+At every step the jobs that may still be planned are priced on what is known then. A job changes its plan if the new
+one is cheaper by more than a share of the forecast's regret band; what pausing and resuming costs is in the prices.
+Whatever is asked, a plan meets its deadlines, so a job whose slack is gone runs.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ class Rolling:
         jobs: rows over the whole horizon; deadlines may lie within steps.
         outlook: what is known when.
         step_h: length of a step [h].
-        came: rates that came, for the regret band; only what lies before the moment is looked at. Without it the band is
-            0 and any gain changes a plan.
+        came: rates that came, for the regret band; only what lies before the moment is looked at. Without it the band
+            is 0 and any gain changes a plan.
 
     Raises:
         PlanInfeasible: a job longer than its window once its release is rounded to a step.
@@ -180,7 +180,7 @@ class Rolling:
 
     def result(self) -> Rolled:
         """What came of it so far."""
-        done = _joined(self._past)
+        done = joined(self._past)
         order = np.lexsort((done.step, done.job))
         late = self._late.copy()
         late[self._live] |= self.jobs.deadline[self._live] <= self._now + 1
@@ -392,13 +392,13 @@ class Rolling:
         mine[ask] = True
         stays = ~mine[self._plan.job] | (self._plan.step < base)
         self._site[ask] = site
-        self._plan = _joined([_take(self._plan, stays), replace(entries, job=ask[entries.job])])
+        self._plan = joined([_take(self._plan, stays), replace(entries, job=ask[entries.job])])
 
     def _fit(self, now: int) -> None:
         """Where plans together exceed the capacity, place jobs again one by one, least slack first.
 
-        First those that are in the way, then, if that leaves any without room, all that may still be planned. What still
-        finds none in time runs as soon after its deadline as there is room, and is late.
+        First those that are in the way, then, if that leaves any without room, all that may still be planned. What
+        still finds none in time runs as soon after its deadline as there is room, and is late.
         """
         over = self._overload(now)
         if not over.any():
@@ -533,7 +533,8 @@ def _moved(entries: Runs, by: int) -> Runs:
     return replace(entries, step=entries.step + by)
 
 
-def _joined(parts: list[Runs]) -> Runs:
+def joined(parts: list[Runs]) -> Runs:
+    """Entries of all, one after the other."""
     if not parts:
         nothing = np.empty(0, dtype=np.int64)
         return Runs(nothing, nothing, nothing, np.empty(0), np.empty(0))
