@@ -96,6 +96,17 @@ def test_a_month_and_more_is_asked_for_in_pieces_that_overlap_in_nothing(provide
     assert all(asked.query["signal_type"] == "co2_moer" for asked in provider.asked if asked.path == "/v3/historical")
 
 
+def test_in_a_window_that_runs_on_what_is_to_come_is_the_forecast_and_says_so(provider):
+    window = Interval(NOW - 2 * HOUR, NOW + 2 * HOUR)
+
+    series = keyed.watttime(provider).carbon(ZONE, window)
+
+    assert series.missing_share == 0
+    assert series.window(Interval(window.start, NOW)).worst_quality is DataQuality.ESTIMATED
+    ahead = series.window(Interval(NOW + FIVE, window.end))
+    assert set(ahead.qualities) == {DataQuality.FORECAST}
+
+
 # --- the token --------------------------------------------------------------------------------------
 
 

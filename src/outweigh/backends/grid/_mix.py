@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from outweigh.core.errors import FactorMissing, GridDataInvalid
 from outweigh.core.quantities import CarbonScope
 from outweigh.core.series import Accounting, CarbonKind, CarbonMeaning, DataQuality, Gap, Slot
 from outweigh.data.fuels import fuel_intensities
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    # Starts and ends [s, UTC epoch] and power [MW], each of shape (n,), in order of time.
+    _Curve: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 MEANING = CarbonMeaning(CarbonKind.AVERAGE, CarbonScope.LIFECYCLE, Accounting.PRODUCTION)
 METHOD = "generation by fuel × life-cycle medians (IPCC AR5 WG3 Annex III; outweigh fuel_intensity 2026-11)"
@@ -50,66 +57,92 @@ def intensity_slots(rows: Iterable[Generation], fuels: Mapping[str, str], source
         GridDataInvalid: two different values of one code for one time.
         FactorMissing: no slot is left because of fuels without a factor.
     """
-    by_code: dict[str, list[Generation]] = {}
-    for row in sorted(set(rows), key=lambda one: (one.code, one.start, one.end)):
-        held = by_code.setdefault(row.code, [])
-        if held and row.start < held[-1].end:
-            where = f"{zone} {row.start:%Y-%m-%dT%H:%MZ} {row.code}"
-            raise GridDataInvalid(source, where, "there are two values for the same time", "Report it to the provider")
-        held.append(row)
-    counted = {code: held for code, held in by_code.items() if fuels.get(code) != STORAGE}
-    matters = _material(counted)
-    factors = {code: _factor(fuels.get(code, "")) for code in counted}
-    edges = sorted({edge for held in counted.values() for row in held for edge in (row.start, row.end)})
-    at = dict.fromkeys(counted, 0)
-    slots: list[Slot] = []
-    without: set[str] = set()
-    for start, end in pairwise(edges):
-        grams_per_h, known_mw, unknown_mw = 0.0, 0.0, 0.0
-        late, seen = False, False
-        for code, held in counted.items():
-            i = at[code]
-            while i < len(held) and held[i].end <= start:
-                i += 1
-            at[code] = i
-            mw = held[i].mw if i < len(held) and held[i].start <= start else None
-            if mw is None or not math.isfinite(mw):
-                late = late or code in matters
-                continue
-            seen = True
-            factor = factors[code]
-            if factor is None:
-                unknown_mw += max(0.0, mw)
-            else:
-                grams_per_h += factor * max(0.0, mw)
-                known_mw += max(0.0, mw)
-        if not seen:
-            continue
-        value: float | Gap = Gap.MISSING
-        if unknown_mw > MAX_WITHOUT_FACTOR * (known_mw + unknown_mw):
-            without |= {code for code, factor in factors.items() if factor is None}
-        elif known_mw > 0 and not late:
-            value = grams_per_h / known_mw
-        slots.append(Slot(start, end, value, DataQuality.ESTIMATED))
-    if without and all(isinstance(slot.value, Gap) for slot in slots):
+    import numpy as np
+
+    # By code, so that the last digit does not depend on the order in which rows came.
+    curves = {
+        code: _curve(held, source, f"{zone} {code}")
+        for code, held in sorted(_by_code(rows, fuels, source, zone).items())
+    }
+    if not curves:
+        return []
+    edges_s = np.unique(np.concatenate([np.concatenate(curve[:2]) for curve in curves.values()]))
+    at_s = edges_s[:-1]
+    grams_per_h, known_mw, unknown_mw = np.zeros(at_s.size), np.zeros(at_s.size), np.zeros(at_s.size)
+    late, seen = np.zeros(at_s.size, bool), np.zeros(at_s.size, bool)
+    matters = _material({code: curve[2] for code, curve in curves.items()})
+    without: dict[str, NDArray[np.float64]] = {}
+    for code, (start_s, end_s, value_mw) in curves.items():
+        i = np.searchsorted(start_s, at_s, side="right") - 1
+        mw = np.where((i >= 0) & (end_s[i] > at_s), value_mw[i], np.nan)
+        known = np.isfinite(mw)
+        seen |= known
+        if code in matters:
+            late |= ~known
+        given_mw = np.where(known, np.maximum(mw, 0.0), 0.0)
+        factor = fuel_intensities().get(fuels.get(code, ""))
+        if factor is None:
+            without[code] = given_mw
+            unknown_mw += given_mw
+        else:
+            grams_per_h += factor.g_per_kwh * given_mw
+            known_mw += given_mw
+    too_much = unknown_mw > MAX_WITHOUT_FACTOR * (known_mw + unknown_mw)
+    answered = seen & ~late & ~too_much & (known_mw > 0)
+    if too_much.any() and not answered.any():
+        named = {fuels.get(code) or code for code, mw in without.items() if mw[too_much].any()}
         raise FactorMissing(
             "life-cycle factor",
-            ", ".join(sorted(fuels.get(code) or code for code in without)),
+            ", ".join(sorted(named)),
             (),
             f"More than 5 % of the generation of {zone} has none; take a source that publishes the intensity itself",
         )
-    return slots
+    g_per_kwh = np.divide(grams_per_h, known_mw, out=np.full(at_s.size, np.nan), where=answered)
+    stamps = [datetime.fromtimestamp(edge_s, UTC) for edge_s in edges_s.tolist()]
+    return [
+        Slot(start, end, value if has else Gap.MISSING, DataQuality.ESTIMATED)
+        for (start, end), value, has, any_here in zip(
+            pairwise(stamps), g_per_kwh.tolist(), answered.tolist(), seen.tolist(), strict=True
+        )
+        if any_here
+    ]
 
 
-def _factor(fuel: str) -> float | None:
-    row = fuel_intensities().get(fuel)
-    return None if row is None else row.g_per_kwh
+def _by_code(
+    rows: Iterable[Generation], fuels: Mapping[str, str], source: str, zone: str
+) -> dict[str, dict[tuple[float, float], float]]:
+    """Code -> (start, end) [s, UTC epoch] -> MW, NaN for null; without what storage gives."""
+    found: dict[str, dict[tuple[float, float], float]] = {}
+    for row in rows:
+        if fuels.get(row.code) == STORAGE:
+            continue
+        span, mw = (row.start.timestamp(), row.end.timestamp()), math.nan if row.mw is None else row.mw
+        before = found.setdefault(row.code, {}).setdefault(span, mw)
+        if before != mw and not (math.isnan(before) and math.isnan(mw)):
+            raise _twice(source, f"{zone} {row.code}", row.start)
+    return found
 
 
-def _material(by_code: Mapping[str, list[Generation]]) -> frozenset[str]:
-    means: dict[str, float] = {}
-    for code, held in by_code.items():
-        known = [row.mw for row in held if row.mw is not None and math.isfinite(row.mw)]
-        means[code] = max(0.0, math.fsum(known) / len(known)) if known else 0.0
+def _curve(held: Mapping[tuple[float, float], float], source: str, where: str) -> _Curve:
+    import numpy as np
+
+    spans = sorted(held)
+    start_s, end_s = (np.array([span[end] for span in spans]) for end in (0, 1))
+    overlapping = np.flatnonzero(start_s[1:] < end_s[:-1])
+    if overlapping.size:
+        raise _twice(source, where, datetime.fromtimestamp(float(start_s[overlapping[0] + 1]), UTC))
+    return start_s, end_s, np.array([held[span] for span in spans])
+
+
+def _twice(source: str, where: str, at: datetime) -> GridDataInvalid:
+    problem = "there are two values for the same time"
+    return GridDataInvalid(source, f"{where} {at:%Y-%m-%dT%H:%MZ}", problem, "Ask again later, or take another source")
+
+
+def _material(by_code: Mapping[str, NDArray[np.float64]]) -> frozenset[str]:
+    import numpy as np
+
+    known = {code: mw[np.isfinite(mw)] for code, mw in by_code.items()}
+    means = {code: max(0.0, float(mw.mean())) if mw.size else 0.0 for code, mw in known.items()}
     total = math.fsum(means.values())
     return frozenset(code for code, mean in means.items() if mean > 0 and mean >= MATERIAL * total)

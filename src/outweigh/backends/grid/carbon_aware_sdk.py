@@ -81,6 +81,8 @@ class CarbonAwareSdkGrid:
         >>> CarbonAwareSdkGrid.make("marginal-direct").limits.meanings[0].kind
         <CarbonKind.MARGINAL: 'marginal'>
         """
+        if not argument:
+            raise UsageError("carbon-aware-sdk has to be told what its server publishes", _EXAMPLE)
         words = argument.split("-")
         if len(words) == 2:
             words.append(Accounting.CONSUMPTION.value)

@@ -17,6 +17,7 @@ Terms: WattTime's; figures may not be passed on.
 from __future__ import annotations
 
 import base64
+import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -124,6 +125,7 @@ class WattTimeGrid:
         return tuple(sorted({*_ZONES, _FREE}))
 
     def carbon(self, zone: str, window: Interval, meaning: CarbonMeaning | None = None) -> CarbonSeries:
+        """What was; where the window runs on beyond now, the rest of it is the forecast, and says so."""
         region = self._region(zone)
         asked = meaning_of(self.limits, meaning, self.name, zone)
         check_window(window)
@@ -137,6 +139,12 @@ class WattTimeGrid:
             reply = self._get("/v3/historical", query, fresh_until(span, now, 300.0))
             slots += [slot for slot in self._slots(reply, region, DataQuality.ESTIMATED) if span.contains(slot.start)]
             replies.append(reply)
+        if window.end > now:
+            known_until = max((slot.end for slot in slots), default=now)
+            reply = self._ahead(region, window, now)
+            ahead = self._slots(reply, region, DataQuality.FORECAST)
+            slots += [slot for slot in ahead if slot.start >= known_until]
+            replies.append(reply)
         return CarbonSeries.of(slots, window, asked, self._origin(region, replies))
 
     def forecast(self, zone: str, window: Interval, meaning: CarbonMeaning | None = None) -> CarbonSeries:
@@ -144,9 +152,7 @@ class WattTimeGrid:
         asked = meaning_of(self.limits, meaning, self.name, zone)
         check_window(window)
         now = self._now()
-        hours = min(72, max(1, -int(-(window.end - now).total_seconds() // 3600)))
-        query = {"region": region, "signal_type": _SIGNAL, "horizon_hours": str(hours)}
-        reply = self._get("/v3/forecast", query, fresh_until(window, now, 300.0))
+        reply = self._ahead(region, window, now)
         slots = self._slots(reply, region, DataQuality.FORECAST)
         with reading(reply):
             issued = stamp(reply.json()["meta"]["generated_at"])
@@ -175,6 +181,12 @@ class WattTimeGrid:
                 f"{_FREE} (US-CAL-CISO) is free; https://watttime.org has plans for other regions",
             )
         return reply
+
+    def _ahead(self, region: str, window: Interval, now: datetime) -> Reply:
+        # One hour more than is needed: its horizon counts from when it was made, which is before now.
+        hours = min(72, max(1, math.ceil((window.end - now).total_seconds() / 3600) + 1))
+        query = {"region": region, "signal_type": _SIGNAL, "horizon_hours": str(hours)}
+        return self._get("/v3/forecast", query, fresh_until(window, now, 300.0))
 
     def _asked(self) -> Web:
         if self._web is None:
