@@ -9,6 +9,7 @@ import click
 from outweigh.cli.grid_bound import bound
 from outweigh.cli.grid_fetch import fetch
 from outweigh.cli.grid_forecast import forecast
+from outweigh.cli.grid_regret import regret
 from outweigh.cli.grid_serve_cache import serve_cache
 from outweigh.cli.shown import echo_json, json_option, note, table
 
@@ -102,5 +103,6 @@ def zones(like: str, as_json: bool) -> None:
 
 command.add_command(bound)
 command.add_command(fetch)
+command.add_command(regret)
 command.add_command(forecast)
 command.add_command(serve_cache)
