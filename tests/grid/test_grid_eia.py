@@ -80,7 +80,7 @@ def test_the_documented_answer_is_read_with_its_numbers_as_text_and_its_hour_end
     # 6,764 MWh of gas at 490 and 1,367 of sun at 41, in the hour before 00:00.
     assert series.values == (pytest.approx((6764 * 490 + 1367 * 41) / (6764 + 1367)), Gap.MISSING)
     assert series.qualities[0] is DataQuality.ESTIMATED
-    assert provider.asked[0].query["start"] == "2022-01-01T00"
+    assert provider.asked[0].query["start"] == "2021-12-31T00"  # a day before, to know what is late
     assert provider.asked[0].query["end"] == "2022-01-01T01"
     assert provider.asked[0].query["facets[respondent][]"] == "CISO"
 
@@ -188,6 +188,16 @@ def test_an_hour_in_which_a_fuel_that_matters_is_late_is_a_gap_and_not_a_cleaner
 
     assert series.values[1] is Gap.MISSING
     assert series.values[0] == series.values[2] == pytest.approx((600 * 490 + 400 * 12) / 1000)
+
+
+def test_a_fuel_that_is_late_all_through_the_window_is_missed_because_it_ran_the_day_before(provider):
+    source = says(
+        provider,
+        *hour({"NG": "600", "NUC": "400"}, DAY.start - 5 * HOUR),
+        *hour({"NUC": "400"}, DAY.start + HOUR),
+    )
+
+    assert source.carbon("US-CAL-CISO", Interval.starting(DAY.start, 3600)).missing_share == 1
 
 
 def test_an_hour_whose_value_is_null_is_a_gap(provider):

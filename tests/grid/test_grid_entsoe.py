@@ -205,6 +205,15 @@ def test_intensity_is_generation_by_type_times_its_factors_with_resolutions_mixe
     assert provider.asked[0].query["documentType"] == "A75"
 
 
+def test_a_plant_that_is_late_all_through_the_window_is_missed_because_it_ran_the_day_before(provider):
+    window, before = Interval.starting(DAY.start, 3600), Interval.starting(DAY.start - 5 * HOUR, 3600)
+    source = generated(
+        provider, plants({1: 500}, "B02", before), plants({1: 500}, "B14", before), plants({1: 500}, "B14", window)
+    )
+
+    assert source.carbon("DE", window).missing_share == 1
+
+
 def test_what_pumps_take_and_give_back_counts_for_nothing(provider):
     window = Interval.starting(DAY.start, 3600)
     source = generated(

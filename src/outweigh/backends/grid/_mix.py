@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -29,6 +29,9 @@ METHOD = "generation by fuel × life-cycle medians (IPCC AR5 WG3 Annex III; outw
 STORAGE = "storage"
 # A fuel that usually gives less than this share may be late without moving the mean; above it, the slot is a gap.
 MATERIAL = 0.01
+# So much before a window is looked at too: a fuel that is late all through a short window is missed only by who knows
+# that it ran the day before.
+BEFORE = timedelta(days=1)
 # A slot with more than this share from fuels without a factor has no intensity; below it, they are left out.
 MAX_WITHOUT_FACTOR = 0.05
 
@@ -49,7 +52,7 @@ def intensity_slots(rows: Iterable[Generation], fuels: Mapping[str, str], source
     without a factor. Net consumption of a power station (a negative value) counts as nothing.
 
     Args:
-        rows: in any order; steps may differ between codes.
+        rows: in any order, from `BEFORE` the window on; steps may differ between codes.
         fuels: the provider's code -> fuel of `fuel_intensities`, or `STORAGE`. A code that is not here, or a fuel
             without a row there, has no factor.
 

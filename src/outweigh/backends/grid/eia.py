@@ -22,7 +22,7 @@ from typing import ClassVar, Self
 
 from outweigh.backends.grid._answering import meaning_of, no_argument, not_offered, unknown_zone
 from outweigh.backends.grid._http import Reply, Web, clock, fresh_until, key_of, probed
-from outweigh.backends.grid._mix import MEANING, METHOD, STORAGE, Generation, intensity_slots
+from outweigh.backends.grid._mix import BEFORE, MEANING, METHOD, STORAGE, Generation, intensity_slots
 from outweigh.backends.grid._shapes import check_window, invalid, reading, rows_of
 from outweigh.core.intervals import Interval
 from outweigh.core.measurement import Grade
@@ -147,9 +147,9 @@ class EiaGrid:
         not_offered(self.name, "electricity price", zone)
 
     def _pages(self, respondent: str, window: Interval) -> list[tuple[Reply, list[dict[str, object]]]]:
-        """All pages of the hours that touch `window`."""
+        """All pages of the hours that touch `window`, and of the day before it."""
         # Periods name the end of their hour, and both ends of the request are inside it.
-        first = window.start.replace(minute=0, second=0, microsecond=0) + _HOUR
+        first = window.start.replace(minute=0, second=0, microsecond=0) + _HOUR - BEFORE
         last = window.end.replace(minute=0, second=0, microsecond=0)
         last += _HOUR if last < window.end else timedelta(0)
         query = {

@@ -27,7 +27,7 @@ from typing import ClassVar, Self
 from outweigh.backends.grid import _entsoe_xml as xml
 from outweigh.backends.grid._answering import meaning_of, no_argument, not_offered, unknown_zone
 from outweigh.backends.grid._http import Reply, Web, clock, fresh_until, key_of, probed
-from outweigh.backends.grid._mix import MEANING, METHOD, STORAGE, Generation, intensity_slots
+from outweigh.backends.grid._mix import BEFORE, MEANING, METHOD, STORAGE, Generation, intensity_slots
 from outweigh.backends.grid._shapes import check_window, invalid, reading, spans
 from outweigh.core.errors import FactorMissing, GridUnavailable
 from outweigh.core.intervals import Interval
@@ -168,8 +168,9 @@ class EntsoeGrid:
         asked = meaning_of(self.limits, meaning, self.name, zone)
         if zone in _ONLY_PRICES:
             not_offered(self.name, "carbon intensity", zone)
+        check_window(window)
         query = {"documentType": "A75", "processType": "A16", "in_Domain": area}
-        documents = self._documents(query, window)
+        documents = self._documents(query, Interval(window.start - BEFORE, window.end))
         by_type: dict[str, list[xml.Curve]] = {}
         for document, reply in documents:
             for curve in document.curves:
@@ -194,6 +195,7 @@ class EntsoeGrid:
     def prices(self, zone: str, window: Interval) -> PriceSeries:
         """Those of SDAC. Where a document holds several resolutions for one time, the finer is taken."""
         area = self._area(zone)
+        check_window(window)
         query = {
             "documentType": "A44",
             "contract_MarketAgreement.type": _DAY_AHEAD,
@@ -227,7 +229,6 @@ class EntsoeGrid:
         return PriceSeries.of(slots, window, meaning, origin)
 
     def _documents(self, query: Mapping[str, str], window: Interval) -> list[tuple[xml.Document, Reply]]:
-        check_window(window)
         documents = []
         for span in spans(window, 3600.0, _A_REQUEST.total_seconds()):
             asked = {**query, "periodStart": f"{span.start:%Y%m%d%H%M}", "periodEnd": f"{span.end:%Y%m%d%H%M}"}
