@@ -28,6 +28,7 @@ from outweigh.core.series import (
 )
 from outweigh.data.places import zone_names
 from outweigh.grid import Sources
+from outweigh.grid.archive import Archive
 from outweigh.registry import grid_sources
 
 Serve = Callable[..., httpx.Client]
@@ -183,6 +184,25 @@ def test_a_batch_of_forecasts_knows_only_what_was_issued_by_then(serve: Serve):
 
     assert answer["optimalDataPoint"]["value"] == 1.0
     assert "issued only at 2022-07-19T12:00" in refused["detail"]
+
+
+def test_with_an_archive_a_batch_replays_what_was_known_at_each_moment(serve: Serve, tmp_path: Path):
+    pytest.importorskip("duckdb")
+    archive = Archive(tmp_path)
+    for hours, values in ((0, [5.0, 4.0, 3.0]), (1, [1.0, 9.0, 9.0])):
+        issued = NOON + timedelta(hours=hours)
+        one = series("IE", values, start=NOON + timedelta(hours=2), issued=issued)
+        archive.put(one, retrieved_at=issued + timedelta(minutes=1))
+    client = serve(archive=tmp_path, now=NOON + timedelta(hours=3))
+    asked = [
+        {"location": "northeurope", "requestedAt": "2022-07-19T12:30:00Z", "windowSize": 60},
+        {"location": "northeurope", "requestedAt": "2022-07-19T13:30:00Z", "windowSize": 60},
+    ]
+
+    early, late = told(client.post("/emissions/forecasts/batch", json=asked))
+
+    assert (early["generatedAt"], early["optimalDataPoint"]["value"]) == ("2022-07-19T12:00:00+00:00", 3.0)
+    assert (late["generatedAt"], late["optimalDataPoint"]["value"]) == ("2022-07-19T13:00:00+00:00", 1.0)
 
 
 def test_locations_have_azure_names_bare_others_with_their_provider_and_zones(serve: Serve):
