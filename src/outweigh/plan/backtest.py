@@ -190,7 +190,7 @@ def _fared(
     cost = objective - grams / G_PER_TONNE * carbon_price
     base_grams, base_cost = case.of_now(came, carbon_price)
     base, least = float(now.sum()), float(best.sum())
-    weeks = np.bincount(week_of, each, minlength=int(week_of.max()) + 1)
+    weeks = np.bincount(week_of, each, minlength=int(week_of.max()) + 1).astype(np.float64)
     saving = _share(now, each, week_of, seed)
     order = np.lexsort((entries.step, entries.job))
     job, step = entries.job[order], entries.step[order]

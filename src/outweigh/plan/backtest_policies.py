@@ -136,8 +136,8 @@ class BestConstant:
 class Threshold:
     """Runs while the rate at home is at or below a percentile of the past; deadlines before savings.
 
-    A job that may not pause, or whose resumptions take time, starts at the first such step. Only what came before the step is looked at, and for the
-    step itself what the outlook says.
+    A job that may not pause, or whose resumptions take time, starts at the first such step. Only what came before the
+    step is looked at, and for the step itself what the outlook says.
 
     Args:
         percentile: of the past; None takes the job's own share, its run time over its window.

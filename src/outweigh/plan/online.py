@@ -94,7 +94,7 @@ class PauseResume:
         while above - below > _RELATIVE * above:
             middle = (below + above) / 2
             below, above = (middle, above) if reached(middle) < 0 else (below, middle)
-        return max(above, 1 + switch / (low + self.first / k))
+        return min(max(above, 1 + switch / (low + self.first / k)), self.worst_ratio)
 
     @property
     def through(self) -> bool:

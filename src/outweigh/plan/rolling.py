@@ -472,7 +472,8 @@ class Rolling:
         inside = plan.step - now < steps
         plan = _take(plan, inside if rows is None else inside & rows)
         cell = plan.site * steps + plan.step - now
-        return np.bincount(cell, plan.energy_kwh / self.step_h, minlength=sites * steps).reshape(sites, steps)
+        drawn = np.bincount(cell, plan.energy_kwh / self.step_h, minlength=sites * steps).astype(np.float64)
+        return drawn.reshape(sites, steps)
 
     def _execute(self, now: int) -> Runs:
         plan = self._plan
