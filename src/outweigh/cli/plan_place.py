@@ -33,15 +33,27 @@ _FILE = click.Path(path_type=Path)
 @click.option("--gpu", default="", metavar="NAME", help="GPU whose price counts, as the file calls it.")
 @click.option("--gpu-prices", type=_FILE, default=None, metavar="CSV", help="Its prices by region (docs/placement.md).")
 @click.option("--home", default="", metavar="REGION", help="Where it runs today: the first row.")
-@click.option("--first", type=int, default=5, show_default=True, help="How many count as the first, for stability.")
+@click.option(
+    "--first",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="How many count as the first, for stability.",
+)
 @click.option("--least-known", default="50%", show_default=True, help="Share of the weights known to be ranked at all.")
-@click.option("--spread", type=int, default=None, metavar="N", help="Choose N regions together.")
+@click.option("--spread", type=click.IntRange(min=1), default=None, metavar="N", help="Choose N regions together.")
 @click.option(
     "--cap", "caps", multiple=True, metavar="GROUP=SHARE", help="Of them: country=50%, grid=..., provider=..."
 )
 @click.option("--file", "files", multiple=True, type=_FILE, help="Your own carbon and prices (docs/grid.md).")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the drawn weights.")
-@click.option("--top", type=int, default=15, show_default=True, help="Rows of the table; --json has all regions.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the drawn weights.")
+@click.option(
+    "--top",
+    type=click.IntRange(min=0),
+    default=15,
+    show_default=True,
+    help="Rows of the table; --json has all regions.",
+)
 @json_option
 def command(top: int, as_json: bool, **asked: Any) -> None:
     """Rank the regions of AWS, Azure and Google by carbon, PUE, water, price and governance, each with its age.

@@ -21,8 +21,8 @@ class Standing:
 
     Attributes:
         rank: by score, from 1.
-        best, worst: rank if all that is missing of it were the best or the worst there is, all else as it is; ties count
-            for it and against it.
+        best, worst: rank if all that is missing of it were the best or the worst there is, all else as it is; a tie
+            counts for it and against it.
         stays: share of random weights at which it is among the first.
     """
 

@@ -15,6 +15,7 @@ from outweigh.plan.placement.program import Floats, Group, Program
 from outweigh.plan.serving import planning_pue
 
 _UNCHANGED = Change()
+_MOST_CELLS = 20_000_000  # scenarios x sites: some gigabytes
 Flags = NDArray[np.bool_]
 
 
@@ -34,6 +35,12 @@ def program_of(question: Question, *, seed: int | None = None, samples: int | No
     seconds = question.interval.seconds
     if seconds <= 0:
         raise UsageError("the term has no length", "Give an end after its start")
+    states = len(question.scenarios) * math.ceil((samples or question.samples) / len(question.scenarios))
+    if states * len(question.candidates) > _MOST_CELLS and _combinations(question) > question.samples:
+        raise UsageError(
+            f"{states} samples of {len(question.candidates)} sites are more than fit into memory",
+            f"Take at most {_MOST_CELLS // len(question.candidates)} samples",
+        )
     load_kwh, load_w = question.energy_it.to_kwh(), question.energy_it.per(seconds).watts
     pue = np.array([planning_pue(one.site) for one in question.candidates])
     capacity = np.array([one.site.capacity.watts for one in question.candidates]) / (load_w * pue)
