@@ -88,6 +88,11 @@ class Solver:
         master.weigh(program)
         number = count()
         root = best = master.bounded(program, frozenset(), frozenset(), self._goal)
+        if root.upper == np.inf:
+            raise PlanInfeasible(
+                "HiGHS found no placement, although the caps leave room for one", "0 % of the load",
+                "Report this with the file; a smaller spread of costs may help until then",
+            )  # fmt: skip
         if root.branch is not None:
             used = frozenset(np.flatnonzero((root.shares > 0) | (root.opened > 0)).tolist())
             dived = master.bounded(program, frozenset(range(len(root.shares))) - used, used, self._goal)
