@@ -79,7 +79,10 @@ ZONES = {
     "ON:Ontario PE:Prince Edward Island QC:Quebec SK:Saskatchewan",
     "CL": "SEN:Sistema Electrico Nacional",
     "DK": "DK1:West Denmark DK2:East Denmark",
-    "GB": "NIR:Northern Ireland",
+    # Regions by the letter of their grid supply point group (Elexon), named as the Carbon Intensity API does.
+    "GB": "A:East England B:East Midlands C:London D:North Wales and Merseyside E:West Midlands F:North East England "
+    "G:North West England H:South England J:South East England K:South Wales L:South West England M:Yorkshire "
+    "N:South Scotland NIR:Northern Ireland P:North Scotland",
     "IN": "EA:Eastern India NE:North-Eastern India NO:Northern India SO:Southern India WE:Western India",
     "IT": "CNO:Central North Italy CSO:Central South Italy NO:North Italy SAR:Sardinia SIC:Sicily SO:South Italy",
     "JP": "CB:Chubu CG:Chugoku HKD:Hokkaido HR:Hokuriku KN:Kansai KY:Kyushu ON:Okinawa SK:Shikoku TH:Tohoku TK:Tokyo",

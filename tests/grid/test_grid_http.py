@@ -68,7 +68,7 @@ def test_an_answer_comes_with_the_time_it_came_and_the_address_it_came_from(web,
     assert (reply.retrieved_at, reply.from_cache) == (NOON, False)
     assert reply.where == f"{provider.url}/intensity/now?zone=NA&of=a+b"
     assert provider.asked[0].query == {"zone": "NA", "of": "a b"}
-    assert provider.asked[0].headers["user-agent"].startswith("outweigh/")
+    assert provider.asked[0].headers["user-agent"] == "outweigh"
 
 
 def test_the_second_ask_inside_the_interval_makes_no_request_and_after_its_end_it_does(web, provider, answer, time):
@@ -502,6 +502,14 @@ def test_an_address_that_is_none_is_refused_with_the_variables_name(given, monke
 
     with pytest.raises(UsageError, match="OUTWEIGH_GRID_URL_NESO"):
         Web("neso", "https://nowhere.example")
+
+
+def test_an_address_with_a_password_is_refused_without_showing_it(monkeypatch):
+    monkeypatch.setenv("OUTWEIGH_GRID_URL_NESO", f"http://me:{SECRET}@mirror.example")
+
+    with pytest.raises(UsageError) as caught:
+        Web("neso", "https://nowhere.example")
+    assert SECRET not in str(caught.value)
 
 
 def test_a_key_comes_from_the_environment_and_its_absence_says_where_to_get_one(monkeypatch):

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from outweigh.cli.main import run
-from outweigh.grid import LIVE_ZONES, live_order, open_live
+from outweigh.data.places import zone_names
+from outweigh.grid import live_order, open_live
 from outweigh.ports import Offer
 from outweigh.registry import grid_sources
 
@@ -65,9 +66,22 @@ def test_no_marginal_intensity_stands_in_for_an_average_one():
     assert not {"watttime", "carbon-aware-sdk"} & {name for zone in ZONES for name in live_order(zone)}
 
 
-def test_the_regions_only_live_sources_know_are_those_of_the_clients():
+def test_the_regions_of_great_britain_have_the_names_of_the_clients():
+    from outweigh.backends.grid._gb import REGIONS
+
+    named = {row.zone: row.name for row in zone_names().values() if row.country == "GB" and row.zone[:3] == "GB-"}
+
+    assert {**{zone: region.name for zone, region in REGIONS.items()}, "GB-NIR": "Northern Ireland"} == named
     for name in ("neso", "octopus"):
-        assert set(LIVE_ZONES) <= set(grid_sources.get(name).make().zones())
+        assert set(REGIONS) <= set(grid_sources.get(name).make().zones())
+
+
+def test_a_region_without_live_is_great_britains_mean_and_says_so(show):
+    code, out, err = show("GB-C")
+
+    assert code == 0
+    assert out.startswith("GB-C (London)")
+    assert "the mean of all of GB stands in for GB-C" in err
 
 
 def test_only_sources_that_know_the_zone_are_opened_and_nobody_is_asked(provider):
@@ -119,7 +133,7 @@ def test_live_falls_to_the_next_source_in_the_order(provider, offline, answer, s
     assert "500" in err
 
 
-def test_a_region_only_live_sources_know_is_no_unknown_zone_and_says_why_nobody_answers(offline, show):
+def test_a_region_that_nobody_has_a_price_of_says_what_each_source_said(offline, show):
     code, _, err = show("GB-C", "--live", "--price")
 
     assert code == 4

@@ -12,7 +12,6 @@ from outweigh.core.errors import FactorMissing, UsageError
 from outweigh.core.intervals import Interval
 from outweigh.core.series import CarbonSeries, PriceSeries
 from outweigh.grid import (
-    LIVE_ZONES,
     Answer,
     Level,
     PassedOver,
@@ -148,6 +147,8 @@ def show_zone(
         f"    how      {quality} of {origin.zone}, level: {answer.level}, answered by: {answer.source}",
         f"    source   {origin.source} ({origin.licence})",
     )
+    if moment is not None and origin.retrieved_at is not None:
+        lines = (*lines, f"    known    since {origin.retrieved_at:%Y-%m-%dT%H:%MZ}, as of {moment:%Y-%m-%dT%H:%MZ}")
     # That a country has no finer figure of its own is no news to a person.
     whole = Level.ZONE_YEAR if answer.zone.is_country else None
     passed = (f"not from {one.level}: {one.reason}" for one in passed_over if one.level is not whole)
@@ -157,7 +158,7 @@ def show_zone(
 def _with_live(zone: str, asked: Sources, offer: Offer) -> tuple[Sources, list[PassedOver]]:
     known = {name for source in (*asked.live, *asked.files) for name in source.zones()}
     prices = price_zones() if offer is Offer.PRICES else frozenset()
-    key = find_zone(zone, {*known, *LIVE_ZONES, *prices}).key
+    key = find_zone(zone, {*known, *prices}).key
     opened, unopened = open_live(key, offer)
     if not opened and not unopened:
         unopened = [PassedOver(Level.LIVE, "none", f"no live source is known to have it of {key}")]

@@ -1,13 +1,12 @@
 """Grid: carbon intensity, prices and PUE of the places where work can run."""
 
-from outweigh.grid.live import LIVE_ZONES, live_order, open_live
+from outweigh.grid.live import live_order, open_live
 from outweigh.grid.resolving import Answer, Level, PassedOver, Sources, open_source, resolve_carbon, resolve_prices
 from outweigh.grid.sites import DECLARED, resolve_site, site_factors
 from outweigh.grid.zones import Zone, find_zone, nearest_zones, price_zones
 
 __all__ = [
     "DECLARED",
-    "LIVE_ZONES",
     "Answer",
     "Level",
     "PassedOver",

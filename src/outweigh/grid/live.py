@@ -17,8 +17,8 @@ from outweigh.ports import Offer
 if TYPE_CHECKING:
     from outweigh.ports import GridSource
 
-# Zones that only live sources know: Great Britain's regions by the letter of their grid supply point group (Elexon).
-LIVE_ZONES = tuple(f"GB-{letter}" for letter in "ABCDEFGHJKLMNP")
+# Great Britain's regions by the letter of their grid supply point group (Elexon): only live sources know more of them.
+_REGIONS = frozenset(f"GB-{letter}" for letter in "ABCDEFGHJKLMNP")
 
 _DENMARK = ("DK-DK1", "DK-DK2")
 # Whose zones ENTSO-E's members report, Great Britain (until 2021) left out.
@@ -57,13 +57,13 @@ def _carbon(zone: str) -> Iterator[str]:
     if country == "US" and zone != "US":
         yield "eia"
         yield "gridstatus"
-    if zone not in LIVE_ZONES:
+    if zone not in _REGIONS:
         yield "electricity-maps"
 
 
 def _prices(zone: str) -> Iterator[str]:
     country = zone.partition("-")[0]
-    if zone in LIVE_ZONES:
+    if zone in _REGIONS:
         yield "octopus"
     if zone in _DENMARK:
         yield "energinet"

@@ -237,15 +237,13 @@ class Web:
     ) -> httpx.Response:
         import httpx
 
-        from outweigh import __version__
-
         host = urlsplit(self.base_url).netloc
         pairs = httpx.QueryParams(tuple(params.items() if isinstance(params, Mapping) else params))
         request = client.build_request(
             "GET",
             self.base_url + path,
             params=pairs or None,
-            headers={"User-Agent": f"outweigh/{__version__}", "Accept": "*/*"},
+            headers={"User-Agent": "outweigh", "Accept": "*/*"},
             extensions=extensions,
         )
         try:
@@ -362,6 +360,8 @@ def _base_url(source: str, base_url: str) -> str:
     given = os.environ.get(variable, "").strip()
     if not given:
         return base_url
+    if "@" in given:
+        raise UsageError(f"{variable} holds a user or a password", "It would be shown: put it into a proxy of yours")
     try:
         parts = urlsplit(given)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
