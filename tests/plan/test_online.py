@@ -7,13 +7,14 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.special import lambertw
 
 from outweigh.core.errors import InvalidQuantity, PlanInfeasible
 from outweigh.plan.online import PauseResume, Player, cheapest, cost_of, play
 
+unhurried = settings(deadline=None)
 ROOM = 1 + 1e-9  # for the rounding of sums
 
 
@@ -71,7 +72,7 @@ def test_the_ratio_solves_the_published_equation(k, switch):
 
 
 def test_the_first_thresholds_are_the_published_ones():
-    # Section 3: l_1 = U/alpha + 2 beta (1/(k alpha) - 1/k), l_i+1 from d_i+1 = d_i (1 + 1/(k alpha)), d = U - 2 beta - l
+    # Section 3: l_1 = U/alpha + 2 beta (1/(k alpha) - 1/k), then d_i+1 = d_i (1 + 1/(k alpha)), d = U - 2 beta - l
     k, low, high, switch = 4, 1.0, 10.0, 1.0
     problem = PauseResume(k, low, high, switch, switch)
     alpha = problem.ratio
@@ -100,6 +101,7 @@ def test_thresholds_set_in_advance_lose_the_ratio_that_is_stated_for_them():
 # --- the guarantee --------------------------------------------------------------------------------------
 
 
+@unhurried
 @given(problems(), st.lists(st.integers(0, 5), min_size=5, max_size=10), st.floats(0, 1), st.data())
 def test_the_cost_is_within_the_target_of_the_optimum_whatever_comes_and_whatever_is_wished(
     problem, picks, trust, data
@@ -113,6 +115,7 @@ def test_the_cost_is_within_the_target_of_the_optimum_whatever_comes_and_whateve
     assert player.cost <= player.target * optimum(problem, prices) * ROOM
 
 
+@unhurried
 @given(problems(), st.lists(st.integers(0, 5), min_size=5, max_size=12))
 def test_without_a_forecast_the_cost_is_within_the_competitive_ratio(problem, picks):
     player, prices = Player(problem), []
@@ -123,6 +126,7 @@ def test_without_a_forecast_the_cost_is_within_the_competitive_ratio(problem, pi
     assert player.cost <= problem.ratio * optimum(problem, prices) * ROOM
 
 
+@unhurried
 @given(problems(), st.lists(st.floats(0, 1), min_size=5, max_size=9))
 def test_full_trust_in_a_forecast_that_comes_true_is_the_optimum(problem, shares):
     prices = problem.low + (problem.high - problem.low) * np.array(shares)
@@ -132,6 +136,7 @@ def test_full_trust_in_a_forecast_that_comes_true_is_the_optimum(problem, shares
     assert played.cost == pytest.approx(optimum(problem, prices))
 
 
+@unhurried
 @given(problems(), st.lists(st.floats(0, 1), min_size=5, max_size=9), st.integers(0, 8))
 def test_what_comes_later_changes_nothing_before(problem, shares, moment):
     prices = problem.low + (problem.high - problem.low) * np.array(shares)
@@ -144,6 +149,7 @@ def test_what_comes_later_changes_nothing_before(problem, shares, moment):
     assert one.runs[: moment + 1].tolist() == two.runs[: moment + 1].tolist()
 
 
+@unhurried
 @given(problems(), st.lists(st.floats(0, 1), min_size=5, max_size=8))
 @example(PauseResume(2, 1.0, 10.0, 4.0, 0.0), [0.1, 0.2, 0.0, 0.9, 0.05])
 def test_the_dynamic_programme_finds_what_trying_all_finds(problem, shares):
@@ -156,6 +162,7 @@ def test_the_dynamic_programme_finds_what_trying_all_finds(problem, shares):
     assert optimum(problem, prices) == pytest.approx(best)
 
 
+@unhurried
 @given(problems())
 def test_more_trust_promises_less(problem):
     targets = [problem.target(trust) for trust in (0, 0.25, 0.5, 1)]
