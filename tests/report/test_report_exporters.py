@@ -184,7 +184,7 @@ def test_only_the_scripts_of_the_package_may_run(make_facts, tmp_path):
 
     policy = next(attrs["content"] for tag, attrs in page.tags if "http-equiv" in attrs)
     assert "default-src 'none'" in policy
-    assert policy.count("'sha256-") == 3
+    assert policy.count("'sha256-") == 4
     assert "script-src 'unsafe-inline'" not in policy
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from outweigh import __version__
 from outweigh.app.places import Surveyed, survey
 from outweigh.config.jobs import load_jobs
+from outweigh.core.errors import UsageError
 from outweigh.core.rounding import si, significant
 from outweigh.core.series import CarbonSeries, PriceSeries
 from outweigh.grid import Answer, Sources, open_source
@@ -26,7 +27,6 @@ _FRONTIER = (0.0, 0.25, 0.5, 2.0, 4.0)
 _USUAL_PRICE = 100.0  # per tonne, for the frontier of a plan that puts no price on carbon
 #: Up to so many jobs the frontier is drawn unasked: it takes five more plans.
 FRONTIER_JOBS = 300
-FILES = {".html": "plan-html", ".json": "json"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +90,15 @@ def plan_file(
     return Planned(document, [_row(job, found.currency) for job in _by_start(document["jobs"])], list(_lines(document)))
 
 
-def write_plan(document: dict[str, Any], path: Path) -> None:
-    """Write a plan as JSON or, by the ending of its name, as an HTML page. Raises OutputError."""
-    exporters.get(FILES.get(path.suffix, "json"))().write(document, path)
+def write_page(document: dict[str, Any], path: Path, page: str = "plan-html") -> None:
+    """Write a plan or a back-test as JSON or, where the name ends in .html, as the page of its kind.
+
+    Raises:
+        OutputError: it cannot be written. UsageError: another ending.
+    """
+    if path.suffix not in (".html", ".json"):
+        raise UsageError(f"{path} ends in neither .json nor .html", "Name the file plan.json or plan.html")
+    exporters.get(page if path.suffix == ".html" else "json")().write(document, path)
 
 
 def _document(spec: PlanSpec, found: Surveyed, schedule: Schedule, frontier: list[dict[str, Any]]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ QUESTIONS: Mapping[str, str] = {
     "--energy": "plan_month",
     "--scenarios": "plan_scenarios",
     "--place": "plan_place",
+    "--backtest": "plan_backtest",
 }
 _JOBS = "plan_jobs"
 

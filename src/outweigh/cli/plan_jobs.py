@@ -46,7 +46,7 @@ def command(
     Weighs cost + carbon x its price under the capacity that the jobs share. The other questions of this verb have
     helps of their own: `outweigh plan PROJECT --energy "20 MWh"` shares a month of serving over a project's sites.
     """
-    from outweigh.app.planning import COLUMNS, plan_file, write_plan
+    from outweigh.app.planning import COLUMNS, plan_file, write_page
 
     with progress("planning") as bar:
         done = plan_file(
@@ -54,7 +54,7 @@ def command(
             progress=bar,
         )  # fmt: skip
     for path in out:
-        write_plan(done.document, path)
+        write_page(done.document, path)
     if as_json:
         echo_json([done.document])
     else:

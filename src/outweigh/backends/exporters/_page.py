@@ -21,7 +21,7 @@ def compose(template: str, script: str, *, doc: Mapping[str, Any], data: Mapping
 
     Args:
         template: of `_templates`; it extends `_base.html.j2`.
-        script: of `_assets`; it draws from `data` with d3 and Observable Plot.
+        script: of `_assets`; it draws with d3, Observable Plot and what charts.js shares.
         doc: what the template shows.
         data: what the script draws, in the page as JSON under the id "page-data".
     """
@@ -38,7 +38,7 @@ def compose(template: str, script: str, *, doc: Mapping[str, Any], data: Mapping
     environment.filters["ticks"] = ticks
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "ensure_ascii": False, "separators": (",", ":")}
     # Ours and the vendor's, fixed when the package is built: the only text that is trusted as it stands.
-    scripts = [_asset("vendor/d3.min.js"), _asset("vendor/plot.umd.min.js"), _asset(script)]
+    scripts = [_asset("vendor/d3.min.js"), _asset("vendor/plot.umd.min.js"), _asset("charts.js"), _asset(script)]
     return environment.get_template(template).render(
         doc=doc,
         data=data,

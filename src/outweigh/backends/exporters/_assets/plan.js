@@ -1,17 +1,12 @@
-/* The charts of a plan: jobs over time, strips of carbon and price, power against capacity, the frontier. Needs d3 and
-   Observable Plot, both in this file. */
+/* The charts of a plan: jobs over time, strips of carbon and price, power against capacity, the frontier. Needs d3, Observable
+   Plot and charts.js, all in this file. */
 (() => {
   "use strict";
-  const data = JSON.parse(document.getElementById("page-data").textContent);
-  const INK = "var(--ink)", MUTED = "var(--muted)", LINE = "var(--line)";
-  const STYLE = {fontSize: "12.5px", background: "transparent", color: INK, overflow: "visible"};
+  const {data, keep, known, clip, INK, MUTED, LINE, PALETTE, STYLE} = charts;
   const times = data.edges.map((s) => new Date(s * 1000));
   const sites = data.sites.map((site) => site.name);
-  // Okabe and Ito's palette, told apart with any colour vision; after eight sites colours repeat, names do not.
-  const PALETTE = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a7a00", "#7a7a7a"];
+  // After eight sites colours repeat, names do not.
   const colour = (name) => PALETTE[sites.indexOf(name) % PALETTE.length];
-  const known = (value) => value !== null && value !== undefined;
-  const clip = (text, most) => (text.length > most ? text.slice(0, most - 1) + "\u2026" : text);
   const left = (width) => (width < 560 ? 84 : 150);
   const ticks = (width) => (width < 560 ? 4 : 9);
   const xScale = {type: "utc", domain: [times[0], times[times.length - 1]], label: null};
@@ -114,21 +109,6 @@
         }),
       ],
     });
-  }
-
-  function keep(id, draw) {
-    const holder = document.getElementById(id);
-    if (!holder) return;
-    let last = 0;
-    const redraw = () => {
-      const width = holder.clientWidth;
-      if (!width || width === last) return;
-      last = width;
-      const chart = draw(holder);
-      holder.replaceChildren(...(chart ? [chart] : []));
-    };
-    redraw();
-    new ResizeObserver(redraw).observe(holder);
   }
 
   keep("chart-gantt", gantt);

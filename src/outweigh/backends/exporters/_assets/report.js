@@ -1,16 +1,14 @@
-/* The two charts of the report: quality against energy, and power over time. Needs d3 and Observable Plot, both in
-   this file. Colours are CSS variables, so that light, dark and print follow the page without drawing again. */
+/* The two charts of the report: quality against energy, and power over time. Needs d3, Observable Plot
+   and charts.js, all in this file. */
 (() => {
   "use strict";
-  const data = JSON.parse(document.getElementById("page-data").textContent);
   const ROLES = {
     incumbent: {color: "var(--incumbent)", symbol: "circle"},
     proposal: {color: "var(--proposal)", symbol: "triangle"},
     alternative: {color: "var(--alternative)", symbol: "square"},
   };
-  const INK = "var(--ink)", MUTED = "var(--muted)", LINE = "var(--line)", FONT = 13;
-  const known = (value) => value !== null && value !== undefined;
-  const clip = (text, most) => (text.length > most ? text.slice(0, most - 1) + "\u2026" : text);
+  const {data, keep, known, clip, INK, MUTED, LINE, STYLE} = charts;
+  const FONT = 13;
 
   const ruler = document.createElement("canvas").getContext("2d");
   const textWidth = (text, size, weight) => {
@@ -106,7 +104,7 @@
     return Plot.plot({
       width, height,
       marginTop: margin.top, marginRight: margin.right, marginBottom: margin.bottom, marginLeft: margin.left,
-      style: {fontSize: "12.5px", background: "transparent", color: INK, overflow: "visible"},
+      style: STYLE,
       x: {domain: xDomain, ticks: narrow ? 4 : 8, label: null},
       y: {domain: yDomain, ticks: 6, label: null},
       marks: [
@@ -154,7 +152,7 @@
     box.append(Plot.plot({
       width, height: narrow ? 230 : 280,
       marginTop: margin.top, marginRight: margin.right, marginBottom: 24, marginLeft: margin.left,
-      style: {fontSize: "12.5px", background: "transparent", color: INK, overflow: "visible"},
+      style: STYLE,
       x: {domain: [begin, end]},
       y: {domain: [0, most * 1.08]},
       marks: [
@@ -184,7 +182,7 @@
     const height = names.length * row + 48;
     return Plot.plot({
       width, height, marginTop: 12, marginBottom: 36, marginLeft: margin.left, marginRight: margin.right,
-      style: {fontSize: "12.5px", background: "transparent", color: INK, overflow: "visible"},
+      style: STYLE,
       x: {domain, label: null, axis: null},
       y: {domain: [0, names.length * row], range: [12, 12 + names.length * row], axis: null},
       marks: [
@@ -198,21 +196,6 @@
         }),
       ],
     });
-  }
-
-  function keep(id, draw) {
-    const holder = document.getElementById(id);
-    if (!holder) return;
-    let last = 0;
-    const redraw = () => {
-      const width = holder.clientWidth;
-      if (!width || width === last) return;
-      last = width;
-      const chart = draw(holder);
-      holder.replaceChildren(...(chart ? [chart] : []));
-    };
-    redraw();
-    new ResizeObserver(redraw).observe(holder);
   }
 
   keep("chart-quality", qualityChart);
