@@ -21,7 +21,7 @@ from outweigh.plan.rolling_kernel import continuing
 from outweigh.plan.rolling_outlook import Perfect, Persistence, Recorded
 
 # Every example is a whole horizon of re-plans: fewer of them, and no clock on any.
-few = settings(max_examples=30, deadline=None)
+few = settings(max_examples=20, deadline=None)
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 HOURS, SITES = 30, 2
@@ -198,9 +198,8 @@ def test_capacity_holds_and_a_job_is_late_only_where_there_was_no_room(rate, lis
     result = rolled(jobs, Persistence(np.tile(rate, 4), 6), rules, until=horizon)
 
     load = np.zeros((SITES, horizon))
-    np.add.at(load, (result.runs.site, result.runs.step), result.runs.energy_kwh - 0.0)
-    extra = jobs.resume_kwh.max()
-    assert load.max() <= limit + extra * len(jobs)
+    np.add.at(load, (result.runs.site, result.runs.step), result.runs.energy_kwh)
+    assert load.max() <= limit * (1 + 1e-9)
     done = np.bincount(result.runs.job, result.runs.work, minlength=len(jobs))
     np.testing.assert_allclose(done, jobs.work)
 

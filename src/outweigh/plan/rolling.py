@@ -447,7 +447,8 @@ class Rolling:
         rate = np.where(np.isnan(rate), np.nanmax(rate, initial=0.0), rate)
         others = self._plan.job != ask[0]
         load, room = self._load(now, steps, others), self._room(now, steps)
-        full = load + part.power_w.max() / W_PER_KW > room * (1 + _SAME)
+        most_kw = part.power_w.max() / W_PER_KW + part.resume_kwh.max() / self.step_h
+        full = load + most_kw > room * (1 + _SAME)
         # Above any way round, and small enough that what it is added to is still seen.
         above = 1e4 * max(float(np.abs(rate).max()), 1e-6)
         self._choose(ask, part, begun, np.where(full, rate + above, rate), np.full(1, np.inf), now)
