@@ -8,6 +8,7 @@ import pickle
 import socket
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from outweigh.backends.grid import _http
+from outweigh.backends.grid import _http, _manners
 from outweigh.backends.grid._http import Web, cache_folder, fresh_until, key_of, probed
 from outweigh.core.errors import GridBusy, GridDataInvalid, GridUnavailable, MissingExtra, OutweighError, UsageError
 from outweigh.core.intervals import Interval
@@ -54,6 +55,12 @@ def web(provider: Any, time: Time) -> Callable[..., Web]:
         return Web("neso", provider.url, **{"now": time, "sleep": time.sleep, **given})
 
     return make
+
+
+@pytest.fixture
+def unsaid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a process that has said nothing yet."""
+    monkeypatch.setattr(_manners, "_said", set())
 
 
 # --- an answer, and its cache -----------------------------------------------------------------------
@@ -129,7 +136,7 @@ def test_two_processes_share_the_cache(provider, answer, tmp_path):
 
 @pytest.mark.parametrize("reason", ["a file stands in its place", "not a database"])
 def test_a_cache_that_cannot_be_used_is_no_failure_and_is_said_once(
-    reason, web, provider, answer, tmp_path, caplog, monkeypatch
+    reason, web, provider, answer, tmp_path, caplog, unsaid
 ):
     folder = tmp_path / "elsewhere"
     if reason == "not a database":
@@ -147,7 +154,7 @@ def test_a_cache_that_cannot_be_used_is_no_failure_and_is_said_once(
     assert len([one for one in caplog.records if one.name == "outweigh.grid"]) == 1
 
 
-def test_a_cache_that_is_full_is_no_failure_and_is_said_once(web, provider, answer, caplog):
+def test_a_cache_that_is_full_is_no_failure_and_is_said_once(web, provider, answer, caplog, unsaid):
     provider.on("/", answer({"value": "x" * 200_000}))
     caplog.set_level(logging.WARNING, logger="outweigh.grid")
     source = web()
@@ -264,6 +271,30 @@ def test_the_published_limit_is_kept_on_our_side_by_all_processes_together(web, 
     assert len(provider.asked) == 4
 
 
+def test_many_at_once_keep_to_one_limit_together(provider, answer, tmp_path):
+    provider.on("/", answer({}))
+    said: list[str] = []
+
+    def ask() -> None:
+        web = Web("neso", provider.url, requests_per_hour=5)
+        for _ in range(4):
+            try:
+                web.json("/")
+                said.append("answered")
+            except GridBusy:
+                said.append("busy")
+        web.close()
+
+    people = [threading.Thread(target=ask) for _ in range(4)]
+    for one in people:
+        one.start()
+    for one in people:
+        one.join()
+
+    assert (said.count("answered"), said.count("busy")) == (5, 11)
+    assert len(provider.asked) == 5
+
+
 def test_a_limit_that_is_soon_over_is_waited_for(web, provider, answer, time):
     provider.on("/", answer({}))
     source = web(requests_per_minute=2, patience_s=60)
@@ -274,7 +305,9 @@ def test_a_limit_that_is_soon_over_is_waited_for(web, provider, answer, time):
     assert time.waits == [60.0]
 
 
-def test_a_limit_is_kept_where_nothing_can_be_written(web, provider, answer, tmp_path, time):
+def test_a_limit_is_kept_where_nothing_can_be_written_and_it_says_that_others_are_not_seen(
+    web, provider, answer, tmp_path, caplog, unsaid
+):
     (tmp_path / "file").write_text("")
     provider.on("/", answer({}))
     source = web(requests_per_hour=1, cache=tmp_path / "file")
@@ -283,6 +316,7 @@ def test_a_limit_is_kept_where_nothing_can_be_written(web, provider, answer, tmp
 
     with pytest.raises(GridBusy):
         source.json("/")
+    assert "each process counts its own" in caplog.text
 
 
 def test_what_the_cache_answers_does_not_count_against_the_limit(web, provider, answer, time):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -9,12 +10,16 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
+from outweigh.core.meaning import CLOCK_SLACK_S
+
 _FILE = "grid-manners.sqlite"
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS asked (provider TEXT NOT NULL, at_s REAL NOT NULL)",
     "CREATE INDEX IF NOT EXISTS asked_by_time ON asked (provider, at_s)",
     "CREATE TABLE IF NOT EXISTS pause (provider TEXT PRIMARY KEY, until_s REAL NOT NULL)",
 )
+_log = logging.getLogger("outweigh.grid")
+_said: set[str] = set()
 
 
 class Manners:
@@ -39,12 +44,14 @@ class Manners:
 
     def ask(self) -> float:
         """0 where a request may go out now, which counts it; else how long to wait [s], which counts nothing."""
-        now_s = self._now().timestamp()
         if self._path is not None:
             try:
-                return self._ask_shared(self._path, now_s)
-            except (sqlite3.Error, OSError):
+                return self._ask_shared(self._path)
+            except (sqlite3.Error, OSError) as err:
+                if self._limits:
+                    say_once(f"requests cannot be counted in {self._path} ({err}); each process counts its own")
                 self._path = None
+        now_s = self._now().timestamp()
         while self._asked and self._asked[0] <= now_s - self._longest_s:
             self._asked.popleft()
         wait_s = self._wait_s(list(self._asked), self._until_s, now_s)
@@ -63,13 +70,15 @@ class Manners:
             except (sqlite3.Error, OSError):
                 self._path = None
 
-    def _ask_shared(self, path: Path, now_s: float) -> float:
+    def _ask_shared(self, path: Path) -> float:
         with closing(self._open(path)) as connection:
             connection.execute("BEGIN IMMEDIATE")
-            # What lies in the future was written before a clock was put back: it would block for as long as that.
+            # Only now: while we waited for our turn others have asked, and their times must not lie in our future.
+            now_s = self._now().timestamp()
+            # What does was written before a clock was put back: it would block for as long as that.
             connection.execute(
                 "DELETE FROM asked WHERE provider = ? AND (at_s <= ? OR at_s > ?)",
-                (self._provider, now_s - self._longest_s, now_s),
+                (self._provider, now_s - self._longest_s, now_s + CLOCK_SLACK_S),
             )
             rows = connection.execute("SELECT at_s FROM asked WHERE provider = ? ORDER BY at_s", (self._provider,))
             asked = [row[0] for row in rows]
@@ -96,3 +105,10 @@ class Manners:
         for table in _TABLES:
             connection.execute(table)
         return connection
+
+
+def say_once(text: str) -> None:
+    """Something a person should know that stops nothing: one line, however often it happens in this process."""
+    if text not in _said:
+        _said.add(text)
+        _log.warning("%s", text)

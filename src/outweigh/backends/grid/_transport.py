@@ -23,7 +23,7 @@ import hishel.httpx
 import httpx
 import httpx_retries
 
-from outweigh.backends.grid._manners import Manners
+from outweigh.backends.grid._manners import Manners, say_once
 from outweigh.core.errors import GridBusy, GridDataInvalid
 from outweigh.core.meaning import CLOCK_SLACK_S
 
@@ -33,6 +33,7 @@ FRESH = "outweigh-fresh-until"
 
 _CONNECT_S = 3.0
 _LARGEST_ANSWER = 64_000_000  # bytes, unpacked
+_LARGEST_CACHE = 256_000_000  # bytes; hishel makes room
 _AGAIN = (429, 502, 503, 504)
 _RETRIES = 2
 _BACKOFF_S = 0.5
@@ -40,9 +41,6 @@ _BACKOFF_S = 0.5
 _DROPPED = frozenset({"content-encoding", "content-length", "transfer-encoding", "set-cookie"})
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _CLOCK_REMEDY = "Check this machine's clock (timedatectl, ntpq)"
-
-_log = logging.getLogger("outweigh.grid")
-_said: set[str] = set()
 
 
 class Network(httpx.BaseTransport):
@@ -140,7 +138,7 @@ class ByInterval(hishel.SqliteStorage):
     """hishel's store with one rule more: an answer is fresh until the time it was stored for, by the source's clock."""
 
     def __init__(self, path: Path, now: Callable[[], datetime]) -> None:
-        super().__init__(database_path=path)
+        super().__init__(database_path=path, max_size=_LARGEST_CACHE)
         self._clock = now
 
     def get_entries(self, key: str) -> list[hishel.Entry]:
@@ -267,7 +265,7 @@ def _storage(folder: Path | None, now: Callable[[], datetime]) -> ByInterval | N
             pass
         storage.get_entries("")
     except (OSError, sqlite3.Error, RuntimeError) as err:
-        _say_once(f"answers cannot be kept in {folder} ({err}); each is fetched anew")
+        say_once(f"answers cannot be kept in {folder} ({err}); each is fetched anew")
         return None
     return storage
 
@@ -277,16 +275,10 @@ class _CacheFailure(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         err = record.exc_info[1] if record.exc_info else None
-        _say_once(f"answers cannot be kept any more ({err or record.getMessage()}); each is fetched anew")
+        say_once(f"answers cannot be kept any more ({err or record.getMessage()}); each is fetched anew")
 
 
 def _listen_to_cache() -> None:
     logger = logging.getLogger("hishel")
     if not any(isinstance(handler, _CacheFailure) for handler in logger.handlers):
         logger.addHandler(_CacheFailure(logging.WARNING))
-
-
-def _say_once(text: str) -> None:
-    if text not in _said:
-        _said.add(text)
-        _log.warning("%s", text)
