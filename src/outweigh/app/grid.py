@@ -141,7 +141,7 @@ def show_zone(
     }
     when = f"mean of {origin.vintage}" if origin.vintage else f"{window.start:%Y-%m-%dT%H:%MZ} for {hours:g} h"
     who = f"{answer.zone.key} ({answer.zone.name})" if answer.zone.name else answer.zone.key
-    lines = (
+    lines: tuple[str, ...] = (
         f"{who}  {shown} {unit}  {when}  grade {quality.grade}",
         f"    what     {meaning}",
         f"    how      {quality} of {origin.zone}, level: {answer.level}, answered by: {answer.source}",

@@ -122,11 +122,10 @@ class ArchiveGrid:
         return meaning_of(SourceLimits(frozenset(), known), meaning, self.name, zone)
 
     def _of(self, zone: str) -> tuple[Held, ...]:
-        held = self.archive.held(at=self.as_of)
-        of_zone = tuple(one for one in held if one.zone == zone)
-        if not of_zone:
-            unknown_zone(f"{self.name}:{self.archive.folder}", zone, plain_names({one.zone for one in held}))
-        return of_zone
+        held = self.archive.held(zone, self.as_of) if zone else ()
+        if not held:
+            unknown_zone(f"{self.name}:{self.archive.folder}", zone, plain_names(self.zones()))
+        return held
 
 
 def _expected(held: Held) -> bool:

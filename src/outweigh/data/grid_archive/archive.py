@@ -248,9 +248,8 @@ class Archive:
 
     def held(self, zone: str = "", at: datetime | None = None) -> tuple[Held, ...]:
         """What zones and questions there is something of, known at `at`; from the names of files alone."""
-        found = held_in(self.folder, None if at is None else micros(at))
-        of_zone = (one for one in found if not zone or one.zone == zone)
-        return tuple(sorted(of_zone, key=lambda one: (one.zone, in_order(one.meaning))))
+        found = held_in(self.folder, None if at is None else micros(at), zone)
+        return tuple(sorted(found, key=lambda one: (one.zone, in_order(one.meaning))))
 
     def zones(self, at: datetime | None = None) -> tuple[str, ...]:
         return tuple(sorted({one.zone for one in self.held(at=at)}))

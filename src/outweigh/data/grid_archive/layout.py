@@ -121,8 +121,11 @@ def files_of(folder: Path) -> list[File]:
     return [file for name in names if (file := _parsed(folder, name)) is not None]
 
 
-def held_in(root: Path, at_us: int | None = None) -> Iterator[Held]:
-    """Every zone and question there is something of, known by `at_us`: by names alone, sorted, without DuckDB.
+def held_in(root: Path, at_us: int | None = None, zone: str = "") -> Iterator[Held]:
+    """Every zone and question there is something of, known by `at_us`: by names alone, without DuckDB.
+
+    Args:
+        zone: only of this one; the folders of others are not looked into.
 
     Raises:
         GridDataInvalid: the archive is of a later version of outweigh, or cannot be listed.
@@ -140,7 +143,8 @@ def held_in(root: Path, at_us: int | None = None) -> Iterator[Held]:
         meaning = _meaning_of(table)
         if meaning is None:
             continue
-        for folder in sorted(path for path in table.iterdir() if path.is_dir()):
+        every = [table / _zone_folder(zone)] if zone else sorted(path for path in table.iterdir() if path.is_dir())
+        for folder in every:
             kinds = frozenset[SlotKind]()
             for file in files_of(folder):
                 if at_us is None or file.known_us <= at_us:
