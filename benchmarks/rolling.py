@@ -141,8 +141,8 @@ def main() -> int:
     note = f"5 sites, {filled} hours without a price or intensity take those of the day before"
     mean_kw = float((jobs.power_w[:, 0] * jobs.work).sum() / 1e3 / HOURS)
     rows = rows_of("8,760 hourly re-plans", jobs, rate, Rules(), note)
-    shared = Rules(capacity_kw=np.full(len(ZONES), 4 * mean_kw))
-    rows += rows_of("the same, each site 4 x the mean load", jobs, rate, shared, note)
+    shared = Rules(capacity_kw=np.full(len(ZONES), 10 * mean_kw))
+    rows += rows_of("the same, each site 10 x the mean load", jobs, rate, shared, note)
     return finish("rolling", rows)
 
 

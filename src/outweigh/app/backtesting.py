@@ -70,10 +70,10 @@ def backtest_file(
         UsageError: a forecast we do not know, a window too short for the jobs.
         GapsTooLarge: nothing is known of the window. More as `planning.plan_file`.
     """
-    spec = load_jobs(path, now or datetime.now(UTC))
     kind, _, argument = forecast.partition(":")
     if kind not in FORECASTS:
         raise UsageError(f"there is no forecast {forecast!r}", f"Choose {', '.join(FORECASTS)} or archive:FOLDER")
+    spec = load_jobs(path, now or datetime.now(UTC))
     window = window or Interval(spec.start - timedelta(days=365), spec.start)
     jobs, window = repeated(spec, window, every_h)
     back = timedelta(days=OWN_DAYS if kind == "own" else BACK_DAYS)

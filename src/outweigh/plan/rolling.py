@@ -94,7 +94,8 @@ class Rolling:
             is 0 and any gain changes a plan.
 
     Raises:
-        PlanInfeasible: a job longer than its window once its release is rounded to a step.
+        PlanInfeasible: a job longer than its window once its release is rounded to a step, or that draws more than any
+            of its sites can give.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class Rolling:
                 f"{short[worst] * step_h:.3g} h",
                 "Release it at the start of a step, move its deadline, or plan with shorter steps",
             )
+        self._check_room()
         self._free = (jobs.resume_steps == 0) & (jobs.resume_kwh == 0)
         self._order = np.argsort(self._release, kind="stable")
         self._arrived = 0
@@ -139,6 +141,20 @@ class Rolling:
         self._band: list[tuple[float, float]] = []
         self._to_judge: list[int] = []
         self._spent = np.zeros(n)
+
+    def _check_room(self) -> None:
+        if not self.rules.capacity_kw.size:
+            return
+        limit = self.rules.capacity_kw
+        most = limit if limit.ndim == 1 else limit.max(axis=1)
+        offered = np.where(self.jobs.allowed, most, 0.0).max(axis=1)
+        over = self.jobs.power_w.max(axis=1) / W_PER_KW - offered
+        for i in np.flatnonzero(over > _SAME * offered)[:1]:
+            raise PlanInfeasible(
+                f"job {self.jobs.names[i]!r} draws more than any site it may run at can give",
+                f"{over[i]:.3g} kW",
+                "Raise the capacity, leave out its higher levels, or let it run at more sites",
+            )
 
     # --- looking --------------------------------------------------------------------------------------------
 
