@@ -259,6 +259,9 @@ def _notes(
         )
     if Criterion.GPU in wanted.criteria:
         notes.append("GPU prices are the list's of the day given; what is on offer may differ.")
+        elsewhere = {price.region for price in wanted.gpu_prices if price.gpu == wanted.gpu} - cloud_regions().keys()
+        if elsewhere:
+            notes.append(f"Of no region in the tables, and left out: prices in {', '.join(sorted(elsewhere))}.")
     return notes
 
 

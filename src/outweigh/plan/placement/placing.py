@@ -165,7 +165,9 @@ def place_load(question: Question, *, sensitivity: bool = True, progress: Progre
     known = _known_beforehand(program) if len(program.cost) <= _MOST_PERFECT else None
     progress("sensitivity", 0.6)
     weights = weight_ranges(solver, hedged, question.risk_weight, question.names) if sensitivity else ()
-    odds = probability_ranges(program, question, hedged) if sensitivity else ()
+    odds: tuple[Stable, ...] = ()
+    if sensitivity:
+        odds = probability_ranges(program, question, hedged, lambda what, part: progress(what, 0.7 + 0.3 * part))
     progress("done", 1.0)
     return Placement(
         question=question,

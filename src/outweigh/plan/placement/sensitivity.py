@@ -39,8 +39,14 @@ def weight_ranges(solver: Solver, found: Solved, at: float, names: Sequence[str]
     return (_range("weight of risk", at, found, lambda weight: used(solver.solve(weight)), names),)
 
 
-def probability_ranges(program: Program, question: Question, found: Solved) -> tuple[Stable, ...]:
-    """The range of each declared scenario's probability; the others share what is left in their old proportions."""
+def probability_ranges(
+    program: Program, question: Question, found: Solved, told: Callable[[str, float], None]
+) -> tuple[Stable, ...]:
+    """The range of each declared scenario's probability; the others share what is left in their old proportions.
+
+    Args:
+        told: hears which scenario is being looked at, and the share that is done.
+    """
     if len(question.scenarios) < 2:
         return ()
 
@@ -52,16 +58,12 @@ def probability_ranges(program: Program, question: Question, found: Solved) -> t
         odds[~own] = odds[~own] * (1 - probability) / outside if outside > 0 else (1 - probability) / (~own).sum()
         return used(Solver(program.likely(odds)).solve())
 
-    return tuple(
-        _range(
-            f"probability of {scenario.name}",
-            scenario.probability,
-            found,
-            partial(sites, number),
-            question.names,
-        )
-        for number, scenario in enumerate(question.scenarios)
-    )
+    ranges = []
+    for number, scenario in enumerate(question.scenarios):
+        told(f"probability of {scenario.name}", number / len(question.scenarios))
+        best = partial(sites, number)
+        ranges.append(_range(f"probability of {scenario.name}", scenario.probability, found, best, question.names))
+    return tuple(ranges)
 
 
 def used(solved: Solved) -> _Sites:
