@@ -5,7 +5,7 @@ Verbs know only these; `registry` turns the name people type into the class.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 # A promise names these words and needs none of them: a meter should not have to load what tasks and stores speak of.
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+    from datetime import datetime
     from pathlib import Path
     from typing import Self
 
     from outweigh.core.intervals import Interval
+    from outweigh.core.jobs import Ability, JobRequest, JobStatus
     from outweigh.core.measurement import Factor, Grade, Method, Scope, UncertaintyComponent
     from outweigh.core.project import TaskSpec
     from outweigh.core.quantities import CarbonIntensity, Price
@@ -267,6 +269,71 @@ class Executor(Protocol):
     def probe(cls) -> Availability: ...
 
     def run(self, command: Sequence[str]) -> Completed: ...
+
+
+@runtime_checkable
+class JobExecutor(Protocol):
+    """Runs jobs that outlive the question: submitted now, held, started, paused, moved and watched by their keys.
+
+    Everything returns at once; `observe` says what came of it, and drives what takes time (a checkpoint's grace). To
+    ask twice is to ask once: a key that is there is not submitted again, a job that is held is held. Sites are names
+    the executor maps to what it has: a node feature, a resource, a zone's label.
+
+    Fails with ExecutorUnavailable (no answer: whether it was done must be looked up), NotPermitted, NotOffered (an
+    ability it lacks), SiteUnknown, JobRefused, JobUnknown (no such key) and JobOver (it has ended; `cancel` of one that
+    has is no error). Nothing else leaves an executor.
+    """
+
+    name: ClassVar[str]
+    simulated: ClassVar[bool]
+
+    @classmethod
+    def probe(cls) -> Availability: ...
+
+    @classmethod
+    def make(cls, argument: str = "", *, folder: Path | None = None, now: Callable[[], datetime] | None = None) -> Self:
+        """Of what is typed behind the colon of `name:argument` ("partition=eco,..."); raises UsageError.
+
+        Args:
+            folder: where it keeps what the scheduler does not; shared with the nodes where jobs run on others. None
+                is the executor's default.
+            now: the time in UTC; None is the system's clock.
+        """
+
+    @property
+    def abilities(self) -> frozenset[Ability]: ...
+
+    def sites(self) -> tuple[str, ...]:
+        """Sites that can be named now, sorted; empty where it has no places to choose from."""
+
+    def submit(self, request: JobRequest) -> JobStatus:
+        """Ask for a job. Where a job of that key is there, in whatever state, that one is returned instead."""
+
+    def find(self, key: str) -> JobStatus | None:
+        """The job of that key, asked for freshly; None when it is not there."""
+
+    def hold(self, key: str) -> None:
+        """Keep one that has not started from starting. One that runs is not touched: `pause` that."""
+
+    def release(self, key: str, *, begin: datetime | None = None) -> None:
+        """Let one that is held, or waits for a later time, start: not before `begin`, or as soon as there is room."""
+
+    def pause(self, key: str) -> None:
+        """Stop one that runs: by its checkpoint, or in place with its memory kept. It goes on when resumed."""
+
+    def resume(self, key: str) -> None: ...
+
+    def move(self, key: str, site: str) -> None:
+        """Let one that has not started, or is paused by its checkpoint, start at that site. It stays held if it was."""
+
+    def cancel(self, key: str) -> None:
+        """End it: SIGTERM, and SIGKILL when it does not go."""
+
+    def observe(self, keys: Collection[str] | None = None) -> Mapping[str, JobStatus]:
+        """All jobs of these keys, in one question; keys that are not there are left out. None is all of ours."""
+
+    def close(self) -> None:
+        """Let go of it. Jobs go on where it has the ability to survive."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from outweigh.core.errors import UnknownBackend
 
 # Every back-end imports this module, and a meter should be quick to load: what only a look-up needs waits for one.
 if TYPE_CHECKING:
-    from outweigh.ports import Executor, Exporter, GridSource, Lever, Meter, Store, TaskAdapter
+    from outweigh.ports import Executor, Exporter, GridSource, JobExecutor, Lever, Meter, Store, TaskAdapter
 
 T = TypeVar("T")
 C = TypeVar("C", bound=type)
@@ -110,5 +110,7 @@ grid_sources: Registry[GridSource] = Registry("grid")
 levers: Registry[Lever] = Registry("levers")
 tasks: Registry[TaskAdapter] = Registry("tasks")
 executors: Registry[Executor] = Registry("executors")
+#: The same classes, by what they promise of jobs that outlive the question. `local` keeps both promises.
+job_executors = cast("Registry[JobExecutor]", executors)
 stores: Registry[Store] = Registry("stores")
 exporters: Registry[Exporter] = Registry("exporters")

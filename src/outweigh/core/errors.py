@@ -143,6 +143,62 @@ class PlanInfeasible(OutweighError):
         return f"no feasible plan: {self.problem} (short by {self.missing}). {self.remedy}"
 
 
+# --- schedulers: exit 2, and 125 from a verb that passes a child's code through ----------------------
+
+
+class ExecutorError(OutweighError):
+    """A scheduler, or what runs jobs here, did not do what it was asked. `executor` is its name."""
+
+    def __init__(self, executor: str, reason: str, remedy: str) -> None:
+        super().__init__(executor, reason, remedy)
+        self.executor, self.reason = executor, reason
+
+    def __str__(self) -> str:
+        return f"{self.executor}: {self.reason}. {self.remedy}"
+
+
+class ExecutorUnavailable(ExecutorError):
+    """It does not answer, or is not there. Nobody knows whether it did what was asked: look before asking again."""
+
+
+class NotPermitted(ExecutorError):
+    """It answers that this user may not do that."""
+
+
+class NotOffered(ExecutorError):
+    """It cannot do that at all, or not with this job: see `abilities`."""
+
+
+class SiteUnknown(ExecutorError):
+    """It has no such site, or has it no longer. `known` are those it has."""
+
+    def __init__(self, executor: str, site: str, known: tuple[str, ...], remedy: str) -> None:
+        super().__init__(executor, f"it has no site {site!r}; it has {', '.join(known) or 'none'}", remedy)
+        Exception.__init__(self, executor, site, known, remedy)  # what pickling hands to this constructor again
+        self.site, self.known = site, known
+
+
+class JobError(ExecutorError):
+    """About one job. `key` is its owner's name for it."""
+
+    def __init__(self, executor: str, key: str, reason: str, remedy: str) -> None:
+        super().__init__(executor, f"job {key}: {reason}", remedy)
+        Exception.__init__(self, executor, key, reason, remedy)
+        self.key, self.reason = key, reason
+
+
+class JobUnknown(JobError):
+    """It knows no job of that key."""
+
+
+class JobOver(JobError):
+    """The job has ended, and what was asked needs one that has not."""
+
+
+class JobRefused(JobError):
+    """It will not take the job as it is: its size, its limit, its script."""
+
+
 # --- measurement unusable: exit 3 -------------------------------------------------------------------
 
 
