@@ -1,4 +1,4 @@
-"""Plan jobs that share capacity: prices of capacity, whole jobs, a certificate."""
+"""Plan jobs that share capacity: prices of capacity, then whole jobs, then a certificate."""
 
 from __future__ import annotations
 
@@ -8,20 +8,35 @@ from typing import Final
 
 import numpy as np
 
-from outweigh.core.errors import InvalidQuantity, PlanInfeasible
+from outweigh.core.errors import InvalidQuantity
 from outweigh.core.plan import Certificate
-from outweigh.plan.offers import starting_now
-from outweigh.plan.problem import G_PER_TONNE, Floats, Job, Jobs, Places
-from outweigh.plan.shared.capacity import Capacity, CapacityPrices, Committed
+from outweigh.plan.kernels import Windows, check
+from outweigh.plan.problem import G_PER_TONNE, Floats, Ints, Job, Jobs, Places
+from outweigh.plan.shared import explain, policies
+from outweigh.plan.shared.ascent import climb
+from outweigh.plan.shared.capacity import Capacity, CapacityPrices, CapacityUnit, Committed
 from outweigh.plan.shared.classes import Shapes
-from outweigh.plan.shared.columns import Columns, Seen
-from outweigh.plan.shared.master import Master
+from outweigh.plan.shared.greedy import by_size
+from outweigh.plan.shared.local_search import Neighbourhood, improve
+from outweigh.plan.shared.master import generate
+from outweigh.plan.shared.mixed_integer import enumerated, solve_whole
 from outweigh.plan.shared.packing import Packing
-from outweigh.plan.shared.pricing import Field, LocalPricer
-from outweigh.plan.shared.rounding import repair, rounded
+from outweigh.plan.shared.pricing import Field, LocalPricer, Pricer
+from outweigh.plan.shared.repair import repair
 from outweigh.plan.shared.schedule import Outcome, Runs, Schedule
+from outweigh.plan.shared.smooth import Smooth
 
-METHOD: Final = "Lagrangian dual of the capacity rows at the prices stored with the plan"
+METHOD: Final = (
+    "Lagrangian dual of the capacity rows, at the prices stored with the plan; check it with plan.shared.verify"
+)
+# Sums of floats in another order differ by this share of what is summed: the bound is lowered by it.
+_ROUNDING: Final = 1e-11
+# Below these sizes the exact programmes are quick: columns in column generation, and in the mixed-integer programme.
+_FEW_SHAPES: Final = 120
+_FEW_JOBS: Final = 20_000
+# Of attempts by local search, in all and without a gain.
+_TURNS: Final = 6_000
+_IN_VAIN: Final = 600
 
 
 def plan_jobs(
@@ -37,58 +52,106 @@ def plan_jobs(
     progress: Callable[[float], None] | None = None,
     currency: str = "",
     work_quantile: float = 0.5,
+    pricer: Callable[[Shapes, Field], Pricer] = LocalPricer,
 ) -> Schedule:
-    """Where and when every job runs, so that what they share is enough and cost + carbon x price of carbon is least.
+    """Where and when every job runs, so that what they share suffices and cost + carbon x price of carbon is least.
 
     Args:
-        goal_gap: stop improving once the plan is proven within this share of the best.
-        time_limit_s: stop improving then, with the plan and the bound there are; None is until it no longer pays.
-        warm: prices of an earlier plan of the same shape, to begin with.
+        jobs: each one, or many alike (`count`).
+        places: rates; their own capacity is not looked at, see `Capacity.of`.
+        goal_gap: stop improving once the plan is proven to be within this share of the best.
+        time_limit_s: stop improving then, with the plan and the bound there are. None is until it no longer pays, and
+            gives the same plan every time.
+        warm: prices of an earlier plan over the same sites and steps, to begin with.
         frozen: what is committed already: its capacity is gone.
-        progress: called with the gap between bound and fractional plan.
+        progress: called now and then with the share of the way from 0 to 1.
         currency: of the prices; for the certificate.
+        work_quantile: which quantile of an uncertain duration is planned for.
+        pricer: who prices the shapes; `ray.RayPricer` shares that over machines.
 
     Raises:
-        PlanInfeasible: the jobs do not fit, with which, where and how much is missing.
-        GapsTooLarge: a gap of the forecast in a window. InvalidQuantity: see `Capacity`, `Places`, `Jobs`.
+        PlanInfeasible: the jobs do not fit, with which, where, when and how much is missing.
+        GapsTooLarge: a gap of the forecast within the window of a job.
+        InvalidQuantity: see `Capacity`, `Places` and `Job`.
     """
-    began = time.monotonic()
+    until = None if time_limit_s is None else time.monotonic() + time_limit_s
+    told = progress or (lambda share: None)
+
+    def stop() -> bool:
+        return until is not None and time.monotonic() > until
+
+    if not 0 <= goal_gap < 1:
+        raise InvalidQuantity("gap to aim for", str(goal_gap), "give a share from 0 to below 1")
     rows = places.jobs(jobs, work_quantile=work_quantile)
     field = _field(places, capacity, carbon_price_per_tonne, frozen)
     shapes = Shapes.of(rows, capacity.unit)
-    columns, kw, prices, bound = _generate(shapes, field, warm, goal_gap, time_limit_s, began, progress)
-
-    packing = Packing(shapes, field)
-    packing.fill(columns, *rounded(shapes, rows.count, columns, kw))
-    left = repair(packing, field.rate)
-    packing.settle()
-    if left:
-        names = ", ".join(dict.fromkeys(rows.names[row] for row in left[:5]))
-        missing = float(sum(rows.work[row] * places.step_h * shapes.kw[row] for row in left))
-        raise PlanInfeasible(
-            f"{len(left)} whole jobs found no room, though parts of them would: {names}",
-            f"{missing:.3g} kWh",
-            "Raise the capacity, move a deadline, or split the jobs",
+    _check_gaps(rows, field)
+    alone = policies.alone(rows, places, carbon_price_per_tonne)
+    start = _start(warm, field)
+    if not len(rows):
+        return _schedule(
+            rows, places, capacity, carbon_price_per_tonne, frozen, Packing(shapes, field), 0.0, start, alone, currency
         )
-    used = _runs(packing, rows)
-    outcome = evaluate("this plan", used, rows, places, capacity, carbon_price_per_tonne, frozen)
-    alone = _alone(rows, places, carbon_price_per_tonne)
-    bound = min(bound, outcome.objective)
-    scale = abs(outcome.objective) or abs(bound) or 1.0
-    return Schedule(
-        names=rows.names,
-        sites=places.names,
-        runs=used,
-        outcome=outcome,
-        baseline=alone,
-        best_constant=alone,
-        alone=alone,
-        it_energy_kwh=float(used.it_kwh(len(places.names), places.steps).sum()),
-        carbon_price_per_tonne=carbon_price_per_tonne,
-        certificate=Certificate(outcome.objective, bound, (outcome.objective - bound) / scale, currency, METHOD),
-        prices=prices,
-        notes=(),
-    )
+    large = explain.too_large(shapes, field, rows, capacity.unit)
+    if large is not None:
+        raise large
+
+    prices_of = pricer(shapes, field)
+    least = prices_of.price(CapacityPrices.none(_shape(field), charged=field.charged)).best
+    smooth = Smooth(shapes, field)
+    summit = climb(
+        smooth, prices_of, field, start, weight=shapes.weight_kw, goal=goal_gap / 5, until=until,
+        progress=lambda _: told(0.3),
+    )  # fmt: skip
+    bound, prices = summit.bound, summit.prices
+    over = float(np.maximum(summit.use - field.limit, 0.0).sum()) / max(float(summit.use.sum()), 1e-300)
+    if over > 0.01:
+        missing = explain.shortage(shapes, field, rows, places, capacity.unit)
+        if missing is not None:
+            raise missing
+
+    packing = Packing(shapes, _within_peaks(field, summit.use, shapes) if field.charged else field)
+    columns = None
+    if len(shapes) <= _FEW_SHAPES:
+        seeds, _ = smooth.spread(prices, summit.temperature)
+        found = generate(shapes, field, prices_of, seeds, prices, goal=min(1e-9, goal_gap / 5), stop=stop)
+        if found.bound > bound:
+            bound, prices = found.bound, found.prices
+        columns = found.columns
+    left = _whole(packing, rows, field.rate + prices.limit, stop)
+    told(0.6)
+    if not left:
+        _improve(packing, field, prices, least, bound, goal_gap, stop, lambda share: told(0.6 + 0.3 * share))
+    if columns is not None and (left or _gap(packing.paid, bound) > goal_gap) and not field.charged:
+        if solve_whole(packing, rows, enumerated(shapes, field, columns), better_than=None if left else packing.paid,
+                       goal=goal_gap, until=until):  # fmt: skip
+            left = []
+    if left:
+        missing = explain.shortage(shapes, field, rows, places, capacity.unit)
+        raise missing or explain.indivisible(rows, shapes, places, left, prices.limit)
+    told(1.0)
+    return _schedule(rows, places, capacity, carbon_price_per_tonne, frozen, packing, bound, prices, alone, currency)
+
+
+def _shape(field: Field) -> tuple[int, int]:
+    return field.limit.shape[0], field.limit.shape[1]
+
+
+def _gap(paid: float, bound: float) -> float:
+    return (paid - bound) / (abs(paid) or 1.0)
+
+
+def _start(warm: CapacityPrices | None, field: Field) -> CapacityPrices:
+    nothing = CapacityPrices.none(_shape(field), charged=field.charged)
+    if warm is None:
+        return nothing
+    if warm.limit.shape != field.limit.shape:
+        given = f"shape {warm.limit.shape}"
+        raise InvalidQuantity("prices to begin with", given, f"the plan has (sites, steps) {field.limit.shape}")
+    if not (np.isfinite(warm.limit).all() and (warm.limit >= 0).all()):
+        raise InvalidQuantity("prices to begin with", "negative or not a number", "give those of an earlier plan")
+    demand = warm.demand if warm.demand.shape == nothing.demand.shape else nothing.demand
+    return CapacityPrices(np.where(np.isfinite(field.limit), warm.limit, 0.0), demand)
 
 
 def _field(places: Places, capacity: Capacity, carbon_price: float, frozen: Committed | None) -> Field:
@@ -100,78 +163,131 @@ def _field(places: Places, capacity: Capacity, carbon_price: float, frozen: Comm
         if frozen.use.shape != limit.shape:
             raise InvalidQuantity("committed use", str(frozen.use.shape), f"the plan has (sites, steps) {limit.shape}")
         limit = np.maximum(limit - frozen.use, 0.0)
-        committed_kw = frozen.it_kw if frozen.it_kw.size else frozen.use
+        committed_kw = _committed_kw(frozen, capacity)
     spare = np.empty((0, 0))
     if capacity.charged:
+        # What is committed may be a new peak already; only what goes beyond is this plan's.
+        facility = pue * committed_kw
         peak = capacity.peak_kw if capacity.peak_kw.size else np.zeros(len(limit))
-        spare = peak[:, np.newaxis] - pue * committed_kw
+        spare = np.maximum(peak, facility.max(axis=1))[:, np.newaxis] - facility
     return Field(
-        places.rate(carbon_price),
-        places.step_h,
-        limit,
-        pue,
-        capacity.demand_rate if capacity.charged else np.empty(0),
-        spare,
+        places.rate(carbon_price), places.step_h, limit, pue,
+        capacity.demand_rate if capacity.charged else np.empty(0), spare,
+    )  # fmt: skip
+
+
+def _committed_kw(frozen: Committed, capacity: Capacity) -> Floats:
+    if frozen.it_kw.size or not capacity.charged:
+        return frozen.it_kw if frozen.it_kw.size else np.zeros(frozen.use.shape)
+    if capacity.unit is CapacityUnit.DEVICES:
+        raise InvalidQuantity("committed power", "none", "capacity is in devices and peaks cost: give it_kw, too")
+    return frozen.use
+
+
+def _check_gaps(rows: Jobs, field: Field) -> None:
+    job, site = np.nonzero(rows.allowed)
+    check(field.rate, Windows(site, rows.release[job], rows.deadline[job], rows.work[job] / rows.speed[job, -1]))
+
+
+def _within_peaks(field: Field, use: Floats, shapes: Shapes) -> Field:
+    """Whole jobs keep below the peaks that their shares have, a little above which another kW is paid for by nobody."""
+    per_unit = 1 / float(shapes.units_per_kw.max())
+    facility = field.pue * use * per_unit - field.spare_kw
+    top = np.maximum(facility.max(axis=1), 0.0)[:, np.newaxis] * 1.0
+    most = (field.spare_kw + top * 1.02 + float(shapes.kw.max())) / field.pue / per_unit
+    paid = (field.demand_rate > 0)[:, np.newaxis]
+    limit = np.where(paid, np.minimum(field.limit, np.maximum(most, 0.0)), field.limit)
+    return Field(field.rate, field.step_h, limit, field.pue, field.demand_rate, field.spare_kw)
+
+
+def _whole(packing: Packing, rows: Jobs, prices: Floats, stop: Callable[[], bool]) -> list[int]:
+    """A first plan of whole jobs. Returns the rows that found no room."""
+    by_size(packing, rows.count, prices)
+    left = repair(packing, prices, stop=stop)
+    packing.settle()
+    return left
+
+
+def _improve(
+    packing: Packing, field: Field, prices: CapacityPrices, least: Floats, bound: float, goal: float,
+    stop: Callable[[], bool], told: Callable[[float], None],
+) -> None:  # fmt: skip
+    for _ in range(3):
+        if stop() or _gap(packing.paid, bound) <= goal / 5:
+            return
+        if improve(packing, field.rate, least, stop=stop) < 1e-4 * goal * abs(packing.paid):
+            break
+    if packing.count.sum() > _FEW_JOBS:
+        return
+    near = Neighbourhood(packing, field.rate, prices.limit, least)
+    in_vain = 0
+    for turn in range(_TURNS):
+        if in_vain > _IN_VAIN or stop() or (turn % 20 == 0 and _gap(near.paid, bound) <= goal):
+            break
+        if turn % 100 == 0:
+            told(turn / _TURNS)
+        in_vain = 0 if near.turn((3, 6, 10)[turn % 3]) > 0 else in_vain + 1
+    near.finish()
+
+
+def _schedule(
+    rows: Jobs, places: Places, capacity: Capacity, carbon_price: float, frozen: Committed | None, packing: Packing,
+    bound: float, prices: CapacityPrices, alone: Outcome, currency: str,
+) -> Schedule:  # fmt: skip
+    used = _runs(packing, rows)
+    outcome = evaluate("this plan", used, rows, places, capacity, carbon_price, frozen)
+    limit = packing.shapes.units_per_kw[packing.shapes.member]
+    mean = np.nan_to_num(packing.field.rate, nan=np.inf).mean(axis=1)
+    listed, cheap = np.arange(len(mean)), np.argsort(mean, kind="stable")
+    fixed = _field(places, capacity, carbon_price, frozen).limit
+
+    def policy(name: str, order: Ints, *, home_first: bool, delay: float = 0.0) -> Outcome:
+        placed = policies.first_come(rows, fixed, limit, places.step_h, order, home_first=home_first, delay=delay)
+        return evaluate(name, placed.runs, rows, places, capacity, carbon_price, frozen, placed.late)
+
+    baseline = policy("start now, here, in the order of release", listed, home_first=True)
+    constants = [policy("always the sites of the lowest mean rate, at once", cheap, home_first=False)]
+    if len(rows) <= _FEW_JOBS // 4:
+        constants += [
+            policy(
+                f"always the sites of the lowest mean rate, {hours} h later", cheap, home_first=False,
+                delay=hours / places.step_h,
+            )
+            for hours in (6, 12)
+        ]  # fmt: skip
+    best = min(constants, key=lambda one: (one.late, one.objective))
+    bound -= _ROUNDING * (
+        abs(bound) + float(np.sum(prices.limit[np.isfinite(fixed)] * fixed[np.isfinite(fixed)])) * places.step_h
     )
-
-
-def _generate(
-    shapes: Shapes,
-    field: Field,
-    warm: CapacityPrices | None,
-    goal: float,
-    limit_s: float | None,
-    began: float,
-    progress: Callable[[float], None] | None,
-) -> tuple[Columns, Floats, CapacityPrices, float]:
-    pricer = LocalPricer(shapes, field)
-    at = warm or CapacityPrices.none((field.limit.shape[0], field.limit.shape[1]), charged=field.charged)
-    reach = float(np.nanmax(np.abs(field.rate), initial=1e-6))
-    master = Master(shapes, field, overload_price=20 * reach * field.step_h)
-    seen = Seen(*field.limit.shape)
-    bound, best = -np.inf, at
-    priced = pricer.price(at)
-    master.add(priced.columns.take(seen.fresh(priced.columns)))
-    while True:
-        value = float(shapes.weight_kw @ priced.best) - field.worth(at)
-        if value > bound:
-            bound, best = value, at
-        answer = master.solve()
-        gap = (answer.value - bound) / max(abs(answer.value), 1e-300)
-        if progress is not None:
-            progress(gap)
-        if gap < goal / 5 or (limit_s is not None and time.monotonic() - began > limit_s):
-            break
-        at = answer.prices
-        priced = pricer.price(at)
-        fresh = seen.fresh(priced.columns)
-        if not fresh.any():
-            value = float(shapes.weight_kw @ priced.best) - field.worth(at)
-            bound, best = max(bound, value), (at if value > bound else best)
-            break
-        master.add(priced.columns.take(fresh))
-    if answer.overload.sum() > 1e-6 * shapes.weight_kw.sum():
-        raise PlanInfeasible(
-            "the capacity cannot carry the jobs",
-            f"{answer.overload.sum() * field.step_h:.3g} kWh",
-            "Raise the capacity",
-        )
-    return master.columns, answer.kw, best, bound
+    bound = min(bound, outcome.objective)
+    scale = abs(outcome.objective) or abs(bound) or 1.0
+    certificate = Certificate(outcome.objective, bound, (outcome.objective - bound) / scale, currency, METHOD)
+    return Schedule(
+        names=rows.names, sites=places.names, runs=used, outcome=outcome, baseline=baseline, best_constant=best,
+        alone=alone, it_energy_kwh=float(used.energy_kwh @ used.count[used.of_entry]),
+        carbon_price_per_tonne=carbon_price, certificate=certificate, prices=prices,
+        notes=_notes(rows, places, baseline, outcome, capacity),
+    )  # fmt: skip
 
 
 def _runs(packing: Packing, rows: Jobs) -> Runs:
-    columns = packing.columns.take(packing.column)
-    job = packing.job
+    packing.settle()
+    columns, job = packing.columns.take(packing.column), packing.job
     kw = packing.shapes.kw[job]
     of = columns.of_entry
-    # The time a job is on in a step is not in the energy alone; of runs through, the start follows from the first share.
     first, last = columns.offset[:-1], columns.offset[1:] - 1
-    start = np.maximum(columns.step[first], rows.release[job])
+    # A run through that begins within a step begins as late in it as its share of the step says.
+    through = ~rows.preemptible[job] & (columns.sizes > 1)
+    full = columns.energy[np.minimum(first + 1, last)] if len(columns) else np.empty(0)
+    lead = np.where(through & (columns.sizes > 2), columns.energy[first] / np.where(full > 0, full, 1.0), 1.0)
+    start = np.maximum(columns.step[first] + 1.0 - np.minimum(lead, 1.0), rows.release[job])
     end = np.minimum(columns.step[last] + 1.0, rows.deadline[job])
+    order = np.lexsort((start, job))
+    index = columns.take(order)
     return Runs(
-        job, columns.site, packing.count, start, end, columns.offset, columns.step, columns.work,
-        columns.energy * kw[of],
-    )  # fmt: skip
+        job[order], index.site, packing.count[order], start[order], end[order], index.offset, index.step, index.work,
+        columns.take(order).energy * kw[order][index.of_entry],
+    ) if len(of) else Runs(job, index.site, packing.count, start, end, index.offset, index.step, index.work, index.energy)  # fmt: skip
 
 
 def evaluate(
@@ -184,30 +300,37 @@ def evaluate(
     chance = places.probability if places.probability.size else np.full(len(places.price), 1 / len(places.price))
     facility = it_kwh * pue
     drawn = facility > 0
-    price, carbon = (
-        np.tensordot(chance[chance > 0], each[chance > 0], axes=1) for each in (places.price, places.carbon)
-    )
+    some = chance > 0
+    price, carbon = (np.tensordot(chance[some], each[some], axes=1) for each in (places.price, places.carbon))
     cost = float(np.sum(facility[drawn] * price[drawn]))
     grams = float(np.sum(facility[drawn] * carbon[drawn]))
     cost += float(np.sum(rows.entry_cost[used.job, used.site] * used.count))
     if capacity.charged:
         peak = capacity.peak_kw if capacity.peak_kw.size else np.zeros(len(places.names))
-        before = np.zeros_like(facility)
-        if frozen is not None:
-            before = pue * (frozen.it_kw if frozen.it_kw.size else frozen.use)
+        before = np.zeros_like(facility) if frozen is None else pue * _committed_kw(frozen, capacity)
+        peak = np.maximum(peak, before.max(axis=1))
         top = (facility / places.step_h + before).max(axis=1)
         cost += float(capacity.demand_rate @ np.maximum(top - peak, 0.0))
     return Outcome(policy, cost, grams, cost + grams / G_PER_TONNE * carbon_price, late)
 
 
-def _alone(rows: Jobs, places: Places, carbon_price: float) -> Outcome:
-    zero, price = places.rate(0.0), places.rate(carbon_price)
-    total = starting_now(rows, price, places.step_h)
-    cost = starting_now(rows, zero, places.step_h)
-    each = np.arange(len(rows))
-    home = np.where(rows.home >= 0, rows.home, np.argmax(rows.allowed, axis=1))
-    home = np.where(rows.allowed[each, home], home, np.argmax(rows.allowed, axis=1))
-    objective = float(np.sum(total[each, home] * rows.count))
-    money = float(np.sum(cost[each, home] * rows.count))
-    grams = (objective - money) / carbon_price * G_PER_TONNE if carbon_price else 0.0
-    return Outcome("start now, here", money, grams, objective)
+def _notes(rows: Jobs, places: Places, baseline: Outcome, plan: Outcome, capacity: Capacity) -> tuple[str, ...]:
+    notes = []
+    cut = int(rows.count[rows.cut].sum())
+    if cut:
+        notes.append(f"{cut} jobs have deadlines beyond what is known: the optimum lies at the edge of what is known.")
+    if baseline.late:
+        notes.append(
+            f"Starting now, here, in the order of release leaves {baseline.late} jobs without room in time; what they "
+            "would draw is not in its figures, so the saving against it is understated."
+        )
+    elif baseline.objective <= plan.objective:
+        notes.append("No plan is cheaper than starting now, here.")
+    notes.append(_noise(places, baseline, plan))
+    if capacity.unit is CapacityUnit.KW:
+        notes.append("Capacity is IT power, and PUE is taken as given: it does not follow the load of the plan.")
+    return tuple(note for note in notes if note)
+
+
+def _noise(places: Places, baseline: Outcome, plan: Outcome) -> str:
+    return ""
