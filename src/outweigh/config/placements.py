@@ -214,6 +214,7 @@ def _shock(name: str, table: _Shock) -> Shock:
 def _months_later(start: datetime, months: int) -> datetime:
     """The same day of the month so many months on; the last day of a month that is shorter.
 
+    >>> from datetime import UTC
     >>> _months_later(datetime(2027, 1, 31, tzinfo=UTC), 1).date().isoformat()
     '2027-02-28'
     """
