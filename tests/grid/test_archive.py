@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import pickle
+import signal
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -205,6 +206,51 @@ def test_a_damaged_file_is_named_and_not_passed_over(archive: Archive):
         archive.known("DE", DIRECT, hours(0, 2))
 
     assert str(broken) in str(caught.value)
+
+
+def test_a_file_with_a_word_that_we_do_not_know_is_named(archive: Archive):
+    import duckdb
+
+    archive.put(said([300.0]), retrieved_at=after(5))
+    file = next(archive.folder.rglob("*.parquet"))
+    with duckdb.connect(":memory:") as connection:
+        connection.execute(f"CREATE TABLE rows AS SELECT * REPLACE ('hearsay' AS quality) FROM '{file}'")
+        connection.execute(f"COPY rows TO '{file}' (FORMAT parquet)")
+
+    with pytest.raises(GridDataInvalid, match="hearsay") as caught:
+        archive.known("DE", DIRECT, hours(0, 1))
+
+    assert file.name in str(caught.value)
+
+
+def test_a_file_that_lacks_a_column_is_named(archive: Archive):
+    import duckdb
+
+    archive.put(said([300.0]), retrieved_at=after(5))
+    file = next(archive.folder.rglob("*.parquet"))
+    with duckdb.connect(":memory:") as connection:
+        connection.execute(f"CREATE TABLE rows AS SELECT * EXCLUDE (tells) FROM '{file}'")
+        connection.execute(f"COPY rows TO '{file}' (FORMAT parquet)")
+
+    with pytest.raises(GridDataInvalid, match="tells") as caught:
+        archive.known("DE", DIRECT, hours(0, 1))
+
+    assert file.name in str(caught.value)
+
+
+def test_ctrl_c_while_the_engine_works_is_ctrl_c(archive: Archive):
+    endless = "SELECT count(*) FROM range(1000000000000) AS n WHERE n.range % 7 = 3"
+    engine = archive._engine
+    engine.connection()
+    interrupt = threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
+    interrupt.start()
+
+    with pytest.raises(KeyboardInterrupt):
+        engine.run(endless)
+
+    interrupt.join()
+    archive.put(said([300.0]), retrieved_at=after(5))
+    assert archive.known("DE", DIRECT, hours(0, 1)).values == (300.0,)
 
 
 def test_a_half_written_file_of_a_killed_writer_is_not_seen_and_goes_when_files_are_merged(archive: Archive):

@@ -143,7 +143,10 @@ def held_in(root: Path, at_us: int | None = None, zone: str = "") -> Iterator[He
         meaning = _meaning_of(table)
         if meaning is None:
             continue
-        every = [table / _zone_folder(zone)] if zone else sorted(path for path in table.iterdir() if path.is_dir())
+        try:
+            every = [table / _zone_folder(zone)] if zone else sorted(path for path in table.iterdir() if path.is_dir())
+        except OSError as err:
+            raise unreadable(table, err) from err
         for folder in every:
             kinds = frozenset[SlotKind]()
             for file in files_of(folder):

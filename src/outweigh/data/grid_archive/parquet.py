@@ -79,6 +79,18 @@ class Engine:
         self._local.held = (os.getpid(), connection)
         return connection
 
+    def run(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query. Raises duckdb.Error, and KeyboardInterrupt where it was interrupted."""
+        try:
+            found: list[tuple[Any, ...]] = self.connection().execute(query, parameters).fetchall()
+        except RuntimeError as err:
+            # DuckDB 2.0 swallows the KeyboardInterrupt that a signal raised and throws this in its place.
+            if str(err) != "Query interrupted":
+                raise
+            self._local.held = None
+            raise KeyboardInterrupt from err
+        return found
+
     # --- writing --------------------------------------------------------------------------------------
 
     def write(
@@ -129,19 +141,19 @@ class Engine:
         return None if found is None else int(found[0][0])
 
     def _publish(self, final: Path, query: str, parameters: Sequence[Any]) -> None:
-        connection = self.connection()
+        self.connection()
         import duckdb
 
         torn = final.with_name(f".{final.stem[-32:]}-{os.getpid()}-{secrets.token_hex(4)}{TORN}")
         try:
             _make_folder(final.parent)
             # Not COPY (query): DuckDB takes no parameters there.
-            connection.execute(f"CREATE OR REPLACE TEMP TABLE put_rows AS {query}", parameters)
+            self.run(f"CREATE OR REPLACE TEMP TABLE put_rows AS {query}", parameters)
             quoted = str(torn).replace("'", "''")
-            connection.execute(f"COPY put_rows TO '{quoted}' (FORMAT parquet, COMPRESSION zstd)")
-            connection.execute("DROP TABLE put_rows")
+            self.run(f"COPY put_rows TO '{quoted}' (FORMAT parquet, COMPRESSION zstd)")
+            self.run("DROP TABLE put_rows")
             _flush(torn, os.O_RDWR)
-            torn.rename(final)
+            torn.replace(final)
             _flush_folder(final.parent)
         except (OSError, duckdb.IOException) as err:
             with contextlib.suppress(OSError):
@@ -161,18 +173,15 @@ class Engine:
         if found is None:
             return None
         rows: dict[str, list[Row]] = {file.path.name: [] for file in files}
-        for name, start, end, value, quality, gap, tells, low, high, confidence, put in found:
-            rows[_base(name)].append(
-                Row(
-                    start,
-                    end,
-                    value if gap is None else Gap(gap),
-                    DataQuality(quality),
-                    SlotKind(tells),
-                    None if confidence is None else Bounds(low, high, confidence),
-                    put,
-                )
-            )
+        name = ""
+        try:
+            for name, start, end, value, quality, gap, tells, low, high, confidence, put in found:
+                told = value if gap is None else Gap(gap)
+                bounds = None if confidence is None else Bounds(low, high, confidence)
+                row = Row(start, end, told, DataQuality(quality), SlotKind(tells), bounds, put)
+                rows[_base(name)].append(row)
+        except ValueError as err:
+            raise _spoilt(name, str(err)) from err
         return rows
 
     def puts(self, files: Sequence[File], zone: str) -> dict[str, list[Put]] | None:
@@ -191,32 +200,31 @@ class Engine:
         return puts
 
     def _asked(self, query: str, parameters: list[Any], files: Sequence[File]) -> list[tuple[Any, ...]] | None:
-        connection = self.connection()
+        self.connection()
         import duckdb
 
         try:
-            found: list[tuple[Any, ...]] = connection.execute(query, parameters).fetchall()
+            found = self.run(query, parameters)
         except duckdb.Error as err:
             if _vanished(err) or not all(file.path.exists() for file in files):
                 return None
-            raise self._damaged(connection, files, err) from err
+            raise self._damaged(files, err) from err
         return found
 
-    def _damaged(self, connection: Any, files: Sequence[File], err: Exception) -> GridDataInvalid:
+    def _damaged(self, files: Sequence[File], err: Exception) -> GridDataInvalid:
         import duckdb
 
         for file in files:
             try:
-                connection.execute(f"SELECT count(put), count(value), count(retrieved_at) FROM {_FILES}",
-                                   [[_literal(file.path)]]).fetchall()  # fmt: skip
+                for query in (_ROWS, _PUTS):  # its columns
+                    self.run(query, [[_literal(file.path)], ""])
+                self.run(f"SELECT count(COLUMNS(*)) FROM {_FILES}", [[_literal(file.path)]])  # every page of it
             except duckdb.Error as of_file:
                 why, where = str(of_file).splitlines()[0], str(file.path)
                 break
         else:
             why, where = str(err).splitlines()[0], str(files[0].path.parent)
-        return GridDataInvalid(
-            "archive", where, f"the file is damaged ({why})", "Restore it from a backup, or move it away: a gap stays"
-        )
+        return _spoilt(where, why)
 
 
 def looks_again() -> range:
@@ -240,6 +248,12 @@ def _words(meaning: Meaning) -> tuple[str | None, ...]:
 def _literal(path: Path) -> str:
     """The path as a name and no pattern."""
     return re.sub(r"([\[*?])", r"[\1]", str(path))
+
+
+def _spoilt(where: str, why: str) -> GridDataInvalid:
+    return GridDataInvalid(
+        "archive", where, f"the file is damaged ({why})", "Restore it from a backup, or move it away: a gap stays"
+    )
 
 
 def _base(path: str) -> str:
