@@ -43,8 +43,14 @@ def command(
 ) -> None:
     """Plan when and where every job of JOBS (a TOML file, docs/planner.md) runs, with a proof of how good the plan is.
 
-    Weighs cost + carbon x its price under the capacity that the jobs share. The other questions of this verb have
-    helps of their own: `outweigh plan PROJECT --energy "20 MWh"` shares a month of serving over a project's sites.
+    Weighs cost + carbon x its price under the capacity that the jobs share.
+
+    \b
+    Other questions of this verb, each with a help of its own (outweigh plan --backtest --help):
+      JOBS --backtest           what each policy would have saved over history
+      PROJECT --energy QUANTITY share a month of serving over a project's sites
+      --scenarios FILE          shares over sites for months, under declared risks
+      --place                   rank and spread over the regions of three clouds
     """
     from outweigh.app.planning import COLUMNS, plan_file, write_page
 
