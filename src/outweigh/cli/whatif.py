@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from outweigh.cli.shown import echo_json, json_option, note, table
+from outweigh.cli.whatif_world import world
 
 if TYPE_CHECKING:
     from outweigh.app.whatif_tariff import Asked
@@ -224,3 +225,6 @@ def import_(rate: Path, timezone: str, label: str | None) -> int:
     for one in left_out:
         note(f"Left out: {one}.")
     return 0
+
+
+command.add_command(world)
