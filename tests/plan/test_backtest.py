@@ -366,7 +366,10 @@ def jobs_file(tmp_path):
     return path
 
 
-@pytest.mark.parametrize(("forecast", "days"), [("persistence", 70), ("perfect", 70), ("own", 130)])
+@pytest.mark.parametrize(
+    ("forecast", "days"),
+    [("persistence", 70), ("perfect", 70), pytest.param("own", 130, marks=pytest.mark.slow)],
+)
 def test_a_file_of_jobs_is_played_over_a_file_of_history(jobs_file, tmp_path, forecast, days):
     if forecast == "own":
         pytest.importorskip("sklearn")
@@ -428,7 +431,7 @@ def test_an_outlook_of_series_knows_only_what_they_knew():
         known = CarbonSeries.regular(at, 3600.0, [100.0] * 6, DataQuality.FORECAST, meaning, origin)
         return [(known, 0.0)]
 
-    outlook = AsOf(came, 1000.0, knowing, "test", came.rate(1000.0))
+    outlook = AsOf(came, 1000.0, knowing, "test", ahead=10)
     rates = outlook.rates(10, 20)
 
     np.testing.assert_allclose(rates[0, :6], 0.1)

@@ -32,6 +32,7 @@ COLUMNS: Final = ("policy", "objective", "saving", "interval", "of oracle", "cos
 FORECASTS: Final = ("persistence", "own", "archive", "perfect")
 # What thresholds look back on, and what our own forecast is fitted on, before the first job.
 BACK_DAYS, OWN_DAYS = 28, 120
+_OWN_A_DAY = 4  # issues of our own forecast
 _HOUR_S = 3600.0
 Progress = Callable[[str, float], None]
 
@@ -346,9 +347,14 @@ def _outlook(
         return Perfect(rate)
     if kind == "persistence":
         return Persistence(rate, per_day)
+    longest_s = max((job.deadline - job.release).total_seconds() for job in spec.jobs)
+    ahead = math.ceil(longest_s / spec.step_s)
     if kind == "own":
-        return AsOf(found.places, carbon_price, _own(found, begin), "our own forecast", rate)
-    return AsOf(found.places, carbon_price, _archived(argument, spec), f"archive {argument}".strip(), rate)
+        every = max(1, per_day // _OWN_A_DAY)
+        known = _own(found, begin)
+        return AsOf(found.places, carbon_price, known, "our own forecast", ahead=ahead, every=every)
+    name = f"archive {argument}".strip()
+    return AsOf(found.places, carbon_price, _archived(argument, spec), name, ahead=ahead)
 
 
 Known = tuple[CarbonSeries | float, PriceSeries | float]
@@ -357,21 +363,21 @@ S = TypeVar("S", CarbonSeries, PriceSeries)
 
 
 class AsOf:
-    """Series as known at a moment, asked for once a step and turned into rates.
+    """Series as known at a moment, asked for once a vintage and turned into rates; all policies look at the same ones.
 
     Args:
-        places: the steps, PUE and names.
+        places: the steps, PUE and names; what came is not looked at.
         knowing: (moment, window) -> carbon [gCO2e/kWh] and price [currency/kWh] of every site as known then.
-        came: rates that came, for its shape; not looked at.
+        ahead: steps asked for at every vintage; the longest window of a job. Beyond them nothing is known.
         every: steps between vintages.
     """
 
     def __init__(
-        self, places: Places, carbon_price: float, knowing: Knowing, name: str, came: Floats, every: int = 1
+        self, places: Places, carbon_price: float, knowing: Knowing, name: str, *, ahead: int, every: int = 1
     ) -> None:
         self.places, self.carbon_price, self.knowing, self.name, self.every = places, carbon_price, knowing, name, every
-        self._steps = came.shape[1]
-        self._held: tuple[int, int, Floats] | None = None
+        self._ahead = ahead + every
+        self._held: dict[int, Floats] = {}
 
     def vintage(self, step: int) -> int:
         return step // self.every
@@ -379,10 +385,11 @@ class AsOf:
     def rates(self, step: int, until: int) -> Floats:
         """See `Outlook.rates`."""
         issued = step - step % self.every
-        if self._held is None or self._held[0] != issued or self._held[1] < until:
-            ahead = min(self._steps, max(until, issued + 1))
-            self._held = issued, ahead, self._asked(issued, ahead)
-        return self._held[2][:, step - issued : until - issued]
+        if issued not in self._held:
+            self._held[issued] = self._asked(issued, min(self.places.steps, issued + self._ahead))
+        known = self._held[issued][:, step - issued : until - issued]
+        missing = until - step - known.shape[1]
+        return np.pad(known, ((0, 0), (0, missing)), constant_values=np.nan) if missing else known
 
     def settled(self, window: int) -> Floats | None:
         """Always revised."""
