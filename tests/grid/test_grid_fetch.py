@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from outweigh.core.intervals import Interval
 from outweigh.core.quantities import CarbonScope
 from outweigh.core.series import Accounting, CarbonKind, CarbonMeaning, CarbonSeries, Market, PriceMeaning
 from outweigh.grid.archive import Archive
-from outweigh.ports import Offer
+from outweigh.ports import Offer, SourceLimits
 
 for needed in ("duckdb", "httpx", "hishel", "httpx_retries"):
     pytest.importorskip(needed)
@@ -149,6 +150,25 @@ def test_a_source_that_is_busy_is_waited_for_within_our_patience(
 
     assert (done.exit_code, slept) == (code, slept_s)
     assert isinstance(done.zones[0].failure, GridBusy) == (code == 4)
+
+
+class ShortMemory(FixedGrid):
+    """A source that can be asked for the last week alone."""
+
+    @property
+    def limits(self) -> SourceLimits:
+        return replace(super().limits, back_s=7 * 86400.0)
+
+
+def test_what_a_source_does_not_reach_back_to_is_said_to_be_missing(
+    filled: Callable[..., Fetched], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("outweigh.app.grid_fetch.open_source", lambda _: ShortMemory(carbon={"GB": 100.0}))
+
+    done = filled(now=lambda: datetime(2026, 6, 1, tzinfo=UTC))
+
+    assert (done.zones[0].left_s, done.zones[0].came_s) == (24 * 86400.0, 7 * 86400.0)
+    assert done.exit_code == 4
 
 
 def test_a_provider_that_is_down_is_not_asked_for_the_next_zone(tmp_path: Path, api: Any, answer: Any):

@@ -9,6 +9,8 @@ import importlib.util
 import json
 import math
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -371,3 +373,24 @@ def test_what_makes_no_decision_is_refused(archive: Archive, options: dict[str, 
 
     with pytest.raises(refused):
         regrets(**(given | options))
+
+
+def test_regret_at_the_command_line_shows_what_was_saved_and_passed_over(archive: Archive):
+    archive.put(said([5.0, 1.0, 3.0, 4.0] * 3), retrieved_at=after(99))
+    archive.put(expected([3.0, 2.0, 1.0, 4.0], issued=after(0)), retrieved_at=after(0))
+    command = [
+        str(Path(sys.executable).with_name("outweigh")), "grid", "regret", "DE", "--archive", str(archive.folder),
+        "--from", "2026-06-01T12:00Z", "--to", "2026-06-01T20:00Z", "--job", "1", "--window", "4", "--every", "4",
+    ]  # fmt: skip
+
+    shown, told = (
+        subprocess.run([*command, *more], capture_output=True, text=True, timeout=60, check=False)
+        for more in ((), ("--json",))
+    )
+
+    # Chosen 3, best 1, at once 5: half of what foresight saves.
+    body = json.loads(told.stdout)
+    assert (body["regret_mean"], body["saved_share"], body["decisions"], body["passed_over"]) == (2.0, 0.5, 1, 1)
+    assert "saved    50 %" in shown.stdout
+    assert "1 decisions passed over" in shown.stderr
+    assert shown.returncode == told.returncode == 0
