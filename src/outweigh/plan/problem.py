@@ -280,10 +280,12 @@ class Places:
             release=np.array([steps(job.release) for job in jobs], dtype=np.float64),
             deadline=np.minimum(deadline, self.steps),
             work=np.array([job.work_at(work_quantile) / self.step_h for job in jobs], dtype=np.float64),
-            speed=np.array([[level.speed for level in row] for row in padded], dtype=np.float64),
-            power_w=np.array([[level.power_w for level in row] for row in padded], dtype=np.float64),
+            speed=np.array([[level.speed for level in row] for row in padded], dtype=np.float64).reshape(-1, levels),
+            power_w=np.array([[level.power_w for level in row] for row in padded], dtype=np.float64).reshape(
+                -1, levels
+            ),
             preemptible=np.array([job.preemptible for job in jobs], dtype=np.bool_),
-            allowed=np.array([self._allowed(job) for job in jobs], dtype=np.bool_),
+            allowed=np.array([self._allowed(job) for job in jobs], dtype=np.bool_).reshape(-1, len(self.names)),
             resume_steps=np.array([job.checkpoint_h / self.step_h for job in jobs], dtype=np.float64),
             resume_kwh=np.array([job.checkpoint_kwh for job in jobs], dtype=np.float64),
             entry_cost=away.reshape(len(jobs), len(self.names)) * gb[:, np.newaxis] * cost_per_gb,

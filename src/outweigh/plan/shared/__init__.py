@@ -2,8 +2,10 @@
 
 from outweigh.plan.shared.capacity import Capacity, CapacityPrices, CapacityUnit, Committed
 from outweigh.plan.shared.planning import plan_jobs
+from outweigh.plan.shared.proof import verify
 from outweigh.plan.shared.schedule import Outcome, Runs, Schedule
 
 __all__ = [
     "Capacity", "CapacityPrices", "CapacityUnit", "Committed", "Outcome", "Runs", "Schedule", "plan_jobs",
+    "verify",
 ]  # fmt: skip

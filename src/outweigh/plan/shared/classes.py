@@ -1,8 +1,8 @@
 """Jobs grouped by what they can do: what is alike up to its size is priced once.
 
-The cost of a run is linear in the power of the job, so jobs that differ only in power have the same best run. A shape is
-what is left when a job is scaled to 1 kW at its first level. In the linear programme a shape is one job as large as all
-its members together; only rounding sees the members.
+The cost of a run is linear in the power of the job, so jobs that differ only in power have the same best run. A shape
+is what is left when a job is scaled to 1 kW at its first level. In the linear programme a shape is one job as large as
+all its members together; only whole plans see the members.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ def by_size(packing: Packing, counts: Ints, prices: Floats) -> None:
 
     Args:
         counts: jobs of each row, shape (J,).
-        prices: rate with what capacity is worth in it [currency/kWh], shape (S, T). Without it the first ones take what the
-            last ones need: on the traces measured that is 19 to 20 % dearer than the bound.
+        prices: rate with what capacity is worth in it [currency/kWh], shape (S, T). Without
+            it the first ones take what the last ones need.
     """
     packing.empty()
     priced = Priced(prices)

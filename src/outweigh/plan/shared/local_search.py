@@ -98,7 +98,7 @@ class Neighbourhood:
         return float((self._regret + self._least).sum())
 
     def turn(self, many: int) -> float:
-        """One attempt: a job goes where it would be cheapest, others make room for it. Returns the gain [currency], or 0."""
+        """One attempt: a job goes where it would be cheapest, others make room. Returns the gain [currency], or 0."""
         packing, before = self._packing, self._packing.free.copy()
         first, wish, others = self._choose(many)
         out = [first, *others]

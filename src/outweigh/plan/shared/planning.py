@@ -110,7 +110,6 @@ def plan_jobs(
         if missing is not None:
             raise missing
 
-    packing = Packing(shapes, _within_peaks(field, summit.use, shapes) if field.charged else field)
     columns = None
     if len(shapes) <= _FEW_SHAPES:
         seeds, _ = smooth.spread(prices, summit.temperature)
@@ -118,13 +117,14 @@ def plan_jobs(
         if found.bound > bound:
             bound, prices = found.bound, found.prices
         columns = found.columns
-    left = _whole(packing, rows, field.rate + prices.limit, stop)
     told(0.6)
+    packing, left = _whole(shapes, rows, field, prices, summit.use, stop)
     if not left:
         _improve(packing, field, prices, least, bound, goal_gap, stop, lambda share: told(0.6 + 0.3 * share))
-    if columns is not None and (left or _gap(packing.paid, bound) > goal_gap) and not field.charged:
-        if solve_whole(packing, rows, enumerated(shapes, field, columns), better_than=None if left else packing.paid,
-                       goal=goal_gap, until=until):  # fmt: skip
+    if columns is not None and (left or _gap(_paid(packing), bound) > goal_gap) and not field.charged:
+        better = None if left else packing.paid
+        every = enumerated(shapes, field, columns)
+        if solve_whole(packing, rows, every, better_than=better, goal=goal_gap, until=until):
             left = []
     if left:
         missing = explain.shortage(shapes, field, rows, places, capacity.unit)
@@ -189,23 +189,47 @@ def _check_gaps(rows: Jobs, field: Field) -> None:
     check(field.rate, Windows(site, rows.release[job], rows.deadline[job], rows.work[job] / rows.speed[job, -1]))
 
 
-def _within_peaks(field: Field, use: Floats, shapes: Shapes) -> Field:
-    """Whole jobs keep below the peaks that their shares have, a little above which another kW is paid for by nobody."""
-    per_unit = 1 / float(shapes.units_per_kw.max())
-    facility = field.pue * use * per_unit - field.spare_kw
-    top = np.maximum(facility.max(axis=1), 0.0)[:, np.newaxis] * 1.0
-    most = (field.spare_kw + top * 1.02 + float(shapes.kw.max())) / field.pue / per_unit
+def _whole(
+    shapes: Shapes, rows: Jobs, field: Field, prices: CapacityPrices, use: Floats, stop: Callable[[], bool]
+) -> tuple[Packing, list[int]]:
+    """A first plan of whole jobs, and the rows that found no room.
+
+    Where peaks cost, whole jobs are kept below the peaks that their shares have, or one or two jobs above them, whichever
+    is cheapest with what the peak costs.
+    """
+    rate = field.rate + prices.limit
+    if field.charged:
+        rate = field.priced(CapacityPrices(prices.limit, prices.demand), 1.0)
+    best: tuple[Packing, list[int]] | None = None
+    for above in (0.0, 0.5, 1.0, 2.0, np.inf) if field.charged else (np.inf,):
+        packing = Packing(shapes, _below_peaks(field, use, shapes, above) if np.isfinite(above) else field)
+        by_size(packing, rows.count, rate)
+        left = repair(packing, rate, stop=stop)
+        packing.settle()
+        if best is None or (len(left), _paid(packing)) < (len(best[1]), _paid(best[0])):
+            best = packing, left
+    assert best is not None
+    return best
+
+
+def _below_peaks(field: Field, use: Floats, shapes: Shapes, above: float) -> Field:
+    """The field with the peaks of `use` as limits where they cost, and `above` times the largest job more."""
+    kw_per_unit = 1 / float(shapes.units_per_kw.max())
+    highest = np.maximum((field.pue * use * kw_per_unit - field.spare_kw).max(axis=1), 0.0)[:, np.newaxis]
+    # The shares are only near the best; a peak that is all but free is free.
+    most = (field.spare_kw + highest * 1.001 + above * float(shapes.kw.max())) / field.pue / kw_per_unit
     paid = (field.demand_rate > 0)[:, np.newaxis]
     limit = np.where(paid, np.minimum(field.limit, np.maximum(most, 0.0)), field.limit)
     return Field(field.rate, field.step_h, limit, field.pue, field.demand_rate, field.spare_kw)
 
 
-def _whole(packing: Packing, rows: Jobs, prices: Floats, stop: Callable[[], bool]) -> list[int]:
-    """A first plan of whole jobs. Returns the rows that found no room."""
-    by_size(packing, rows.count, prices)
-    left = repair(packing, prices, stop=stop)
-    packing.settle()
-    return left
+def _paid(packing: Packing) -> float:
+    """What the whole jobs and their peaks cost [currency]."""
+    field = packing.field
+    if not field.charged:
+        return packing.paid
+    top = (field.pue * packing.load(packing.shapes.kw) - field.spare_kw).max(axis=1)
+    return packing.paid + float(field.demand_rate @ np.maximum(top, 0.0))
 
 
 def _improve(
@@ -213,16 +237,17 @@ def _improve(
     stop: Callable[[], bool], told: Callable[[float], None],
 ) -> None:  # fmt: skip
     for _ in range(3):
-        if stop() or _gap(packing.paid, bound) <= goal / 5:
+        if stop() or _gap(_paid(packing), bound) <= goal / 5:
             return
         if improve(packing, field.rate, least, stop=stop) < 1e-4 * goal * abs(packing.paid):
             break
     if packing.count.sum() > _FEW_JOBS:
         return
+    peaks = _paid(packing) - packing.paid
     near = Neighbourhood(packing, field.rate, prices.limit, least)
     in_vain = 0
     for turn in range(_TURNS):
-        if in_vain > _IN_VAIN or stop() or (turn % 20 == 0 and _gap(near.paid, bound) <= goal):
+        if in_vain > _IN_VAIN or stop() or (turn % 20 == 0 and _gap(near.paid + peaks, bound) <= goal):
             break
         if turn % 100 == 0:
             told(turn / _TURNS)
@@ -274,7 +299,6 @@ def _runs(packing: Packing, rows: Jobs) -> Runs:
     packing.settle()
     columns, job = packing.columns.take(packing.column), packing.job
     kw = packing.shapes.kw[job]
-    of = columns.of_entry
     first, last = columns.offset[:-1], columns.offset[1:] - 1
     # A run through that begins within a step begins as late in it as its share of the step says.
     through = ~rows.preemptible[job] & (columns.sizes > 1)
@@ -286,8 +310,8 @@ def _runs(packing: Packing, rows: Jobs) -> Runs:
     index = columns.take(order)
     return Runs(
         job[order], index.site, packing.count[order], start[order], end[order], index.offset, index.step, index.work,
-        columns.take(order).energy * kw[order][index.of_entry],
-    ) if len(of) else Runs(job, index.site, packing.count, start, end, index.offset, index.step, index.work, index.energy)  # fmt: skip
+        index.energy * kw[order][index.of_entry],
+    )  # fmt: skip
 
 
 def evaluate(

@@ -1,12 +1,12 @@
 """The dual, smoothed: every run of a shape counts a little, the cheaper the more, so that prices move without jumping.
 
-The bound ``L(pi) = sum_k W_k min_p (c_p + pi a_p) - pi C`` is concave but has a kink wherever a shape changes its mind, and
-methods that follow kinks (subgradients, cutting planes) are slow. With a temperature m the minimum becomes
+The bound ``L(pi) = sum_k W_k min_p (c_p + pi a_p) - pi C`` is concave but has a kink wherever a shape changes its mind,
+and methods that follow kinks (subgradients, cutting planes) are slow. With a temperature m the minimum becomes
 
     ``softmin(v) = -m log sum exp(-v / m)``,   ``min v - m log n <= softmin(v) <= min v``
 
-whose slope is the use of capacity when shapes spread over their runs. It is maximised by a quasi-Newton method at falling
-temperatures. The smooth value is never used as a bound: the prices it finds are put into the exact one.
+whose slope is the use of capacity when shapes spread over their runs. It is maximised by a quasi-Newton method at
+falling temperatures. The smooth value is never used as a bound: the prices it finds are put into the exact one.
 
 Sources: Nesterov, Smooth minimization of non-smooth functions, Mathematical Programming 103, 2005, section 4 (entropy
 smoothing and its error); Byrd, Lu, Nocedal and Zhu, SIAM J. Sci. Comput. 16(5), 1995 (L-BFGS-B).
@@ -88,7 +88,7 @@ class Smooth:
         self._all = self._lots
 
     def focus(self, prices: CapacityPrices, margin: float) -> None:
-        """From now on leave out sites that cost a shape more than its best by `margin` [currency/kWh] at these prices."""
+        """From now on leave out sites that cost a shape `margin` [currency/kWh] more than its best at these prices."""
         rates = self._rates(prices)
         self._lots = [lot.near(rates[lot.ratio], margin) for lot in self._all]
 
@@ -181,7 +181,7 @@ class _OfPairs:
 
 @dataclass(frozen=True, slots=True)
 class _Times:
-    """Points in time as the place of the edge before them in sums of (S, T + 2), and the fraction of a step after it."""
+    """Points in time: where the edge before them is in sums of (S, T + 2), and the fraction of a step after it."""
 
     at: Ints
     part: Floats
@@ -268,12 +268,11 @@ def _starts(release: Floats, deadline: Floats, length: Floats) -> tuple[Floats, 
     """
     latest = np.maximum(deadline - length, release)
     first, ends = np.ceil(release), np.ceil(release + length) - length
-    counts = np.floor(latest) - first + 1, np.floor(latest + length + 1e-9) - np.ceil(release + length - 1e-9) + 1
-    most = int(max(counts[0].max(), 0)), int(max(counts[1].max(), 0))
     parts = [release[:, np.newaxis], latest[:, np.newaxis]]
-    real = [np.ones((len(release), 1), bool), (latest > release)[:, np.newaxis]]
+    real = [np.ones((len(release), 1), dtype=np.bool_), (latest > release)[:, np.newaxis]]
     whole = (release % 1 == 0) & (length % 1 == 0) & (deadline % 1 == 0)
-    for begin, count, wide, skip in ((first, counts[0], most[0], whole & False), (ends, counts[1], most[1], whole)):
+    wide = int(np.max(latest - release, initial=0.0)) + 2
+    for begin, skip in ((first, np.zeros_like(whole)), (ends, whole)):
         offered = begin[:, np.newaxis] + np.arange(wide)
         inside = (offered > release[:, np.newaxis] + 1e-9) & (offered < latest[:, np.newaxis] - 1e-9)
         parts.append(np.clip(offered, release[:, np.newaxis], latest[:, np.newaxis]))
@@ -286,8 +285,8 @@ def _starts(release: Floats, deadline: Floats, length: Floats) -> tuple[Floats, 
 class _Pausing(_OfPairs):
     """Runs of one level that may pause for nothing: every step of the window counts by how cheap it is.
 
-    With y the share of a step that runs, ``min sum r y`` over ``sum y = need`` is softened by the entropy of y and 1 - y,
-    which gives ``y = 1 / (1 + exp((r - level) / temperature))`` with the level at which they sum to the need.
+    With y the share of a step that runs, ``min sum r y`` over ``sum y = need`` is softened by the entropy of y and
+    1 - y, which gives ``y = 1 / (1 + exp((r - level) / temperature))`` with the level at which they sum to the need.
     """
 
     def __init__(self, shapes: Shapes, field: Field, pairs: _Pairs, ratio: int) -> None:
@@ -308,7 +307,7 @@ class _Pausing(_OfPairs):
         return _Pausing(self._shapes, self._field, self._near(cost, margin), self.ratio)
 
     def _costs(self, rate: Floats, temperature: float) -> tuple[Floats, Floats]:
-        """What each pair costs [currency/kW], softened, shape (n,), and the share of each step that runs, shape (n, U)."""
+        """What each pair costs [currency/kW], softened, shape (n,), and the share of each step that runs, (n, U)."""
         each = np.nan_to_num(rate).take(self._cell)
         if not self._full:
             each[self._room == 0] = _NEVER
