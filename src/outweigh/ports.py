@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
+    from outweigh.core.following import Lease, StepKind, StepTaken
     from outweigh.core.intervals import Interval
     from outweigh.core.jobs import Ability, JobRequest, JobStatus
     from outweigh.core.measurement import Factor, Grade, Method, Scope, UncertaintyComponent
@@ -409,6 +410,56 @@ class KeepsViews(Protocol):
 
     def views(self, address: str = "") -> Iterator[View]:
         """Views of the receipt at that address, or of all, in the order written."""
+
+
+@runtime_checkable
+class KeepsFollowings(Protocol):
+    """What a store may offer beside `Store`: plans that are followed, each by one leader at a time.
+
+    Bodies are JSON of the run room. A leader holds a lease that each of its writes renews; a write under a lease that
+    somebody else has taken over is refused whole, with LeaseLost. Fails with LedgerError.
+    """
+
+    def follow(self, following: str, body: str, bodies: Mapping[str, str]) -> bool:
+        """Begin one, with its jobs by key, all or nothing; False when it is there already, and nothing changes."""
+
+    def followings(self, *, over: bool | None = None) -> Iterator[tuple[str, str]]:
+        """Ids and bodies, the oldest first; only those that are over, or not."""
+
+    def followed(self, following: str) -> tuple[str, Mapping[str, str]]:
+        """Body of it and of its jobs by key. Raises UsageError where there is none."""
+
+    def lead(self, following: str, holder: str, *, ttl_s: float, gone: Callable[[str], bool]) -> Lease | None:
+        """The lease, where nobody holds it, it has expired or `gone(holder)`; by the database's clock. Else None."""
+
+    def leader(self, following: str) -> str:
+        """Who holds the lease, or held it last; empty when it was let go."""
+
+    def write(
+        self,
+        lease: Lease,
+        *,
+        ttl_s: float,
+        body: str | None = None,
+        bodies: Mapping[str, str] | None = None,
+        taking: Sequence[tuple[str, StepKind, str, str]] = (),
+        outcomes: Mapping[int, str] | None = None,
+        over: bool | None = None,
+    ) -> tuple[StepTaken, ...]:
+        """Renew the lease, and keep what changed with it, durably, all or nothing.
+
+        Args:
+            body, bodies: new ones, of the following and of jobs by key.
+            taking: (key, kind, detail, at) of steps that will be taken once this returns; it returns them numbered.
+            outcomes: step number -> what came of it.
+            over: whether all is done.
+        """
+
+    def steps(self, following: str, *, still_open: bool = False) -> Iterator[StepTaken]:
+        """Steps in their order; only those of which nobody knows what came."""
+
+    def let_go(self, lease: Lease) -> None:
+        """Let somebody else lead at once."""
 
 
 @runtime_checkable

@@ -199,6 +199,17 @@ class JobRefused(JobError):
     """It will not take the job as it is: its size, its limit, its script."""
 
 
+class LeaseLost(OutweighError):
+    """Another supervisor leads this plan now; what this one wanted to write was not written."""
+
+    def __init__(self, following: str, holder: str, remedy: str) -> None:
+        super().__init__(following, holder, remedy)
+        self.following, self.holder = following, holder
+
+    def __str__(self) -> str:
+        return f"plan {self.following[:12]} is led by {self.holder} now. {self.remedy}"
+
+
 # --- measurement unusable: exit 3 -------------------------------------------------------------------
 
 

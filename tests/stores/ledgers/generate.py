@@ -1,7 +1,7 @@
 """Write the fixture ledger of the present schema version: `python tests/stores/ledgers/generate.py v2`.
 
 Synthetic: three made-up receipts of `tests/stores/made_receipts.py`, and since version 2 a view of each in carbon and
-in money, under invented factors. A fixture is written once, with the version that
+in money, under invented factors; since version 3 a plan that is followed, with one job and one step. A fixture is written once, with the version that
 introduced its schema, and never again: its whole point is that it was written by the past.
 """
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from outweigh.backends.stores.sqlite import SqliteStore
 from outweigh.core import CarbonIntensity, Price
+from outweigh.core.following import StepKind
 from outweigh.ledger import recompute
 from outweigh.ports import ReceiptFilter
 
@@ -28,6 +29,9 @@ def main(version):
             store.append(made_receipt(index, batch="synthetic-batch"))
         for rate in (CarbonIntensity(100.0), Price(0.25, "EUR")):
             recompute(store, ReceiptFilter(), (rate, made["FACTOR"]), now=made["EPOCH"])
+        store.follow("synthetic", '{"made": "up"}', {"synthetic-1": '{"job": 0}'})
+        lease = store.lead("synthetic", "nobody", ttl_s=0, gone=lambda _: False)
+        store.write(lease, ttl_s=0, taking=[("synthetic-1", StepKind.SUBMIT, "{}", made["EPOCH"].isoformat())])
 
 
 if __name__ == "__main__":

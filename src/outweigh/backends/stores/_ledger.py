@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+from outweigh.core.following import Lease, StepKind, StepTaken
 from outweigh.core.receipt import Receipt
 from outweigh.ports import ReceiptFilter, View
 
 if TYPE_CHECKING:
+    from outweigh.backends.stores._followings import SqlFollowings
     from outweigh.backends.stores._sql import SqlLedger
 
 
@@ -66,6 +68,52 @@ class LedgerStore(ABC):
         with self._translated():
             return self._ledger().head()
 
+    # Followings: see `ports.KeepsFollowings`.
+
+    def follow(self, following: str, body: str, bodies: Mapping[str, str]) -> bool:
+        with self._translated():
+            return self._followings().follow(following, body, bodies)
+
+    def followings(self, *, over: bool | None = None) -> Iterator[tuple[str, str]]:
+        with self._translated():
+            yield from self._followings().followings(over=over)
+
+    def followed(self, following: str) -> tuple[str, Mapping[str, str]]:
+        with self._translated():
+            return self._followings().followed(following)
+
+    def lead(self, following: str, holder: str, *, ttl_s: float, gone: Callable[[str], bool]) -> Lease | None:
+        with self._translated():
+            return self._followings().lead(following, holder, ttl_s=ttl_s, gone=gone)
+
+    def leader(self, following: str) -> str:
+        with self._translated():
+            return self._followings().leader(following)
+
+    def write(
+        self,
+        lease: Lease,
+        *,
+        ttl_s: float,
+        body: str | None = None,
+        bodies: Mapping[str, str] | None = None,
+        taking: Sequence[tuple[str, StepKind, str, str]] = (),
+        outcomes: Mapping[int, str] | None = None,
+        over: bool | None = None,
+    ) -> tuple[StepTaken, ...]:
+        with self._translated():
+            return self._followings().write(
+                lease, ttl_s=ttl_s, body=body, bodies=bodies, taking=taking, outcomes=outcomes, over=over
+            )
+
+    def steps(self, following: str, *, still_open: bool = False) -> Iterator[StepTaken]:
+        with self._translated():
+            yield from self._followings().steps(following, still_open=still_open)
+
+    def let_go(self, lease: Lease) -> None:
+        with self._translated():
+            self._followings().let_go(lease)
+
     def close(self) -> None:
         if self._opened is not None:
             self._opened.engine.dispose()
@@ -74,6 +122,11 @@ class LedgerStore(ABC):
     def _open_now(self) -> None:
         with self._translated():
             self._ledger()
+
+    def _followings(self) -> SqlFollowings:
+        from outweigh.backends.stores._followings import SqlFollowings
+
+        return SqlFollowings(self._ledger())
 
     def _ledger(self) -> SqlLedger:
         if self._opened is None:

@@ -39,7 +39,7 @@ from outweigh.core.measurement import Factor, Grade, utc
 from outweigh.core.receipt import Receipt
 from outweigh.ports import ReceiptFilter, View, ViewKind
 
-SCHEMA = "0002"  # the revision of `_migrations` that these tables are
+SCHEMA = "0003"  # the revision of `_migrations` that these tables are
 GENESIS = "0" * 64
 _PAGE = 500
 
@@ -101,6 +101,42 @@ views_head = Table(
     Column("kept", Integer, nullable=False),
     Column("chain", Text, nullable=False),
     CheckConstraint("id = 1", name="views_head_is_one_row"),
+)
+
+# Plans that are followed. These rows change, so they are in no chain: what came of a job is its receipt.
+followings = Table(
+    "followings",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("body", Text, nullable=False),
+    Column("begun", Double, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("fence", Integer, nullable=False),
+    Column("expires", Double, nullable=False),
+    Column("steps", Integer, nullable=False),
+    Column("over", Integer, nullable=False),
+)
+
+followed_jobs = Table(
+    "followed_jobs",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("following", Text, ForeignKey("followings.id"), nullable=False),
+    Column("body", Text, nullable=False),
+    Index("followed_jobs_by_following", "following"),
+)
+
+followed_steps = Table(
+    "followed_steps",
+    metadata,
+    Column("following", Text, ForeignKey("followings.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("key", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("fence", Integer, nullable=False),
+    Column("outcome", Text, nullable=False),
 )
 
 _RESTORE = "Restore the ledger from a backup or an export; keep this file to see what happened to it"
