@@ -85,7 +85,7 @@ def test_a_file_of_jobs_is_read_whole_with_its_queue(tmp_path: Path):
     assert evaluate.deadline == datetime(2026, 12, 2, tzinfo=UTC)
     assert (first.count, first.sites, first.preemptible) == (3, {"fra-1", "lul-1"}, True)
     assert (second.release, second.work_h) == (spec.start, 1.0)
-    assert spec.commands == (("train", ("sbatch", "train.sh")),)
+    assert dict(spec.asks)["train"].command == ("sbatch", "train.sh")
 
 
 def test_without_a_start_the_horizon_begins_with_the_next_step(tmp_path: Path):

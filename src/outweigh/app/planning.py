@@ -102,7 +102,7 @@ def write_page(document: dict[str, Any], path: Path, page: str = "plan-html") ->
 
 
 def _document(spec: PlanSpec, found: Surveyed, schedule: Schedule, frontier: list[dict[str, Any]]) -> dict[str, Any]:
-    body = plan_body(spec.jobs, found.places, found.capacity, schedule, dict(spec.commands))
+    body = plan_body(spec.jobs, found.places, found.capacity, schedule, dict(spec.asks))
     for site, sited in zip(body["sites"], found.sited, strict=True):
         site["zone"] = sited.carbon.zone.key
         site["sources"] = {"carbon": _source(sited.carbon), "price": _source(sited.price)}

@@ -32,7 +32,7 @@ from outweigh.core.errors import ConfigError, InvalidQuantity
 from outweigh.core.quantities import Power
 from outweigh.core.units import parse_energy, parse_power, parse_seconds
 from outweigh.plan.problem import Job, Level
-from outweigh.plan.sites import PlanSite, PlanSpec
+from outweigh.plan.sites import Ask, PlanSite, PlanSpec
 
 PAGE = "docs/planner.md"
 _MOST_STEPS = 24 * 366 * 12  # a year of five-minute steps: more is a slip of the pen, and would take gigabytes
@@ -99,6 +99,13 @@ class _Quantile(_Table):
 class _Checkpoint(_Table):
     time: Seconds = Field(default=0.0, examples=["5 min"], description="Run without progress at every resumption.")
     energy: EnergyLimit | None = Field(default=None, examples=["2 kWh"], description="IT energy beyond that time.")
+    signal: str = Field(
+        default="",
+        pattern=r"^([A-Z][A-Z0-9]{1,9})?$",
+        examples=["USR1"],
+        description="Makes the command save and end with 85, to be started again. Default: a pause keeps its memory.",
+    )
+    grace: Seconds = Field(default=30.0, examples=["30 s"], description="How long saving may take.")
 
 
 class _Job(_Table):
@@ -132,6 +139,9 @@ class _Job(_Table):
     command: list[_Text] = Field(
         default_factory=list, examples=[["sbatch", "train.sh"]], description="What `outweigh run` starts."
     )
+    cpus: int = Field(default=1, ge=1, examples=[8], description="Hardware threads it needs on each node.")
+    gpus: int = Field(default=0, ge=0, examples=[4], description="Devices it needs on each node.")
+    nodes: int = Field(default=1, ge=1, examples=[2], description="Nodes it needs at once.")
 
 
 class JobsToml(_Table):
@@ -169,7 +179,7 @@ def load_jobs(path: Path, now: datetime) -> PlanSpec:
         work_quantile=document.plan.work_quantile,
         sites=tuple(_site(name, site) for name, site in document.site.items()),
         jobs=tuple(jobs),
-        commands=tuple((job.name, tuple(job.command)) for job in document.job if job.command),
+        asks=tuple((job.name, _ask(job)) for job in document.job),
     )
 
 
@@ -209,6 +219,11 @@ def _job(job: _Job, document: JobsToml, start: datetime) -> Job:
         work_quantiles=tuple((one.p, one.work / S_PER_HOUR) for one in job.quantiles),
         count=job.count,
     )
+
+
+def _ask(job: _Job) -> Ask:
+    saving = job.checkpoint
+    return Ask(tuple(job.command), saving.signal, saving.grace, job.cpus, job.gpus, job.nodes)
 
 
 def _check(document: JobsToml) -> list[Refusal]:

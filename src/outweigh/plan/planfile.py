@@ -12,6 +12,7 @@ import numpy as np
 
 from outweigh.plan.problem import Floats, Job, Places
 from outweigh.plan.shared import Capacity, Outcome, Runs, Schedule
+from outweigh.plan.sites import Ask
 
 SCHEMA: Final = "outweigh.plan/1"
 _SAME_POWER: Final = 1e-6
@@ -19,12 +20,13 @@ Document = dict[str, Any]
 
 
 def plan_body(
-    jobs: Sequence[Job], places: Places, capacity: Capacity, schedule: Schedule, commands: Mapping[str, Sequence[str]]
+    jobs: Sequence[Job], places: Places, capacity: Capacity, schedule: Schedule, asks: Mapping[str, Ask]
 ) -> Document:
     """What a plan says of its horizon, sites and jobs, as plain JSON with the unit in every key.
 
     Times are ISO 8601 in UTC. Energy of a job is IT energy unless the key says facility; power of a piece is the mean
-    IT power of one of its `count` jobs over the piece. A step that is not known is null.
+    IT power of one of its `count` jobs over the piece, and pieces of one `run` are of the same jobs. A step that is not
+    known is null. What planning again needs of a job and a site is there too.
     """
     it_kwh = schedule.runs.it_kwh(len(places.names), places.steps)
     pue = np.broadcast_to(places.pue if places.pue.ndim == 2 else places.pue[:, np.newaxis], it_kwh.shape)
@@ -46,13 +48,14 @@ def plan_body(
                 "price_per_kwh": _known(price[s]),
                 "intensity_g_per_kwh": _known(carbon[s]),
                 "capacity_price_per_kwh": _known(schedule.prices.limit[s]),
+                "move_cost_per_gb": float(places.move_cost_per_gb[s]) if places.move_cost_per_gb.size else 0.0,
+                "demand_rate_per_kw": float(capacity.demand_rate[s]) if capacity.demand_rate.size else 0.0,
+                "peak_so_far_kw": float(capacity.peak_kw[s]) if capacity.peak_kw.size else 0.0,
                 **_site_totals(it_kwh[s] * pue[s], price[s], carbon[s]),
             }
             for s, name in enumerate(places.names)
         ],
-        "jobs": [
-            _job(job, position, places, schedule, pue, price, carbon, commands) for position, job in enumerate(jobs)
-        ],
+        "jobs": [_job(job, position, places, schedule, pue, price, carbon, asks) for position, job in enumerate(jobs)],
     }
 
 
@@ -105,11 +108,12 @@ def _job(
     pue: Floats,
     price: Floats,
     carbon: Floats,
-    commands: Mapping[str, Sequence[str]],
+    asks: Mapping[str, Ask],
 ) -> Document:
+    ask = asks.get(job.name, Ask())
     runs, drawn = schedule.runs, list[Document]()
     it_kwh = facility_kwh = cost = grams = 0.0
-    for row in schedule.of_job(position).tolist():
+    for number, row in enumerate(schedule.of_job(position).tolist()):
         site, count = int(runs.site[row]), int(runs.count[row])
         entries = slice(int(runs.offset[row]), int(runs.offset[row + 1]))
         kwh = runs.energy_kwh[entries] * count
@@ -120,6 +124,7 @@ def _job(
         grams += float((kwh * pue[site, at] * carbon[site, at]).sum())
         drawn.extend(
             {
+                "run": number,
                 "site": places.names[site],
                 "start": _iso(places, start),
                 "end": _iso(places, end),
@@ -145,7 +150,17 @@ def _job(
         "energy_cost": cost,
         "carbon_kg": grams / 1e3,
         "pieces": drawn,
-        "command": list(commands.get(job.name, ())),
+        "levels": [{"speed": level.speed, "power_w": level.power_w} for level in job.levels],
+        "allowed_sites": [job.home] if not job.movable else sorted(job.sites or places.names),
+        "checkpoint_h": job.checkpoint_h,
+        "checkpoint_kwh": job.checkpoint_kwh,
+        "checkpoint_signal": ask.signal,
+        "checkpoint_grace_s": ask.grace_s,
+        "data_gb": job.data_gb,
+        "cpus": ask.cpus,
+        "gpus": ask.gpus,
+        "nodes": ask.nodes,
+        "command": list(ask.command),
     }
 
 

@@ -38,6 +38,25 @@ class PlanSite:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """How a job is started; for `outweigh run`.
+
+    Attributes:
+        command: program and arguments; empty where the file names none.
+        signal: sent to it to save its progress and stop ("USR1"); empty where it cannot, and a pause keeps its memory.
+        grace_s: how long saving may take [s].
+        cpus, gpus, nodes: what it needs of the scheduler; CPUs and GPUs on each node.
+    """
+
+    command: tuple[str, ...] = ()
+    signal: str = ""
+    grace_s: float = 30.0
+    cpus: int = 1
+    gpus: int = 0
+    nodes: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class PlanSpec:
     """A file of jobs, read.
 
@@ -47,7 +66,7 @@ class PlanSpec:
         step_s: length of each [s].
         carbon_price: of one tonne; None weighs money alone.
         work_quantile: of uncertain durations, planned for.
-        commands: job -> what to run, where the file says it; for `outweigh run`.
+        asks: job -> how it is started; for `outweigh run`.
     """
 
     source: str
@@ -58,4 +77,4 @@ class PlanSpec:
     work_quantile: float
     sites: tuple[PlanSite, ...]
     jobs: tuple[Job, ...]
-    commands: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    asks: tuple[tuple[str, Ask], ...] = ()

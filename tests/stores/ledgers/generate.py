@@ -1,8 +1,9 @@
 """Write the fixture ledger of the present schema version: `python tests/stores/ledgers/generate.py v2`.
 
 Synthetic: three made-up receipts of `tests/stores/made_receipts.py`, and since version 2 a view of each in carbon and
-in money, under invented factors; since version 3 a plan that is followed, with one job and one step. A fixture is written once, with the version that
-introduced its schema, and never again: its whole point is that it was written by the past.
+in money, under invented factors; since version 3 a plan that is followed, with one job and one step. A fixture is
+written once, with the version that introduced its schema, and never again: its whole point is that it was written by
+the past.
 """
 
 import runpy
