@@ -105,6 +105,9 @@ def test_ones_own_file_answers_before_the_tables(tmp_path: Path):
     [
         (("--at", "noon"), 2),
         (("--at", "2026-10-25T02:30"), 2),
+        (("--at", "9999-12-31T23:59Z"), 2),
+        (("--as-of", "9999-12-31T23:59-10:00"), 2),
+        (("--as-of", "noon"), 2),
         (("--hours", "0"), 2),
         (("--hours", "nan"), 2),
         (("--source", "nowhere"), 2),

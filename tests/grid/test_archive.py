@@ -380,7 +380,9 @@ def test_as_a_source_it_knows_no_zone_before_its_time(tmp_path: Path):
         source.carbon("DE", hours(0, 1))
 
 
-@pytest.mark.parametrize("argument", ["@noon", "@2026-01-01T00:00", "/nowhere", "/nowhere@2026-01-01T00:00Z"])
+@pytest.mark.parametrize(
+    "argument", ["@noon", "@2026-01-01T00:00", "@9999-12-31T23:59-10:00", "/nowhere", "/nowhere@2026-01-01T00:00Z"]
+)
 def test_a_slip_in_the_argument_is_told(argument: str):
     with pytest.raises(UsageError):
         open_source(f"archive:{argument}")

@@ -361,6 +361,7 @@ def test_a_decision_without_a_whole_forecast_is_passed_over_and_counted(archive:
         ({"job_h": 0.0}, UsageError),
         ({"job_h": 5.0, "window_h": 4.0}, UsageError),
         ({"every_h": float("nan")}, UsageError),
+        ({"every_h": 1e-13}, UsageError),
         ({"end": "2026-06-01"}, UsageError),
         ({"zone": "FR"}, FactorMissing),
         ({"price": True}, FactorMissing),

@@ -204,6 +204,8 @@ def _moment(option: str, text: str) -> datetime:
         raise UsageError(f"{option} {text!r} is not an ISO 8601 time", "Write 2026-10-25T02:30Z") from err
     if stamp.tzinfo is None:
         raise UsageError(f"{option} {text!r} does not say how far it is from UTC", "Write 2026-10-25T02:30Z or +02:00")
+    if not 1900 < stamp.year < 2200:
+        raise UsageError(f"{option} {text!r} is no time of an electric grid", "Write a year such as 2026")
     return stamp.astimezone(UTC)
 
 

@@ -17,6 +17,9 @@ from outweigh.grid.archive import Archive, SlotKind, default_folder
 from outweigh.grid.vintages import Regret, cheapest, regret
 
 
+_SHORTEST_H, _LONGEST_H = 1 / 60, 24 * 366.0
+
+
 @dataclass(frozen=True, slots=True)
 class Regrets:
     """Regret of one decision after another.
@@ -86,8 +89,11 @@ def regrets(
         UsageError: lengths or times that cannot be.
     """
     first, last = moment("--from", start), moment("--to", end)
-    if not 0 < job_h <= window_h <= 24 * 366 or not 0 < every_h <= 24 * 366 or last <= first:
-        raise UsageError("these times make no decision", "Give --from before --to, and 0 < --job <= --window <= 8784")
+    if not _SHORTEST_H <= job_h <= window_h <= _LONGEST_H or not _SHORTEST_H <= every_h <= _LONGEST_H or last <= first:
+        raise UsageError(
+            "these times make no decision",
+            "Give --from before --to, --job below --window, and each of a minute to a year",
+        )
     folder = archive or default_folder()
     if not folder.is_dir():
         raise UsageError(f"there is no archive in {folder}", "`outweigh grid fetch ZONE --source NAME` makes one")

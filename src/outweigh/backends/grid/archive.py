@@ -65,6 +65,8 @@ class ArchiveGrid:
                 raise UsageError(f"{time!r} is not an ISO 8601 time", "Write archive:FOLDER@2026-01-01T00:00Z") from err
             if as_of.tzinfo is None:
                 raise UsageError(f"{time!r} does not say how far it is from UTC", "Write 2026-01-01T00:00Z or +02:00")
+            if not 1900 < as_of.year < 2200:
+                raise UsageError(f"{time!r} is no time of an electric grid", "Write a year such as 2026")
             as_of = as_of.astimezone(UTC)
         path = Path(folder) if folder else default_folder()
         if not path.is_dir():
