@@ -16,7 +16,6 @@ from outweigh.core.series import CarbonMeaning, CarbonSeries, PriceMeaning, Pric
 from outweigh.grid.archive import Archive, SlotKind, default_folder
 from outweigh.grid.vintages import Regret, cheapest, regret
 
-
 _SHORTEST_H, _LONGEST_H = 1 / 60, 24 * 366.0
 
 
