@@ -205,6 +205,17 @@ def test_a_fortnight_missing_in_the_middle_and_a_day_at_the_end_are_passed_over(
     assert np.abs(np.array(said.values) - came).max() < 60
 
 
+def test_intervals_are_no_narrower_for_a_gap_of_three_weeks_before_the_last_hours():
+    values: list[float | Gap] = [float(value) for value in made(100)]
+    end = START + timedelta(days=100)
+    gap = [*values[: -21 * 24], *([Gap.MISSING] * (21 * 24 - 3)), *values[-3:]]
+
+    whole, torn = (fit(carbon(each), method=Method.SEASONAL, reach_h=24) for each in (values, gap))
+    widths = [sum(b.high - b.low for b in each.predict(end, next_hours(24, end)).bounds) for each in (whole, torn)]
+
+    assert widths[1] > 0.8 * widths[0]
+
+
 def test_filled_and_foretold_slots_teach_nothing():
     measured = carbon(made())
     doubtful = CarbonSeries(

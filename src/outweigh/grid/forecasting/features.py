@@ -19,6 +19,7 @@ DAY_H, WEEK_H = 24, 168
 # A value further out than this many spreads is taken to be this far: one day of a price crisis must not be all that
 # a year teaches. Intervals are calibrated on errors as they came, uncut.
 CUT = 8.0
+LEAST_KNOWN_H = 84  # a quarter of the fortnight that the spread is of
 N_CLOCK = 4  # the last columns: horizon [h], local hour, weekday, local hour of issue
 
 
@@ -66,8 +67,10 @@ class Past:
         weeks = self._same_hour(target, issue, WEEK_H, 4)
         week_mean = self._mean(issue, 0, WEEK_H)
         usual = _first_known(_mean_of(days[:, :7]), _mean_of(days), week_mean, self._mean(issue, 0, 4 * WEEK_H))
-        square = self._mean(issue, 0, 2 * WEEK_H, self._square)
-        variance = square - self._mean(issue, 0, 2 * WEEK_H) ** 2
+        # After a long gap, the few hours since tell no spread; all that was before does.
+        known_h = self._count[np.minimum(issue, len(self.hours))] - self._count[np.maximum(issue - 2 * WEEK_H, 0)]
+        recent, ever = (self._variance(issue, back_h) for back_h in (2 * WEEK_H, len(self.hours)))
+        variance = np.where(known_h >= LEAST_KNOWN_H, recent, ever)
         # A constant history has no spread; a thousandth of its level keeps the division harmless.
         least = 1e-3 * np.abs(np.nan_to_num(usual)) + 1e-9
         spread = np.fmax(np.sqrt(np.maximum(np.nan_to_num(variance), 0.0)), least)
@@ -120,6 +123,11 @@ class Past:
             there = there + moved
             out[:, k] = self._at(np.where(there < issue, there, there - step_h))
         return out
+
+    def _variance(self, issue: NDArray[np.int64], back_h: int) -> NDArray[np.float64]:
+        import numpy as np
+
+        return np.asarray(self._mean(issue, 0, back_h, self._square) - self._mean(issue, 0, back_h) ** 2)
 
     def _usual_then(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
         import numpy as np
