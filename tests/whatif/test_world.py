@@ -172,8 +172,8 @@ def test_a_declared_range_wins_and_is_not_taken_upside_down() -> None:
     assert (found.low.to_tonnes(), found.high.to_tonnes()) == pytest.approx((30e3, 700e3))
     with pytest.raises(InvalidQuantity):
         tonnes_range(energy, country_years(), 2024, declared=(wide[1], wide[0]))
+    direct = CarbonIntensity(300, scope=CarbonScope.DIRECT)
     with pytest.raises(InvalidQuantity):
-        direct = CarbonIntensity(300, scope=CarbonScope.DIRECT)
         tonnes_range(energy, country_years(), 2024, declared=(direct, direct))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from outweigh.cli.shown import echo_json, json_option, note, table
+from outweigh.cli.whatif_cooling import cooling
 from outweigh.cli.whatif_world import world
 
 if TYPE_CHECKING:
@@ -227,4 +228,5 @@ def import_(rate: Path, timezone: str, label: str | None) -> int:
     return 0
 
 
+command.add_command(cooling)
 command.add_command(world)
