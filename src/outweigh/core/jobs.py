@@ -102,6 +102,7 @@ class JobRequest:
         gpus: devices it needs on each node.
         nodes: it needs at once.
         limit_s: ended by the scheduler after this run time [s]; None without.
+        work_s: run time it is expected to take [s]; None where nobody knows. A simulation lives by it.
         cwd: where it runs; empty is where the executor is.
         environment: (name, value) pairs added to what the executor gives.
         output: file that standard output and error are appended to; empty is the executor's own choice.
@@ -119,6 +120,7 @@ class JobRequest:
     gpus: int = 0
     nodes: int = 1
     limit_s: float | None = None
+    work_s: float | None = None
     cwd: str = ""
     environment: tuple[tuple[str, str], ...] = ()
     output: str = ""
@@ -138,8 +140,9 @@ class JobRequest:
         if min(self.cpus, self.nodes) < 1 or self.gpus < 0:
             given = f"{self.cpus} CPUs, {self.gpus} GPUs, {self.nodes} nodes"
             raise InvalidQuantity(f"size {what}", given, "give at least one CPU and one node")
-        if self.limit_s is not None and not 0 < self.limit_s < float("inf"):
-            raise InvalidQuantity(f"time limit {what}", f"{self.limit_s} s", "give more than 0, or none")
+        for name, seconds in (("time limit", self.limit_s), ("expected run time", self.work_s)):
+            if seconds is not None and not 0 < seconds < float("inf"):
+                raise InvalidQuantity(f"{name} {what}", f"{seconds} s", "give more than 0, or none")
 
 
 @dataclass(frozen=True, slots=True)

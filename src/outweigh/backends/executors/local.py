@@ -1,4 +1,8 @@
-"""Run a command on this machine, as if it had been typed."""
+"""Run a command on this machine: as if it had been typed, or as a job that outlives the question.
+
+Typed as `local`, `local:se,fr` or `local:se=8,fr=8`: sites that are only names on this machine, for a plan to be tried
+on, with the hardware threads that jobs may hold at each.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,16 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
 from types import FrameType
-from typing import ClassVar
+from typing import ClassVar, Self
 
+from outweigh.backends.executors._options import system_now
+from outweigh.backends.executors._places import places
+from outweigh.backends.executors._process_jobs import ProcessJobs
 from outweigh.core.errors import CommandNotRun, UsageError
 from outweigh.data.processes import ProcessTree
 from outweigh.ports import Availability, Completed
@@ -23,8 +32,8 @@ _RESTORED = ("SIGPIPE", "SIGXFSZ")
 
 
 @executors.register(_NAME)
-class LocalExecutor:
-    """A child process that has our standard input, output and error.
+class LocalExecutor(ProcessJobs):
+    """A child process that has our standard input, output and error; and, by keys, jobs that have not.
 
     It leads a process group of its own, so that SIGINT and SIGTERM reach all it started, once. From a terminal it
     stays in ours: there the terminal signals the whole foreground group itself, and a group of its own could not read
@@ -32,9 +41,22 @@ class LocalExecutor:
     """
 
     name: ClassVar[str] = _NAME
+    simulated: ClassVar[bool] = False
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        sites: Mapping[str, int | None] | None = None,
+        *,
+        folder: Path | None = None,
+        now: Callable[[], datetime] = system_now,
+    ) -> None:
+        super().__init__(sites, folder=folder, now=now)
         self._received: _Received | None = None
+
+    @classmethod
+    def make(cls, argument: str = "", *, folder: Path | None = None, now: Callable[[], datetime] | None = None) -> Self:
+        """Sites, each with or without the hardware threads jobs may hold there: "se=8,fr"."""
+        return cls(places(_NAME, argument), folder=folder, now=now or system_now)
 
     @classmethod
     def probe(cls) -> Availability:
@@ -42,7 +64,7 @@ class LocalExecutor:
         return Availability(
             name=_NAME,
             usable=usable,
-            sees="one command on this machine, with the CPU time of its tree",
+            sees="one command on this machine, with the CPU time of its tree; jobs that outlive us",
             reason="" if usable else f"{sys.platform} has no POSIX processes",
             remedy="" if usable else "Run outweigh on Linux or macOS, or in WSL",
         )

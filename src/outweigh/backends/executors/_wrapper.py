@@ -1,0 +1,99 @@
+"""The few lines of shell that stand between a scheduler and a job's command, and leave a record of its start and end.
+
+A scheduler may forget how a job ended (Slurm after MinJobAge, a machine after a re-parented child), or say that it
+still runs when it has ended (Slurm's controller after a crash). The record knows, for it is written where the job ran.
+
+Only what cannot be kept by the scheduler is in it, two files an attempt beside each other:
+
+    PREFIX.ATTEMPT.begin   seconds since the epoch, host name, process id, its start [clock ticks since boot]
+    PREFIX.ATTEMPT.end     seconds since the epoch, exit code, 1 where the signal to save had come
+
+The signal to save goes to the command alone, as `scancel --batch` sends it: what the command started may not know it.
+An attempt that has an end is not run again, whoever starts it; with `once`, neither is one that has begun.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+#: POSIX shell. Arguments: prefix of the records, attempt, "once" or "", signal to save or "", folder to run in or "",
+#: command and its arguments. `code_` is what it ends with; whoever embeds it ends by it.
+WRAPPER: Final = r"""
+record_=$1.$2 once_=$3 signal_=$4 folder_=$5; shift 5
+told_=0 child_= code_=
+trap : TERM # the command decides what it does about it; the record of its end must be written
+[ -z "$signal_" ] || trap 'told_=1; [ -z "$child_" ] || kill -s "$signal_" "$child_" 2>/dev/null' "$signal_"
+if [ -s "$record_.end" ]; then read -r at_ code_ told_ < "$record_.end"; exit "$code_"; fi
+began_() { printf '%s %s %s %s\n' "$(date +%s.%N)" "$(uname -n)" $$ "$(cut -d' ' -f22 /proc/$$/stat)"; }
+# A folder that cannot be written to must not stop the job.
+if ! { (set -C; began_ > "$record_.begin") 2>/dev/null; } && [ -n "$once_" ] && [ -e "$record_.begin" ]; then exit 0; fi
+if [ -n "$folder_" ] && ! cd "$folder_"; then code_=126; else
+  "$@" <&0 &
+  child_=$!
+  # A signal that came before there was anybody to pass it to.
+  [ "$told_" = 0 ] || kill -s "$signal_" "$child_" 2>/dev/null
+  # A trapped signal ends `wait` while the command goes on.
+  while :; do
+    wait "$child_"; code_=$?
+    kill -0 "$child_" 2>/dev/null || break
+  done
+fi
+{ printf '%s %s %s\n' "$(date +%s.%N)" "$code_" "$told_" > "$record_.end.new" \
+  && mv -f "$record_.end.new" "$record_.end"; } 2>/dev/null
+"""
+
+_STAMP: Final = re.compile(r"(\d+)(?:\.(\d+))?\D*")
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """`started` is the kernel's start of the process `pid` [clock ticks since boot]; 0 where it does not say."""
+
+    at: datetime
+    host: str
+    pid: int
+    started: int
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """`told`: the signal to save had come."""
+
+    at: datetime
+    exit_code: int
+    told: bool
+
+
+def read_begin(prefix: Path, attempt: str) -> Begin | None:
+    words = _words(prefix, attempt, "begin")
+    at = _at(words)
+    if at is None or len(words) < 3 or not words[2].isdecimal():
+        return None
+    return Begin(at, words[1], int(words[2]), int(words[3]) if len(words) > 3 and words[3].isdecimal() else 0)
+
+
+def read_end(prefix: Path, attempt: str) -> End | None:
+    words = _words(prefix, attempt, "end")
+    at = _at(words)
+    if at is None or len(words) < 3 or not words[1].isdecimal():
+        return None
+    return End(at, int(words[1]), words[2] == "1")
+
+
+def _words(prefix: Path, attempt: str, what: str) -> list[str]:
+    try:
+        return prefix.with_name(f"{prefix.name}.{attempt}.{what}").read_text("utf-8", "replace").split()
+    except OSError:
+        return []
+
+
+def _at(words: list[str]) -> datetime | None:
+    match = _STAMP.fullmatch(words[0]) if words else None
+    if match is None:
+        return None
+    # Where `date` knows no %N there are no digits to take.
+    return datetime.fromtimestamp(int(match[1]) + float(f"0.{match[2] or 0}"), UTC)
