@@ -7,6 +7,7 @@ import gzip
 import math
 import os
 import pickle
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outweigh.core.errors import GapsTooLarge, InvalidQuantity, SeriesMismatch
+from outweigh.core.errors import GapsTooLarge, InvalidQuantity, MissingExtra, SeriesMismatch
 from outweigh.core.intervals import Interval
 from outweigh.core.quantities import CarbonScope
 from outweigh.core.series import (
@@ -178,6 +179,15 @@ def test_a_short_history_is_refused_with_what_to_do():
         fit(carbon(made(41)), method=Method.SEASONAL)
 
     assert "outweigh grid fetch" in refused.value.remedy
+
+
+def test_without_the_library_the_boosted_one_says_what_to_do_and_the_seasonal_one_works(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
+
+    with pytest.raises(MissingExtra, match="--method seasonal"):
+        fit(carbon(made()), method=Method.BOOSTED, reach_h=24)
+
+    assert len(fit(carbon(made()), method=Method.SEASONAL, reach_h=24).predict(END, next_hours(24))) == 24
 
 
 @given(seed=st.integers(0, 1000), share=st.floats(0, 0.2))
