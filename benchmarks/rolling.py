@@ -4,7 +4,7 @@ Carbon intensity and wholesale prices of five zones in 2023, hour by hour, and t
 own arrival and length. They are in the team's data folder (OUTWEIGH_SHARED_DATA, or ../shared/data beside the
 repository) and do not ship; without it every row says so and nothing is judged.
 
-What the trace does not say is assumed, and the same for every policy: 48 h of slack, 100 W of IT a processor, one half
+What the trace does not say is assumed, and the same for every policy: 72 h of slack, 100 W of IT a processor, one half
 of the jobs may pause at the price of 5 minutes' energy a resumption. Prices are taken into euros at 1.08 USD, 1.46 CAD
 and 1.63 AUD, about their means of the year. Carbon is charged at 100 EUR a tonne. The forecast is persistence: what the
 same hour of the day before was, a new vintage every hour, so that every hour all live jobs are priced again.
@@ -33,8 +33,8 @@ ROOT = Path(os.environ.get("OUTWEIGH_SHARED_DATA", Path(__file__).parents[2] / "
 START, HOURS, YEAR_S = datetime(2023, 1, 1, tzinfo=UTC), 8760, 300.0
 # Zone: units of its currency to the euro.
 ZONES = {"DE": 1.0, "US-CAL-CISO": 1.08, "US-TEX-ERCO": 1.08, "CA-ON": 1.46, "AU-NSW": 1.63}
-SLACK_H, WATTS, CARBON_PRICE = 48.0, 100.0, 100.0
-TAIL_H = 24 * 5  # after the year, for the jobs that arrive at its end
+SLACK_H, WATTS, CARBON_PRICE = 72.0, 100.0, 100.0
+TAIL_H = 24 * 7  # after the year, for the jobs that arrive at its end
 
 
 def column(path: Path, name: str, hours: int) -> np.ndarray:

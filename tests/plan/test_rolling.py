@@ -102,7 +102,9 @@ def test_every_job_does_its_work_at_one_allowed_site_before_its_deadline(rate, l
 
     assert not result.late.any()
     done = np.bincount(result.runs.job, result.runs.work, minlength=len(jobs))
-    np.testing.assert_allclose(done, jobs.work)
+    # Runs with pauses that cost are of whole steps, their work rounded up.
+    assert (done >= jobs.work * (1 - 1e-9)).all()
+    assert (done < jobs.work + jobs.speed.max(axis=1)).all()
     assert (result.start >= jobs.release).all()
     assert (result.end <= jobs.deadline).all()
     for i in range(len(jobs)):

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from outweigh.core.errors import InvalidQuantity, PlanInfeasible
-from outweigh.plan.kernels import Windows, contiguous_use
+from outweigh.plan.kernels import Windows, contiguous_use, interruptible
 from outweigh.plan.offers import W_PER_KW, How, Offers, Runs, offers, runs, starting_now
 from outweigh.plan.problem import ROUNDING_STEPS, Bools, Floats, Ints, Jobs
 from outweigh.plan.rolling_kernel import continuing
@@ -321,6 +321,13 @@ class Rolling:
             return False
         base = now + self.rules.lead
         filled = np.nan_to_num(rate) if np.isnan(rate).any() else rate
+        hope = self._could_pay(part, filled, value)
+        open_ = hope.any(axis=1)
+        if not open_.all():
+            ask, value, begun = ask[open_], value[open_], begun[open_]
+        if not ask.size:
+            return False
+        part = replace(part.take(open_), allowed=hope[open_])
         found = offers(part, filled, self.step_h)
         site = found.site
         cost = found.cost[np.arange(len(ask)), site]
@@ -352,6 +359,10 @@ class Rolling:
 
     def _price_rest(self, ask: Ints, part: Jobs, rate: Floats, value: Floats, now: int) -> bool:
         """Jobs that began and whose pauses cost: the level stays, and how they go on is priced."""
+        if not ask.size:
+            return False
+        hope = self._could_pay(part, np.nan_to_num(rate), value).any(axis=1)
+        ask, part, value = ask[hope], part.take(hope), value[hope]
         if not ask.size:
             return False
         base = now + self.rules.lead
@@ -391,6 +402,28 @@ class Rolling:
         step = now + part.release[row].astype(np.int64) + offset
         self._keep(ask[better], Runs(at, site[row], step, done, draw), site[better], base)
         return True
+
+    def _could_pay(self, part: Jobs, rate: Floats, value: Floats) -> Bools:
+        """Sites at which a run might beat the plan in force, shape (A, S).
+
+        The cheapest steps of the window are a bound on every run there at one level, and take a fraction of the time
+        that the runs themselves do. Most plans of the step before cannot be beaten.
+        """
+        level = part.power_w[:, 0] / part.speed[:, 0]
+        one = (part.power_w / part.speed == level[:, np.newaxis]).all(axis=1) & (part.speed[:, 0] == part.speed[:, -1])
+        sure = one & np.isfinite(value)
+        # Where energy is paid for being used, what a resumption draws can lower the cost.
+        if not sure.any() or (rate < 0).any():
+            return part.allowed
+        row, site = np.nonzero(part.allowed & sure[:, np.newaxis])
+        length = part.work[row] / part.speed[row, 0]
+        fits = length <= part.deadline[row] - part.release[row]
+        row, site, length = row[fits], site[fits], length[fits]
+        least = interruptible(rate, Windows(site, part.release[row], part.deadline[row], length))
+        least = least * (part.power_w[row, 0] / W_PER_KW * self.step_h) + part.entry_cost[row, site]
+        hope = part.allowed.copy()
+        hope[row, site] = self._pays(value[row], least)
+        return hope
 
     def _pays(self, value: Floats, cost: Floats) -> Bools:
         """Whether the new plan gains more than the hysteresis over the plan in force."""
