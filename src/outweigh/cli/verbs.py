@@ -26,7 +26,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("shrink", "make cheaper variants with real levers and compare them", "shrink"),
     Verb("gate", "weigh a proposal against budget, alternatives and benefit", "gate"),
     Verb("review", "the main job: compare, shrink, gate and plan on one project, one report", "review"),
-    Verb("estimate", "energy, cost and carbon before any code runs"),
+    Verb("estimate", "energy, cost and carbon before any code runs", "estimate"),
     Verb("grid", "zones, carbon, prices and the most that shifting could save", "grid"),
     Verb("plan", "where and when to run, with a proof of how good the plan is", "plan"),
     Verb("run", "execute a plan or a job: wait, start, pause, resume, re-plan"),

@@ -1,0 +1,113 @@
+"""What receipts said of earlier estimates, kept between runs: one JSON file of the user's, beside the calibration.
+
+`estimates.json` lies in the folder of `outweigh.data.calibration.calibration_path`. It holds ratios of measured to
+estimated energy by device and kind of work, with the receipts they came from: no names of machines, no paths.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from outweigh.core.errors import ConfigError, OutputError
+from outweigh.core.measurement import Grade, Scope
+from outweigh.data.calibration import calibration_path
+
+SCHEMA = 1
+FILE = "estimates.json"
+_REMEDY = "Move it away and reconcile again"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One reconciled run. `key` says of which device and kind of work; the rest as in `whatif.estimating.Observation`."""
+
+    key: str
+    receipts: tuple[str, ...]
+    ratio: float
+    relative: float
+    grade: Grade
+    scope: str
+    at: str
+
+
+def learned_path() -> Path | None:
+    """Where the file is; None for a user without a home folder."""
+    beside = calibration_path()
+    return None if beside is None else beside.with_name(FILE)
+
+
+def kept_rows(path: Path | None = None) -> tuple[Row, ...]:
+    """Every row of the file; none when there is no file.
+
+    Raises:
+        ConfigError: it cannot be read, is not what we write, or was written by a newer outweigh.
+    """
+    path = path if path is not None else learned_path()
+    if path is None:
+        return ()
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+        schema = body["schema"]
+        if not isinstance(schema, int) or not 1 <= schema <= SCHEMA:
+            raise ConfigError(
+                str(path), 0, f"it is of schema {schema!r} and this outweigh reads up to {SCHEMA}", "Update outweigh"
+            )
+        return tuple(_row(row) for row in body["runs"])
+    except FileNotFoundError:
+        return ()
+    except OSError as err:
+        problem = f"what was learned cannot be read ({err.strerror})"
+        raise ConfigError(str(path), 0, problem, "Check its permissions") from err
+    except (ValueError, KeyError, TypeError, AttributeError) as err:
+        problem = f"it is no file of estimates of ours ({type(err).__name__}: {err})"
+        raise ConfigError(str(path), 0, problem, _REMEDY) from err
+
+
+def keep_row(row: Row, path: Path | None = None) -> Path:
+    """Add a run, in the place of an earlier row of the same key that shares a receipt with it.
+
+    The file is replaced whole or not at all.
+
+    Raises:
+        ConfigError: the file that is there cannot be read; it is left as it is.
+        OutputError: it cannot be written.
+    """
+    path = path if path is not None else learned_path()
+    if path is None:
+        raise OutputError("what was learned", "there is no home folder", "Name a file in OUTWEIGH_CALIBRATION")
+    rows = [one for one in kept_rows(path) if one.key != row.key or not set(one.receipts) & set(row.receipts)]
+    body = {"schema": SCHEMA, "runs": [asdict(one) for one in (*rows, row)]}
+    text = json.dumps(body, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as err:
+        raise OutputError(str(path), err.strerror or str(err), "Name another folder in OUTWEIGH_CALIBRATION") from err
+    return path
+
+
+def _row(row: Mapping[str, Any]) -> Row:
+    """Raises KeyError, TypeError or ValueError."""
+    ratio, relative = float(row["ratio"]), float(row["relative"])
+    if not (math.isfinite(ratio) and ratio > 0 and math.isfinite(relative) and relative >= 0):
+        raise ValueError(f"a ratio of {ratio:g} ± {relative:g} cannot be")
+    receipts = tuple(str(one) for one in row["receipts"])
+    if not receipts:
+        raise ValueError("a run without a receipt")
+    return Row(str(row["key"]), receipts, ratio, relative, Grade(row["grade"]), str(Scope(row["scope"])), str(row["at"]))
