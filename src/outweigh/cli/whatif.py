@@ -10,6 +10,7 @@ import click
 
 from outweigh.cli.shown import echo_json, json_option, note, table
 from outweigh.cli.whatif_cooling import cooling
+from outweigh.cli.whatif_supply import supply
 from outweigh.cli.whatif_world import world
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def _asked(given: dict[str, Any]) -> Asked:
     from outweigh.app.whatif_tariff import Asked
 
     names = ("tariff", "load", "flat", "since", "until", "history", "spot", "carbon_price", "intensity")
-    return Asked(**{name: given[name] for name in names})
+    return Asked(**{name: given[name] for name in names}, pue=given.get("pue"), cooling=given.get("cooling"))
 
 
 @tariff.command(
@@ -110,10 +111,11 @@ def bill(lines: bool, as_json: bool, **given: Any) -> int:
     "--start 2026-03-02T09:00 --latest 2026-04-20",
 )
 @_site_options
-@click.option("--power", default=None, help='Power of the run at the meter before --pue, as in "650 kW".')
+@click.option("--power", default=None, help='Power of the run, before what cools it: "650 kW".')
 @click.option("--gpus", type=int, default=None, help="Instead of --power: so many GPUs.")
 @click.option("--per-gpu", default=None, help='Power of each GPU with its share of host and network: "1.275 kW".')
-@click.option("--pue", type=float, default=1.0, show_default=True, help="Facility over IT power while it runs.")
+@click.option("--pue", type=float, default=None, help="Facility over IT power of the run; 1 by default.")
+@click.option("--cooling", default=None, type=_FILE, help="Or CSV of the hall's stages: up_to_kw,fixed_kw,share.")
 @click.option("--for", "lasting", required=True, metavar="TIME", help='How long the run takes, as in "14 d".')
 @click.option("--start", required=True, metavar="TIME", help="When it would start now; local unless it has a zone.")
 @click.option("--latest", default=None, metavar="TIME", help="Latest start to look at for the best one.")
@@ -124,7 +126,6 @@ def marginal(
     power: str | None,
     gpus: int | None,
     per_gpu: str | None,
-    pue: float,
     lasting: str,
     start: str,
     latest: str | None,
@@ -136,7 +137,8 @@ def marginal(
     """What one more run adds to the bill under TARIFF: now, at its best start, held under the contract.
 
     It is the bill with the run less the bill without it, over all of the load's time: let the load reach as far
-    beyond the run as ratchets look back. Beside it stands what the average price would say.
+    beyond the run as ratchets look back. What cools the run is a column of its own, priced on top of its IT power;
+    beside all stands what the average price would say.
     """
     from outweigh.app.whatif_tariff import (
         SHOWN,
@@ -150,9 +152,7 @@ def marginal(
     )
 
     question = ask(_asked(given))
-    run = run_of(
-        question.tariff, power=power, gpus=gpus, per_gpu=per_gpu, pue=pue, lasting=lasting, start=start
-    )  # fmt: skip
+    run = run_of(question.tariff, power=power, gpus=gpus, per_gpu=per_gpu, lasting=lasting, start=start)
     money = question.tariff.currency
     if runs is not None:
         rows, found = curve_rows(question, run, runs)
@@ -160,11 +160,12 @@ def marginal(
             echo_json(rows)
             return 0
         table(
-            ("run", *(name for name, _ in SHOWN), f"adds {money}", "peak"),
+            ("run", *(name for name, _ in SHOWN), "cooling", f"adds {money}", "peak"),
             (
                 (
                     str(row["run"]),
                     *shown_parts(row),
+                    in_money(row["cooling"]),
                     in_money(row["total"]),
                     power_words(row["peak_w"]) + (" (passes the contract)" if row["crosses_contract"] else ""),
                 )
@@ -178,13 +179,14 @@ def marginal(
         echo_json(rows)
         return 0
     table(
-        ("way", "start", "end", *(name for name, _ in SHOWN), f"total {money}", "naive", "carbon", "peak"),
+        ("way", "start", "end", *(name for name, _ in SHOWN), "cooling", f"total {money}", "naive", "carbon", "peak"),
         (
             (
                 str(row["way"]),
                 str(row["start"])[:16],
                 str(row["end"])[:16],
                 *shown_parts(row),
+                in_money(row["cooling"]),
                 in_money(row["total"]),
                 in_money(row["naive"]),
                 in_money(row["carbon"]),
@@ -229,4 +231,5 @@ def import_(rate: Path, timezone: str, label: str | None) -> int:
 
 
 command.add_command(cooling)
+command.add_command(supply)
 command.add_command(world)
