@@ -14,8 +14,8 @@ from outweigh.plan.shared.capacity import CapacityPrices
 from outweigh.plan.shared.pricing import Field, Priced, Pricer
 from outweigh.plan.shared.smooth import Smooth, total_use
 
-# Shares of the mean rate. Smoothing costs about six of them a kWh, so the last leaves well under 1 %.
-TEMPERATURES: Final = (0.1, 0.03, 0.01, 0.003, 0.001)
+# Shares of the mean rate. Smoothing costs about six of them a kWh, so the last ones leave little.
+TEMPERATURES: Final = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
 _MEMORY: Final = 12
 # Temperatures beyond which a site hardly counts: exp(-15), and prices move by a few temperatures more.
 _MARGIN: Final = 25.0

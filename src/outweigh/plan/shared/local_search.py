@@ -88,6 +88,7 @@ class Neighbourhood:
         self._begin = np.array([spot.step[0] for spot in self._spots])
         self._end = np.array([spot.step[-1] for spot in self._spots])
         self._scale = self.paid
+        self._best = self.paid, list(self._spots)
         self._floor = 1e-3 * max(float(self._regret.mean()), 1e-300)
         self._weight = np.maximum(self._regret, 0.0) + self._floor
         known = float(np.abs(self._priced[0].rate).mean())
@@ -97,8 +98,14 @@ class Neighbourhood:
     def paid(self) -> float:
         return float((self._regret + self._least).sum())
 
-    def turn(self, many: int) -> float:
-        """One attempt: a job goes where it would be cheapest, others make room. Returns the gain [currency], or 0."""
+    def turn(self, many: int, heat: float = 0.0) -> float:
+        """One attempt: a job goes where it would be cheapest, others make room. Returns the gain [currency], or 0.
+
+        Args:
+            many: others that are taken out, at most.
+            heat: a loss of this size is accepted about every third time [currency] (simulated annealing: Kirkpatrick,
+                Gelatt and Vecchi, Science 220, 1983).
+        """
         packing, before = self._packing, self._packing.free.copy()
         first, wish, others = self._choose(many)
         out = [first, *others]
@@ -119,18 +126,24 @@ class Neighbourhood:
         if len(found) == len(out):
             regret = {item: self._true(item, spot) - self._least[item] for item, spot in found.items()}
             gain = float(sum(self._regret[item] - regret[item] for item in out))
-            if gain > 1e-12 * abs(self._scale):
+            if gain > 1e-12 * abs(self._scale) - heat * float(self._chance.exponential()):
                 for item, spot in found.items():
-                    self._keep(item, spot, regret[item])
+                    self._take(item, spot, regret[item])
                 return gain
         packing.free[:] = before
         return 0.0
 
+    def keep(self) -> None:
+        """Remember this plan if it is the best so far."""
+        if self.paid < self._best[0]:
+            self._best = self.paid, list(self._spots)
+
     def finish(self) -> None:
-        """Hand the plan back."""
+        """Hand the best plan back."""
+        self.keep()
         packing = self._packing
         packing.empty()
-        for row, spot in zip(self._rows, self._spots, strict=True):
+        for row, spot in zip(self._rows, self._best[1], strict=True):
             packing.put(row, spot)
         packing.settle()
 
@@ -153,7 +166,7 @@ class Neighbourhood:
         room = packing.free[spot.site, spot.step] + packing.tolerance[spot.site, spot.step]
         return bool((spot.energy * units <= room).all())
 
-    def _keep(self, item: int, spot: Spot, regret: float) -> None:
+    def _take(self, item: int, spot: Spot, regret: float) -> None:
         self._spots[item], self._regret[item] = spot, regret
         self._weight[item] = max(regret, 0.0) + self._floor
         self._site[item], self._begin[item], self._end[item] = spot.site, spot.step[0], spot.step[-1]

@@ -1,8 +1,8 @@
 """The master programme: which of the known runs to use, and what capacity is worth by that. Solved by HiGHS.
 
 Over columns p of shapes k, in kW: minimise ``sum cost_p x_p`` so that the columns of a shape sum to its weight, what
-they hold in a site and step fits, and the demand charge pays for the highest step of a site. What does not fit is bought
-at a price far above everything, so that there always is an answer.
+they hold in a site and step fits, and the demand charge pays for the highest step of a site. What does not fit is
+bought at a price far above everything, so that there always is an answer.
 
 This closes the last per mille of the bound where that is wanted; prices near the best come from `ascent`, which is much
 faster. Far from them, column generation alone took 30 s where the ascent took 3 (1,000 jobs, 10 sites, 168 h).

@@ -34,9 +34,10 @@ _ROUNDING: Final = 1e-11
 # Below these sizes the exact programmes are quick: columns in column generation, and in the mixed-integer programme.
 _FEW_SHAPES: Final = 120
 _FEW_JOBS: Final = 20_000
-# Of attempts by local search, in all and without a gain.
-_TURNS: Final = 6_000
-_IN_VAIN: Final = 600
+# Attempts of local search, in all and a job, and the loss it accepts at first, as a share of what a job costs on average.
+_TURNS: Final = 40_000
+_TURNS_A_JOB: Final = 50
+_HEAT: Final = 0.035
 
 
 def plan_jobs(
@@ -194,8 +195,8 @@ def _whole(
 ) -> tuple[Packing, list[int]]:
     """A first plan of whole jobs, and the rows that found no room.
 
-    Where peaks cost, whole jobs are kept below the peaks that their shares have, or one or two jobs above them, whichever
-    is cheapest with what the peak costs.
+    Where peaks cost, whole jobs are kept below the peaks that their shares have, or one or two jobs above them,
+    whichever is cheapest with what the peak costs.
     """
     rate = field.rate + prices.limit
     if field.charged:
@@ -245,13 +246,15 @@ def _improve(
         return
     peaks = _paid(packing) - packing.paid
     near = Neighbourhood(packing, field.rate, prices.limit, least)
-    in_vain = 0
-    for turn in range(_TURNS):
-        if in_vain > _IN_VAIN or stop() or (turn % 20 == 0 and _gap(near.paid + peaks, bound) <= goal):
-            break
+    turns = min(_TURNS, _TURNS_A_JOB * int(packing.count.sum()))
+    hot = _HEAT * abs(near.paid) / float(packing.count.sum())
+    for turn in range(turns):
         if turn % 100 == 0:
-            told(turn / _TURNS)
-        in_vain = 0 if near.turn((3, 6, 10)[turn % 3]) > 0 else in_vain + 1
+            near.keep()
+            told(turn / turns)
+            if stop() or _gap(near.paid + peaks, bound) <= goal:
+                break
+        near.turn((3, 6, 10)[turn % 3], hot * (1 - turn / turns) ** 2)
     near.finish()
 
 

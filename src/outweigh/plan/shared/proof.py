@@ -1,7 +1,7 @@
 """An independent check of a plan under shared capacity: trusts neither the solver nor the arithmetic that made it.
 
-Nothing of the solver is imported here, not even its kernels. Everything is counted again from the jobs and the places in
-the simplest way there is: runs entry by entry, the bound by trying every start and by sorting steps.
+Nothing of the solver is imported here, not even its kernels. Everything is counted again from the jobs and the places
+in the simplest way there is: runs entry by entry, the bound by trying every start and by sorting steps.
 """
 
 from __future__ import annotations
