@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import runpy
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +16,7 @@ from outweigh.core.jobs import Checkpoint, JobRequest, JobState, JobStatus
 from outweigh.ports import JobExecutor
 from outweigh.registry import job_executors
 
+slurm = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("slurm_cluster.py"))))
 PATIENCE_S = 60.0  # for a loaded machine; no test waits that long where things work
 
 # A job of a second and more that keeps how far it is in a file, saves when told, and goes on from there.
@@ -115,12 +118,37 @@ class Local(Case):
         return job_executors.get("local").make("se=4,fr=4", folder=self.folder / "jobs")
 
 
-CASES: dict[str, type[Case]] = {"simulated": Simulated, "local": Local}
+class Slurm(Case):
+    """On a cluster that all tests of a session share; every test has its own records, and keys of its own."""
+
+    serial = itertools.count(1)
+
+    def __init__(self, folder: Path, cluster) -> None:
+        super().__init__(folder)
+        self.cluster = cluster
+        self._number = next(self.serial)
+
+    def make(self) -> JobExecutor:
+        kind = job_executors.get("slurm")
+        return kind(folder=self.folder / "jobs", environment={"SLURM_CONF": str(self.cluster.conf)})
+
+    def _key(self) -> str:
+        return f"t{self._number}-{super()._key()}"
+
+
+CASES: dict[str, type[Case]] = {"simulated": Simulated, "local": Local, "slurm": Slurm}
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+    with slurm.slurm_cluster(tmp_path_factory.mktemp("slurm") / "c") as running:
+        yield running
 
 
 @pytest.fixture(params=CASES)
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
-    made = CASES[request.param](tmp_path)
+    kind = CASES[request.param]
+    made = kind(tmp_path, request.getfixturevalue("cluster")) if kind is Slurm else kind(tmp_path)
     yield made
     executor = made.make()
     for key, status in executor.observe().items():

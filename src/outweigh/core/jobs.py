@@ -164,8 +164,9 @@ class JobStatus:
         id: the scheduler's.
         state: where it is.
         site: where it runs, or will; empty is anywhere.
-        restarts: how often it was started again since its first start. (`id`, `restarts`) names an attempt: what is
-            done once an attempt is done by this, for schedulers show ended jobs as running after a crash of theirs.
+        restarts: how often it was started again since its first start; a scheduler may count a start as soon as the
+            job is queued for it. (`id`, `restarts`) names an attempt: what is done once an attempt is done by this, for
+            schedulers show ended jobs as running after a crash of theirs.
         submitted, begin, started, ended: UTC; `started` is the first start, `ended` is None until it is over.
         stints: when and where it worked, as far as known, in order.
         exit_code: as a shell reports it (128 + signal); None until it is over, and where nobody knows.

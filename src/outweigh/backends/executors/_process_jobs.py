@@ -191,10 +191,9 @@ class ProcessJobs:
         known = {record.key: record for record in self._records.all()}
         for record in known.values():
             if record.state.draws or record.in_place:
-                before = (record.state, record.in_place, record.attempt, len(record.stints), len(record.notes))
+                before = record.summary()
                 self._follow(record)
-                after = (record.state, record.in_place, record.attempt, len(record.stints), len(record.notes))
-                if after != before:
+                if record.summary() != before:
                     self._records.put(record)
         due = [
             record

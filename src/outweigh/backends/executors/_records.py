@@ -69,6 +69,19 @@ class Record:
             last = self.stints[-1]
             self.stints[-1] = Stint(last.site, last.start, max(at, last.start), last.nodes)
 
+    def work(self, at: datetime, nodes: tuple[str, ...]) -> None:
+        """It works since then, unless that is known already."""
+        last = self.stints[-1] if self.stints else None
+        if last is None or (last.end is not None and last.end <= at):
+            self.stints.append(Stint(self.site, at, None, nodes))
+
+    def summary(self) -> tuple[object, ...]:
+        """What is worth writing down when it has changed."""
+        return (
+            self.state, self.site, self.begin, self.attempt, self.handle, self.in_place, self.asked, self.reason,
+            tuple(self.stints), len(self.notes),
+        )  # fmt: skip
+
     def over(self, state: JobState, at: datetime, exit_code: int | None, reason: str = "") -> None:
         self.stop(at)
         self.state, self.ended, self.exit_code, self.reason = state, at, exit_code, reason
@@ -145,6 +158,11 @@ class Records:
             return _decoded(body)
         except (KeyError, TypeError, ValueError) as err:
             raise self._unreadable(path, f"{type(err).__name__} {err}") from err
+
+    def drop(self, key: str) -> None:
+        """As if it had never been there."""
+        with contextlib.suppress(FileNotFoundError):
+            (self.folder / f"{key}.json").unlink()
 
     def put(self, record: Record) -> None:
         """Whole or not at all, and on the disk before it returns."""

@@ -9,7 +9,9 @@ Only what cannot be kept by the scheduler is in it, two files an attempt beside 
     PREFIX.ATTEMPT.end     seconds since the epoch, exit code, 1 where the signal to save had come
 
 The signal to save goes to the command alone, as `scancel --batch` sends it: what the command started may not know it.
-An attempt that has an end is not run again, whoever starts it; with `once`, neither is one that has begun.
+    PREFIX.done            as the end of the attempt that completed
+
+A job that has completed is not run again, whoever starts it; with `once`, neither is an attempt that has begun.
 """
 
 from __future__ import annotations
@@ -23,11 +25,11 @@ from typing import Final
 #: POSIX shell. Arguments: prefix of the records, attempt, "once" or "", signal to save or "", folder to run in or "",
 #: command and its arguments. `code_` is what it ends with; whoever embeds it ends by it.
 WRAPPER: Final = r"""
-record_=$1.$2 once_=$3 signal_=$4 folder_=$5; shift 5
+all_=$1 record_=$1.$2 once_=$3 signal_=$4 folder_=$5; shift 5
 told_=0 child_= code_=
 trap : TERM # the command decides what it does about it; the record of its end must be written
 [ -z "$signal_" ] || trap 'told_=1; [ -z "$child_" ] || kill -s "$signal_" "$child_" 2>/dev/null' "$signal_"
-if [ -s "$record_.end" ]; then read -r at_ code_ told_ < "$record_.end"; exit "$code_"; fi
+if [ -s "$all_.done" ]; then read -r at_ code_ told_ < "$all_.done"; exit "$code_"; fi
 began_() { printf '%s %s %s %s\n' "$(date +%s.%N)" "$(uname -n)" $$ "$(cut -d' ' -f22 /proc/$$/stat)"; }
 # A folder that cannot be written to must not stop the job.
 if ! { (set -C; began_ > "$record_.begin") 2>/dev/null; } && [ -n "$once_" ] && [ -e "$record_.begin" ]; then exit 0; fi
@@ -42,8 +44,8 @@ if [ -n "$folder_" ] && ! cd "$folder_"; then code_=126; else
     kill -0 "$child_" 2>/dev/null || break
   done
 fi
-{ printf '%s %s %s\n' "$(date +%s.%N)" "$code_" "$told_" > "$record_.end.new" \
-  && mv -f "$record_.end.new" "$record_.end"; } 2>/dev/null
+end_() { printf '%s %s %s\n' "$(date +%s.%N)" "$code_" "$told_" > "$1.new" && mv -f "$1.new" "$1"; }
+{ end_ "$record_.end"; [ "$code_" = 0 ] && end_ "$all_.done"; } 2>/dev/null
 """
 
 _STAMP: Final = re.compile(r"(\d+)(?:\.(\d+))?\D*")
@@ -84,9 +86,20 @@ def read_end(prefix: Path, attempt: str) -> End | None:
     return End(at, int(words[1]), words[2] == "1")
 
 
+def read_done(prefix: Path) -> End | None:
+    """The end of the attempt that completed, whichever it was."""
+    words = _lines(prefix.with_name(f"{prefix.name}.done"))
+    at = _at(words)
+    return None if at is None or len(words) < 3 else End(at, 0, words[2] == "1")
+
+
 def _words(prefix: Path, attempt: str, what: str) -> list[str]:
+    return _lines(prefix.with_name(f"{prefix.name}.{attempt}.{what}"))
+
+
+def _lines(path: Path) -> list[str]:
     try:
-        return prefix.with_name(f"{prefix.name}.{attempt}.{what}").read_text("utf-8", "replace").split()
+        return path.read_text("utf-8", "replace").split()
     except OSError:
         return []
 

@@ -1,0 +1,215 @@
+"""What became of a Slurm job: what its controller says, and what the job itself has left, brought to one state.
+
+The job's own marks are believed first. They are kept by attempt, (job id, restart count), so a controller that shows an
+ended job as running again changes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from outweigh.backends.executors._records import Record, Records
+from outweigh.backends.executors._slurm_tools import SlurmJob, SlurmTools
+from outweigh.backends.executors._wrapper import End, read_begin, read_done, read_end
+from outweigh.core.errors import NotPermitted
+from outweigh.core.jobs import JobState
+
+_CANCELLED: Final = frozenset({"CANCELLED", "REVOKED"})
+_ENDED: Final = _CANCELLED | {
+    "COMPLETED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "DEADLINE", "BOOT_FAIL", "PREEMPTED",
+}  # fmt: skip
+_GHOST_S: Final = 30.0  # shown as running so long after its end, a job only keeps others from its node
+_KILLED: Final = 137
+_TIMED_OUT: Final = 124  # as timeout(1) says it
+_MEMORY_S: Final = 300.0  # MinJobAge, where the cluster does not say
+
+
+class Following:
+    """Brings records up to date; the caller writes them down."""
+
+    def __init__(self, records: Records, tools: SlurmTools, now: Callable[[], datetime]) -> None:
+        self._records, self._tools, self._now = records, tools, now
+        self._memory_s: float | None = None
+
+    def follow(self, record: Record, tasks: Sequence[SlurmJob]) -> None:
+        """One job, or all tasks of an array."""
+        job = tasks[0]
+        if len(tasks) > 1 or job.task:
+            self._follow_array(record, tasks)
+            return
+        self._catch_up(record, job)
+        prefix = self._records.prefix(record.key)
+        end = read_end(prefix, f"{job.id}.{job.restarts}") or read_done(prefix)
+        if end is not None:
+            self._has_ended(record, job, end)
+        elif job.state in _ENDED:
+            self._was_ended(record, job)
+        elif job.state == "PENDING":
+            self._waits(record, job)
+        elif job.state == "COMPLETING":
+            record.reason = ""  # on its way to its end, or back to the queue: the next look tells
+        elif job.state == "SUSPENDED":
+            record.stop(job.suspended or self._now())
+            record.state, record.in_place, record.reason = JobState.PAUSED, True, ""
+        else:
+            self._runs(record, job)
+
+    def suspend(self, record: Record) -> None:
+        self._tools.run("scontrol", "suspend", record.handle, key=record.key)
+        record.stop(self._now())
+        record.state, record.in_place, record.asked = JobState.PAUSED, True, None
+        self._records.put(record)
+
+    def forgotten(self, record: Record, seen: datetime | None) -> bool:
+        """Slurm knows no such job. True when it never ended and can be submitted again; else its end is noted.
+
+        Args:
+            seen: when it was known last; a controller keeps ended jobs for MinJobAge, and one that crashed forgets what
+                it had not written down, so a job that was there a moment ago has not been put away.
+        """
+        prefix = self._records.prefix(record.key)
+        begin = read_begin(prefix, f"{record.handle}.{max(record.attempt, 0)}")
+        end = read_end(prefix, f"{record.handle}.{max(record.attempt, 0)}") or read_done(prefix)
+        if end is not None and not self._is_saved(record, end):
+            if begin is not None:
+                record.work(begin.at, (begin.host,))
+            self._over(record, end)
+            return False
+        if record.cancelled:
+            record.over(JobState.CANCELLED, self._now(), None)
+            return False
+        last = max((at for at in (seen, record.launched) if at is not None), default=record.submitted)
+        never_began = begin is None and not record.stints
+        if not never_began and self._now() - last >= timedelta(seconds=self._remembers_s()):
+            record.over(JobState.LOST, self._now(), None, "Slurm knows it no longer, and it left no end")
+            return False
+        record.stop(end.at if end is not None else self._now())
+        held = record.state in (JobState.HELD, JobState.PAUSED, JobState.PAUSING)
+        record.note(f"Slurm had forgotten job {record.handle}: it was submitted again")
+        record.state = JobState.HELD if held else JobState.WAITING
+        record.attempt, record.asked, record.in_place = -1, None, False
+        return True
+
+    def _waits(self, record: Record, job: SlurmJob) -> None:
+        record.stop(self._now())
+        record.reason, record.in_place = job.reason, False
+        record.begin = None if job.held else job.begin
+        if job.held:
+            record.state = JobState.PAUSED if job.restarts > 0 or record.stints else JobState.HELD
+        else:
+            record.state = JobState.WAITING
+
+    def _runs(self, record: Record, job: SlurmJob) -> None:
+        begin = read_begin(self._records.prefix(record.key), f"{job.id}.{job.restarts}")
+        record.site = record.site or _site_of(job)
+        at = begin.at if begin is not None else job.started or self._now()
+        last = record.stints[-1].end if record.stints else None
+        record.work(max(at, last or at), job.nodes)
+        record.reason, record.in_place = "", False
+        checkpoint = record.request.checkpoint
+        if record.state is not JobState.PAUSING or checkpoint is None or record.asked is None:
+            record.state = JobState.RUNNING
+            return
+        if begin is not None and begin.at >= record.asked:  # it was told before there was anybody to hear
+            self._tools.run("scancel", "--batch", f"--signal={checkpoint.signal}", record.handle, key=record.key)
+        if self._now() - record.asked >= timedelta(seconds=checkpoint.grace_s):
+            said = f"it did not save within {checkpoint.grace_s:g} s of {checkpoint.signal}"
+            try:
+                self.suspend(record)
+                record.note(f"{said}: suspended in place, its memory kept")
+            except NotPermitted:
+                record.state, record.asked = JobState.RUNNING, None
+                record.note(f"{said}, and this user may not suspend jobs here: it runs on")
+
+    def _catch_up(self, record: Record, job: SlurmJob) -> None:
+        """Note the attempts that went by since we looked last."""
+        prefix = self._records.prefix(record.key)
+        for number in range(max(record.attempt, 0), job.restarts):
+            begin, end = read_begin(prefix, f"{job.id}.{number}"), read_end(prefix, f"{job.id}.{number}")
+            following = read_begin(prefix, f"{job.id}.{number + 1}")
+            if begin is not None:
+                record.work(begin.at, (begin.host,))
+            record.stop(end.at if end is not None else following.at if following is not None else self._now())
+        record.attempt = max(record.attempt, job.restarts)
+
+    def _has_ended(self, record: Record, job: SlurmJob, end: End) -> None:
+        """The attempt has left its end, whatever Slurm says."""
+        begin = read_begin(self._records.prefix(record.key), f"{job.id}.{job.restarts}")
+        record.site = record.site or _site_of(job)
+        if begin is not None:
+            record.work(begin.at, job.nodes or (begin.host,))
+        record.stop(end.at)
+        if not self._is_saved(record, end):
+            self._over(record, end)
+            if job.state not in _ENDED and self._now() - end.at > timedelta(seconds=_GHOST_S):
+                record.note("Slurm showed it running long after its end: its job there was cancelled")
+                self._tools.run("scancel", str(job.id), key=record.key)
+        elif job.state in _ENDED:  # neither the job nor RequeueExit could put it back
+            record.over(JobState.FAILED, end.at, end.exit_code, "it saved, and could not be requeued")
+        elif job.state == "PENDING":
+            self._waits(record, job)
+        else:  # its script is about to put it back: until then it can neither be let go nor moved
+            record.state = JobState.PAUSING if record.asked is not None else JobState.RUNNING
+
+    def _was_ended(self, record: Record, job: SlurmJob) -> None:
+        """By Slurm, or without a mark of its own."""
+        at = job.ended or self._now()
+        record.site = record.site or _site_of(job)
+        if job.started is not None and job.nodes and not record.stints:
+            record.work(min(job.started, at), job.nodes)
+        if job.state in _CANCELLED:
+            record.over(JobState.CANCELLED, at, None, job.reason)
+        elif job.state == "COMPLETED":
+            record.over(JobState.COMPLETED, at, 0)
+        else:
+            code = job.exit_code or (_TIMED_OUT if job.state == "TIMEOUT" else _KILLED)
+            record.over(JobState.FAILED, at, code, job.state.replace("_", " ").lower())
+
+    def _over(self, record: Record, end: End) -> None:
+        if record.cancelled and end.exit_code:
+            record.over(JobState.CANCELLED, end.at, end.exit_code)
+        else:
+            record.over(JobState.FAILED if end.exit_code else JobState.COMPLETED, end.at, end.exit_code)
+
+    def _is_saved(self, record: Record, end: End) -> bool:
+        checkpoint = record.request.checkpoint
+        return checkpoint is not None and end.exit_code == checkpoint.saved_exit
+
+    def _follow_array(self, record: Record, tasks: Sequence[SlurmJob]) -> None:
+        """An array as one job: it works while any of its tasks does, and is over when all are."""
+        record.attempt = max(record.attempt, sum(task.restarts for task in tasks))
+        working = [task for task in tasks if task.state not in (*_ENDED, "PENDING", "SUSPENDED")]
+        waiting = [task for task in tasks if task.state == "PENDING"]
+        starts = [task.started for task in tasks if task.started is not None and task.state != "PENDING"]
+        record.reason = next((task.reason for task in waiting), "")
+        if starts:
+            record.work(min(starts), tuple(sorted({node for task in tasks for node in task.nodes})))
+        if working:
+            record.state = JobState.PAUSING if record.state is JobState.PAUSING else JobState.RUNNING
+        elif any(task.state == "SUSPENDED" for task in tasks):
+            record.stop(self._now())
+            record.state, record.in_place = JobState.PAUSED, True
+        elif waiting:
+            record.stop(self._now())
+            held = JobState.PAUSED if record.stints else JobState.HELD
+            record.state = held if all(task.held for task in waiting) else JobState.WAITING
+        else:
+            at = max(task.ended or self._now() for task in tasks)
+            code = max(task.exit_code for task in tasks)
+            cancelled = any(task.state in _CANCELLED for task in tasks)
+            state = JobState.CANCELLED if cancelled else JobState.FAILED if code else JobState.COMPLETED
+            record.over(state, at, code)
+
+    def _remembers_s(self) -> float:
+        if self._memory_s is None:
+            found = re.search(r"^MinJobAge\s*=\s*(\d+)", self._tools.run("scontrol", "show", "config"), re.MULTILINE)
+            self._memory_s = float(found[1]) if found else _MEMORY_S
+        return self._memory_s
+
+
+def _site_of(job: SlurmJob) -> str:
+    """The site that a job names, where it names one feature and no more."""
+    return job.features if re.fullmatch(r"\w[\w.-]*", job.features) else ""

@@ -1,0 +1,122 @@
+"""The batch script of a job: the command as it was typed, behind the lines that leave a record of its begin and end.
+
+A command that begins with `sbatch` is taken apart: its options stay its options, the #SBATCH lines of its script stay
+in front, and the script is copied, as sbatch itself would copy it.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from outweigh.backends.executors._slurm_tools import NAME
+from outweigh.backends.executors._wrapper import WRAPPER
+from outweigh.core.errors import JobRefused
+from outweigh.core.jobs import JobRequest
+
+# Held where it saved because it was told to, queued again where it only gives way. Being requeued ends this script,
+# within KillWait; where the command is not allowed or not there, RequeueExit may know the exit code.
+_AFTER: Final = """
+if [ "$code_" = {saved} ]; then
+  again_=requeue; [ "$told_" = 0 ] || again_=requeuehold
+  scontrol "$again_" "$SLURM_JOB_ID" && sleep 600
+fi
+exit "$code_"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What `sbatch` was given: its options, the script's #SBATCH lines, and what it runs."""
+
+    options: tuple[str, ...]
+    lines: tuple[str, ...]
+    command: tuple[str, ...]
+    constraint: str = ""
+
+
+def taken_apart(request: JobRequest, copy: Path) -> Asked:
+    """The command of a request; a script that it names is copied to `copy`.
+
+    Raises:
+        JobRefused: `sbatch` without a script that can be read.
+    """
+    command = request.command
+    if Path(command[0]).name != "sbatch":
+        return Asked((), (), command)
+    cwd = Path(request.cwd) if request.cwd else Path()
+    for position, word in enumerate(command[1:], 1):
+        if word == "--wrap" or word.startswith("--wrap="):
+            text, after = (
+                (word[7:], position + 1)
+                if "=" in word
+                else ("".join(command[position + 1 : position + 2]), position + 2)
+            )
+            options = (*command[1:position], *command[after:])
+            return Asked(options, (), ("/bin/sh", "-c", text), _constraint(options, ()))
+        script = _script(cwd / word)
+        if script is not None:
+            copy.write_text(script, encoding="utf-8", errors="surrogateescape")
+            copy.chmod(0o700)
+            options, lines = command[1:position], _directives(script)
+            return Asked(options, lines, (str(copy), *command[position + 1 :]), _constraint(options, lines))
+    raise JobRefused(NAME, request.key, "sbatch is given no script that begins with #!", "Name a script, or --wrap")
+
+
+def batch_script(request: JobRequest, asked: Asked, prefix: Path) -> str:
+    checkpoint = request.checkpoint
+    given = [
+        "",
+        checkpoint.signal if checkpoint else "",
+        request.cwd,
+        *asked.command,
+    ]
+    # Every task of an array completes for itself.
+    where = shlex.quote(str(prefix)) + '"${SLURM_ARRAY_TASK_ID:+.task$SLURM_ARRAY_TASK_ID}"'
+    attempt = '"$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}"'
+    named = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in request.environment)
+    return "".join(
+        (
+            "#!/bin/sh\n",
+            "".join(f"{line}\n" for line in asked.lines),
+            f"{named}export OUTWEIGH_JOB={shlex.quote(request.key)} OUTWEIGH_RESTARTS=${{SLURM_RESTART_COUNT:-0}}\n",
+            f"set -- {where} {attempt} {' '.join(map(shlex.quote, given))}\n",
+            WRAPPER,
+            _AFTER.format(saved=checkpoint.saved_exit) if checkpoint else 'exit "$code_"\n',
+        )
+    )
+
+
+def _script(path: Path) -> str | None:
+    try:
+        text = path.read_text(encoding="utf-8", errors="surrogateescape") if path.is_file() else ""
+    except (OSError, ValueError):
+        return None
+    return text if text.startswith("#!") else None
+
+
+def _directives(text: str) -> tuple[str, ...]:
+    """Lines that sbatch reads: those before the first that is neither blank nor a comment."""
+    found = []
+    for line in text.splitlines()[1:]:
+        if line.strip() and not line.lstrip().startswith("#"):
+            break
+        if line.startswith("#SBATCH"):
+            found.append(line)
+    return tuple(found)
+
+
+def _constraint(options: tuple[str, ...], lines: tuple[str, ...]) -> str:
+    """What it asks of nodes already, which a site is added to; the command line has the last word."""
+    words = [*(word for line in lines for word in shlex.split(line.removeprefix("#SBATCH"), comments=True)), *options]
+    found = ""
+    for position, word in enumerate(words):
+        match = re.fullmatch(r"(?:--constraint=|-C)(.+)", word)
+        if match:
+            found = match[1]
+        elif word in ("-C", "--constraint"):
+            found = words[position + 1] if position + 1 < len(words) else ""
+    return found

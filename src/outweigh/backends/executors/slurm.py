@@ -1,0 +1,331 @@
+"""`slurm`: jobs of a Slurm cluster. A site is a node feature; whoever may submit may use it.
+
+Typed as `slurm`, or with options: `slurm:partition=eco,account=lab,qos=low,sites=se+fr,licence=watts`.
+
+    sites     features that are sites; all of them where it is not given
+    licence   name of a licence that counts watts: a job asks for as many as it draws (`-L watts:700`), and what would
+              go beyond the cluster's waits; only for jobs that say what they draw
+
+A key is in the job's comment, so a submit whose answer was lost is found again. Beside it the executor keeps a folder
+(`jobs/slurm` in the folder for state) that must be on a file system the nodes share: there a job leaves its begin and
+its end, attempt by attempt. They outlast what Slurm keeps (MinJobAge, without slurmdbd), and they are believed before
+it: a controller that is killed brings ended jobs back as running, for minutes.
+
+A pause is by checkpoint where the job declares one: the signal goes to the batch script, which holds itself in the
+queue when the job has saved. Else `scontrol suspend`, which most clusters keep to their operators (NotPermitted). After
+a requeue Slurm waits two minutes; a resume takes that away.
+
+What Slurm measures of a job's energy is asked for where slurmdbd is (`sacct`), and is of whole nodes.
+
+Source: sbatch(1), scontrol(1), squeue(1), scancel(1), slurm.conf(5); seen on Slurm 22.05.8.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import ClassVar, Final, Self
+
+from outweigh.backends.executors._options import known_site, options, system_now
+from outweigh.backends.executors._records import Record, Records
+from outweigh.backends.executors._slurm_following import Following
+from outweigh.backends.executors._slurm_script import batch_script, taken_apart
+from outweigh.backends.executors._slurm_tools import NAME, SlurmJob, SlurmTools
+from outweigh.core.errors import ExecutorError, ExecutorUnavailable, JobOver, JobRefused, JobUnknown, NotOffered
+from outweigh.core.jobs import Ability, JobRequest, JobState, JobStatus, Stint
+from outweigh.ports import Availability
+from outweigh.registry import executors
+
+_OPTIONS: Final = ("partition", "account", "qos", "sites", "licence")
+_COMMENT: Final = "outweigh:"
+
+
+@executors.register(NAME)
+class SlurmExecutor:
+    """Jobs of the cluster that SLURM_CONF, or Slurm's own default, names.
+
+    Args:
+        partition, account, qos: as sbatch's; empty is the cluster's choice.
+        sites: features that are sites; empty is all.
+        licence: name of the licence that counts watts; empty where power is not capped.
+        folder: of records, on a file system that the nodes share.
+        now: the time in UTC; begin times are given to Slurm relative to it.
+        environment: for Slurm's commands.
+    """
+
+    name: ClassVar[str] = NAME
+    simulated: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        *,
+        partition: str = "",
+        account: str = "",
+        qos: str = "",
+        sites: Sequence[str] = (),
+        licence: str = "",
+        folder: Path | None = None,
+        now: Callable[[], datetime] = system_now,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._submit_options = [
+            f"--{name}={value}"
+            for name, value in (("partition", partition), ("account", account), ("qos", qos))
+            if value
+        ]
+        self._wanted_sites, self._licence = frozenset(sites), licence
+        self._records = Records(NAME, folder)
+        self._now = now
+        self._tools = SlurmTools(environment)
+        self._look = Following(self._records, self._tools, now)
+        self._seen: dict[str, datetime] = {}
+
+    @classmethod
+    def probe(cls) -> Availability:
+        try:
+            sites = cls().sites()
+        except ExecutorError as err:
+            return Availability(name=NAME, usable=False, reason=err.reason, remedy=err.remedy)
+        return Availability(
+            name=NAME,
+            usable=True,
+            sees=f"a cluster with the node features {', '.join(sites)}" if sites else "a cluster without node features",
+            improve="" if sites else "Give nodes of each site a Feature in slurm.conf, so that jobs can be placed",
+        )
+
+    @classmethod
+    def make(cls, argument: str = "", *, folder: Path | None = None, now: Callable[[], datetime] | None = None) -> Self:
+        given = options(NAME, argument, _OPTIONS)
+        sites = given.pop("sites", "").split("+")
+        return cls(**given, sites=[site for site in sites if site], folder=folder, now=now or system_now)
+
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        found = {
+            Ability.BEGIN, Ability.HOLD, Ability.PAUSE, Ability.MOVE_WAITING, Ability.MOVE_PAUSED, Ability.SURVIVES,
+        }  # fmt: skip
+        return frozenset(found | {Ability.POWER_CAP} if self._licence else found)
+
+    def sites(self) -> tuple[str, ...]:
+        """Features of nodes that are up."""
+        features = {feature for kind in self._tools.nodes() if kind.up for feature in kind.features}
+        return tuple(sorted(features & self._wanted_sites if self._wanted_sites else features))
+
+    def submit(self, request: JobRequest) -> JobStatus:
+        with self._records.locked():
+            record = self._records.get(request.key)
+            jobs = self._of_comment() if record is None or not record.handle else {}
+            found = jobs.get(request.key, [])
+            if record is None:
+                if not found:
+                    self._must_fit(request)
+                state = JobState.HELD if request.hold else JobState.WAITING
+                record = Record(request, self._now(), state, request.site, request.begin)
+                self._records.put(record)  # before it is asked for: an answer that is lost is looked for by its key
+            if not record.handle:
+                if found:
+                    record.handle = str(found[-1].array)
+                else:
+                    try:
+                        record.handle = self._sbatch(record)
+                    except JobRefused:
+                        self._records.drop(record.key)
+                        raise
+                record.launched = self._now()
+                self._records.put(record)
+            known = self._bring_up_to_date((request.key,))
+            return (known.get(request.key) or record).status()
+
+    def find(self, key: str) -> JobStatus | None:
+        return self.observe((key,)).get(key)
+
+    def hold(self, key: str) -> None:
+        with self._records.locked():
+            record = self._open(key)
+            if record.state is JobState.WAITING:
+                self._tools.run("scontrol", "uhold", record.handle, key=key)
+                record.state = JobState.HELD
+                self._records.put(record)
+            elif record.state is not JobState.HELD:
+                raise NotOffered(NAME, f"job {key} has started", "Pause it")
+
+    def release(self, key: str, *, begin: datetime | None = None) -> None:
+        with self._records.locked():
+            record = self._open(key)
+            if record.state in (JobState.HELD, JobState.WAITING):
+                self._let_go(record, begin)
+
+    def pause(self, key: str) -> None:
+        with self._records.locked():
+            record = self._open(key)
+            if record.state is JobState.RUNNING:
+                checkpoint = record.request.checkpoint
+                if checkpoint is None:
+                    self._look.suspend(record)
+                    return
+                record.state, record.asked = JobState.PAUSING, self._now()
+                self._records.put(record)
+                self._tools.run("scancel", "--batch", f"--signal={checkpoint.signal}", record.handle, key=key)
+            elif record.state not in (JobState.PAUSING, JobState.PAUSED):
+                raise NotOffered(NAME, f"job {key} does not run", "Hold it")
+
+    def resume(self, key: str) -> None:
+        with self._records.locked():
+            record = self._open(key)
+            if record.state is not JobState.PAUSED:
+                return
+            if record.in_place:
+                self._tools.run("scontrol", "resume", record.handle, key=key)
+                record.state, record.in_place = JobState.RUNNING, False
+                record.stints.append(Stint(record.site, self._now(), None, record.stints[-1].nodes))
+                self._records.put(record)
+            else:
+                self._let_go(record, None)
+
+    def move(self, key: str, site: str) -> None:
+        known_site(NAME, site, self.sites())
+        with self._records.locked():
+            record = self._open(key)
+            if record.state.draws or record.in_place:
+                where = record.site or "its site"
+                raise NotOffered(NAME, f"job {key} is in place at {where}", "Pause it by its checkpoint")
+            asked = taken_apart(record.request, self._records.prefix(key).with_suffix(".script"))
+            features = _constraint(asked.constraint, site)
+            self._tools.run("scontrol", "update", f"jobid={record.handle}", f"Features={features}", key=key)
+            record.site = site
+            self._records.put(record)
+
+    def cancel(self, key: str) -> None:
+        with self._records.locked():
+            record = self._known(key)
+            if record.state.over:
+                return
+            record.cancelled, record.asked = True, self._now()
+            self._records.put(record)
+            self._tools.run("scancel", record.handle, key=key)
+
+    def observe(self, keys: Collection[str] | None = None) -> Mapping[str, JobStatus]:
+        with self._records.locked():
+            return {key: record.status() for key, record in self._bring_up_to_date(keys).items()}
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _known(self, key: str) -> Record:
+        record = self._bring_up_to_date((key,)).get(key)
+        if record is None:
+            raise JobUnknown(NAME, key, "it is not there", "Submit it")
+        return record
+
+    def _open(self, key: str) -> Record:
+        record = self._known(key)
+        if record.state.over:
+            raise JobOver(NAME, key, f"it has ended ({record.state})", "Leave it out of the plan")
+        return record
+
+    def _must_fit(self, request: JobRequest) -> None:
+        """Slurm would take it and let it wait for ever."""
+        nodes = self._tools.nodes()
+        up = {feature for kind in nodes if kind.up for feature in kind.features}
+        known_site(NAME, request.site, up & self._wanted_sites if self._wanted_sites else up)
+        fitting = sum(
+            kind.count
+            for kind in nodes
+            if kind.cpus >= request.cpus and (not request.site or request.site in kind.features)
+        )
+        if fitting < request.nodes:
+            raise JobRefused(
+                NAME,
+                request.key,
+                f"{request.nodes} nodes with {request.cpus} CPUs are asked for, and {fitting} are there",
+                "Ask for less, or for another site",
+            )
+
+    def _sbatch(self, record: Record) -> str:
+        request, prefix = record.request, self._records.prefix(record.key)
+        asked = taken_apart(request, prefix.with_suffix(".script"))
+        typed = request.command[0] == "sbatch" or request.command[0].endswith("/sbatch")
+        words = ["sbatch", "--parsable", *self._submit_options, *asked.options]
+        if not typed:  # one that is typed says itself what it needs
+            words += [f"--job-name={request.name or request.key}", f"--nodes={request.nodes}", "--ntasks-per-node=1"]
+            words.append(f"--cpus-per-task={request.cpus}")
+            words += [f"--gpus-per-node={request.gpus}"] if request.gpus else []
+            output = request.output or f"{prefix}.out".replace("%", "%%")
+            words += [f"--output={output}"]
+        elif request.output:
+            words.append(f"--output={request.output}")
+        words += [f"--comment={_COMMENT}{request.key}", "--open-mode=append", "--requeue"]
+        constraint = _constraint(asked.constraint, request.site)
+        words += [f"--constraint={constraint}"] if request.site else []
+        words += [f"--begin={self._in(request.begin)}"] if request.begin is not None else []
+        words += ["--hold"] if record.state is JobState.HELD else []
+        words += [f"--time={math.ceil(request.limit_s / 60)}"] if request.limit_s is not None else []
+        if self._licence and request.power_w:
+            words.append(f"--licenses={self._licence}:{math.ceil(request.power_w)}")
+        words += [f"--chdir={request.cwd}"] if request.cwd else []
+        said = self._tools.run(*words, key=request.key, stdin=batch_script(request, asked, prefix))
+        handle = said.strip().partition(";")[0]
+        if not handle.isdecimal():
+            raise ExecutorUnavailable(NAME, f"sbatch said {said.strip()!r}", "Look with `squeue` what came of it")
+        return handle
+
+    def _in(self, begin: datetime | None) -> str:
+        """A time as Slurm takes it; relative, for its absolute times are local and an hour a year is there twice."""
+        ahead_s = 0 if begin is None else math.ceil((begin - self._now()).total_seconds())
+        return f"now+{ahead_s}" if ahead_s > 0 else "now"
+
+    def _let_go(self, record: Record, begin: datetime | None) -> None:
+        # A requeue has given it a begin two minutes ahead; a hold is taken away last, so that none starts too early.
+        self._tools.run("scontrol", "update", f"jobid={record.handle}", f"StartTime={self._in(begin)}", key=record.key)
+        if record.state is not JobState.WAITING:
+            self._tools.run("scontrol", "release", record.handle, key=record.key)
+        record.state, record.begin, record.asked = JobState.WAITING, begin, None
+        self._records.put(record)
+
+    def _of_comment(self) -> dict[str, list[SlurmJob]]:
+        found: dict[str, list[SlurmJob]] = defaultdict(list)
+        for job in sorted(self._tools.jobs(), key=lambda each: each.id):
+            if job.comment.startswith(_COMMENT):
+                found[job.comment.removeprefix(_COMMENT)].append(job)
+        return found
+
+    def _bring_up_to_date(self, keys: Collection[str] | None = None) -> dict[str, Record]:
+        """Records of these keys (None: all) as Slurm and their own marks have them now."""
+        wanted = self._records.keys() if keys is None else keys
+        known = {key: found for key in wanted if (found := self._records.get(key)) is not None}
+        if all(record.state.over for record in known.values()):
+            return known
+        jobs = self._of_comment()
+        for key, record in list(known.items()):
+            if record.state.over:
+                continue
+            before = record.summary()
+            tasks = [job for job in jobs.get(key, []) if not record.handle or str(job.array) == record.handle]
+            if tasks:
+                record.handle = str(tasks[0].array)
+                self._look.follow(record, tasks)
+            elif not record.handle:  # its submit was never answered, and never heard
+                del known[key]
+                continue
+            elif self._look.forgotten(record, self._seen.get(key)):
+                record.handle = ""
+                self._records.put(record)
+                record.handle = self._sbatch(record)
+            self._seen[key] = self._now()
+            if record.summary() != before:
+                self._records.put(record)
+        return known
+
+
+def _constraint(theirs: str, site: str) -> str:
+    """What a job asks of nodes already, and the site.
+
+    >>> _constraint("a100|h100", "se")
+    '(a100|h100)&se'
+    """
+    if not theirs or not site:
+        return theirs or site
+    return f"({theirs})&{site}" if "|" in theirs else f"{theirs}&{site}"
