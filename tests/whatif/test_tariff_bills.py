@@ -113,6 +113,39 @@ def test_a_ratchet_bills_at_least_its_share_of_an_earlier_peak_and_lets_go_after
     assert made.of(Kind.RATCHET) == 11 * (16 - 5) * 10
 
 
+# NREL (a laboratory of the U.S. Department of Energy), REopt API, test_demand_ratchet_rate: under Primary Service -
+# Northford of Wallingford, Connecticut (OpenEI 539f6a23ec4f024411ec8bf9), a year of 1 kW with one hour of 100 kW in
+# January pays 100 x (10.5 + 0.35 x 10.5 x 5 + 0.35 x 11.5 x 6) USD for demand.
+def test_a_ratchet_over_two_seasons_costs_what_nrel_works_out_for_a_municipal_rate():
+    charge = '[[demand]]\nname = "%s"\nprice = "%s USD/kW"\nwindow = "60 min"\nmonths = %s\n'
+    charge += 'ratchet = { share = "35%%", months = 11 }\n'
+    cold, warm = '["jan","feb","mar","apr","nov","dec"]', '["may","jun","jul","aug","sep","oct"]'
+    tariff = loads_tariff(FLAT.replace("0.10", "0") + charge % ("cold", "10.5", cold) + charge % ("warm", "11.5", warm))
+    kw = np.ones(8760)
+    kw[8] = 100.0
+
+    made = bill(tariff, Load.from_kw(JAN, 3600, kw))
+
+    assert made.of(Kind.DEMAND) + made.of(Kind.RATCHET) == Decimal("5302.50")
+
+
+def test_tiers_that_count_the_month_are_shared_out_by_use_and_tiers_that_count_a_period_are_its_own():
+    text = FLAT.split("[[energy]]")[0] + "%s" + "".join(
+        f'[[energy]]\nname = "{name}"\ntiers = [{{ up_to = "100 kWh", price = "{first} USD/kWh" }}, '
+        f'{{ price = "{rest} USD/kWh" }}]\nhours = [{{ from = "{low}", to = "{high}" }}]\n'
+        for name, first, rest, low, high in (("am", "0.10", "0.20", "00:00", "12:00"),
+                                             ("pm", "0.30", "0.50", "12:00", "24:00"))
+    )  # fmt: skip
+    # 30 kWh before noon and 120 after it.
+    load = Load.from_kwh(JAN, 3600, [*[2.5] * 12, *[10.0] * 12])
+
+    own, shared = (bill(loads_tariff(text % rule), load).total for rule in ("", 'tiers_count = "month"\n'))
+
+    assert own == 30 * Decimal("0.10") + 100 * Decimal("0.30") + 20 * Decimal("0.50")
+    # The month is 100 kWh in the first tier and 50 in the second; a fifth of each is before noon.
+    assert shared == (20 * Decimal("0.10") + 10 * Decimal("0.20")) + (80 * Decimal("0.30") + 40 * Decimal("0.50"))
+
+
 def test_a_ratchet_without_history_says_what_it_did_not_see_and_uses_history_that_is_given():
     tariff = loads_tariff(
         FLAT + '[[demand]]\nname = "d"\nprice = "10 USD/kW"\nratchet = { share = "80%", months = 2 }\n'

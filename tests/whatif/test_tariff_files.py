@@ -69,6 +69,14 @@ BAD = {
     "not TOML": ("name = ", 0, "not valid TOML"),
     "one bracket": (HEAD + '[energy]\nprice = "1 EUR/kWh"\n', 4, "one table"),
     "two charges of one name": (FLAT + '[[demand]]\nname = "d"\nprice = "1 EUR/kW"\n' * 2, 1, "name them apart"),
+    "a choice that is a list": (FLAT + '[[demand]]\nprice = "1 EUR/kW"\nwindow = ["15 min"]\n', 8, "not one of 15 min"),
+    "tiers of the month that differ": (
+        HEAD + 'tiers_count = "month"\n[[energy]]\nprice = "1 EUR/kWh"\nhours = [{ to = "12:00" }]\n'
+        '[[energy]]\ntiers = [{ up_to = "5 kWh", price = "1 EUR/kWh" }, { price = "2 EUR/kWh" }]\n'
+        'hours = [{ from = "12:00" }]\n',
+        4,
+        "different limits",
+    ),
     "an unknown rounding": (FLAT.replace("[[", '[rounding]\nby = "bankers"\n[[', 1), 5, "bankers"),
 }
 

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from outweigh.core.errors import PlanInfeasible
 from outweigh.core.quantities import CarbonIntensity, Money, Power
 from outweigh.whatif.tariff import Kind, Load, Run, Tariff, bill
+from outweigh.whatif.tariff.cooling import Cooling, Stage
 from outweigh.whatif.tariff.marginal import CarbonPrice, Question, Slope, Way, curve, held, marginal, ways
 from outweigh.whatif.tariff.terms import (
     BEFORE_TAXES,
@@ -23,6 +25,7 @@ from outweigh.whatif.tariff.terms import (
     MinimumTake,
     Ratchet,
     Tier,
+    TierVolume,
     Window,
 )
 
@@ -120,8 +123,67 @@ def test_the_parts_of_a_marginal_cost_add_up_to_the_difference_of_two_bills(tari
 
     made = marginal(Question(tariff, load), run)
 
+    assert made.cooling == 0
     assert sum(made.parts.values()) == made.total == bill(tariff, load.plus(run)).total - bill(tariff, load).total
     assert float(made.kwh) == pytest.approx(run.energy.to_kwh(), abs=2e-6)
+
+
+stages = st.builds(
+    lambda first, second, share, extra, rise: Cooling((Stage(first, second, share),
+                                                        Stage(None, second + extra, share + rise))),
+    st.floats(1, 400), st.floats(0, 50), st.floats(0, 1), st.floats(0, 80), st.floats(0, 0.5),
+)  # fmt: skip
+
+
+@settings(max_examples=30, deadline=None)
+@given(tariff=tariffs(), load=loads(), cooling=stages, kw=st.floats(0, 300), at=st.integers(0, 1000))
+def test_a_run_and_its_cooling_together_are_the_difference_of_two_bills(tariff, load, cooling, kw, at):
+    run = Run(Power.kw(kw), 100 * 3600.0, START + timedelta(hours=at))
+
+    made = marginal(Question(tariff, load, cooling=cooling), run)
+
+    assert sum(made.parts.values()) + made.cooling == made.total
+    assert made.cooling >= 0
+    assert float(made.kwh - made.cooling_kwh) == pytest.approx(run.energy.to_kwh(), abs=2e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(cooling=stages, kw=st.floats(0, 2000), more=st.floats(0, 500))
+def test_the_meter_of_a_cooled_hall_reads_back_as_its_it_load(cooling, kw, more):
+    meter = cooling.facility_kw(kw)
+
+    assert cooling.it_kw(meter) == pytest.approx(kw, rel=1e-9, abs=1e-9)
+    assert cooling.facility_kw(kw + more) >= meter
+    assert cooling.added_kw(meter, 0.0) == 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(load=loads(150), cooling=stages, kw=st.integers(1, 60), at=st.integers(0, 200))
+def test_a_cooled_run_held_under_a_limit_never_passes_it(load, cooling, kw, at):
+    charge = DemandCharge("d", (Tier(None, Decimal(1)),), contract_kw=Decimal(300))
+    run = Run(Power.kw(kw), 20 * 3600.0, START + timedelta(hours=at))
+
+    try:
+        made = held(Question(simple(charge), load, cooling=cooling), run, Power.kw(300))
+    except PlanInfeasible:
+        return
+
+    assert made.peak_kw <= max(300, load.peak_kw)
+
+
+@settings(max_examples=40, deadline=None)
+@given(load=loads(), shared=tiers())
+def test_tiers_filled_by_the_whole_month_bill_its_energy_once_whatever_the_periods(load, shared):
+    day = (Window(8 * 60, 20 * 60, WEEKDAYS),)
+    night = (Window(0, 8 * 60, WEEKDAYS), Window(20 * 60, 24 * 60, WEEKDAYS), Window(days=WEEKENDS))
+    split = (EnergyRate("day", shared, day), EnergyRate("night", shared, night))
+
+    both = bill(simple(energy=split, tier_volume=TierVolume.MONTH), load)
+    whole = bill(simple(energy=(EnergyRate("all", shared),)), load)
+
+    # The same prices in both periods are the tariff without periods, but for the rounding of its lines.
+    assert float(both.total) == pytest.approx(float(whole.total), abs=0.01 * len(both.lines))
+    assert sum(line.quantity for line in both.lines) == pytest.approx(whole.kwh)
 
 
 @settings(max_examples=40, deadline=None)

@@ -10,6 +10,7 @@ from outweigh.config.tariffs import loads_tariff
 from outweigh.core.errors import ConfigError
 from outweigh.core.quantities import Power
 from outweigh.whatif.tariff import Load, bill
+from outweigh.whatif.tariff.terms import TierVolume
 from outweigh.whatif.tariff.urdb import tariff_from_urdb
 
 SEASONS = [[0 if 5 <= month <= 8 else 1] * 24 for month in range(12)]
@@ -90,6 +91,26 @@ def test_time_of_use_demand_and_the_look_back_are_carried_over():
     assert (timed.ratchet.share, timed.ratchet.of_months) == (Decimal("0.8"), frozenset({6, 7, 8, 9}))
     assert (tariff.fixed[0].amount, tariff.minimum_bill) == (100, 1000)
     assert loads_tariff(tariff_text(tariff)) == tariff
+
+
+NIGHT_AND_DAY = [[0] * 8 + [1] * 12 + [0] * 4 for _ in range(12)]
+
+
+def tiered(*limits):
+    return [[{"max": top, "rate": Decimal("0.1")}, {"rate": Decimal("0.2")}] for top in limits]
+
+
+def test_tiers_and_time_of_use_together_are_filled_by_the_month_as_the_databases_own_calculator_does():
+    both = {"energyweekdayschedule": NIGHT_AND_DAY, "energyweekendschedule": NIGHT_AND_DAY}
+
+    alike = tariff_from_urdb({**LP1, **both, "energyratestructure": tiered(500, 500)}, CHICAGO)
+    apart = tariff_from_urdb({**LP1, **both, "energyratestructure": tiered(500, 900)}, CHICAGO)
+
+    assert tariff_from_urdb(LP1, CHICAGO).tier_volume is TierVolume.PERIOD
+    assert alike.tier_volume is TierVolume.MONTH
+    assert loads_tariff(tariff_text(alike)) == alike
+    assert apart.tier_volume is TierVolume.PERIOD
+    assert "each period fills its own" in apart.left_out[0]
 
 
 def test_what_a_bill_cannot_hold_is_named_on_the_tariff():

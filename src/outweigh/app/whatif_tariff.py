@@ -22,6 +22,7 @@ from outweigh.core.series import DataQuality, Market, Origin, PriceMeaning, Pric
 from outweigh.core.units import parse_money, parse_power, parse_seconds
 from outweigh.whatif.tariff.billing import Bill
 from outweigh.whatif.tariff.clocks import Month, label
+from outweigh.whatif.tariff.cooling import Cooling, Stage
 from outweigh.whatif.tariff.load import Load, Run
 from outweigh.whatif.tariff.marginal import CarbonPrice, Curve, Marginal, Question, Way, curve, ways
 from outweigh.whatif.tariff.terms import DAY_NAMES, Kind, Tariff
@@ -52,6 +53,8 @@ class Asked:
     spot: Path | None = None
     carbon_price: str | None = None
     intensity: str | None = None
+    pue: float | None = None
+    cooling: Path | None = None
 
 
 def ask(asked: Asked) -> Question:
@@ -68,6 +71,7 @@ def ask(asked: Asked) -> Question:
         history=None if asked.history is None else _history(asked.history),
         spot=None if asked.spot is None else _spot(asked.spot),
         carbon=_carbon(asked.carbon_price, asked.intensity),
+        cooling=_cooling(asked),
     )
 
 
@@ -79,17 +83,14 @@ def run_of(
     start: str,
     gpus: int | None = None,
     per_gpu: str | None = None,
-    pue: float = 1.0,
 ) -> Run:
-    """A run as the command line describes it: its power at the meter, or GPUs x power each x PUE."""
+    """A run as the command line describes it: its power, or GPUs x power each, before what cools it."""
     if (power is None) == (gpus is None):
         raise UsageError("a run needs its power", 'Give --power "650 kW", or --gpus 512 --per-gpu "1.275 kW" --pue 1.2')
     if gpus is not None and per_gpu is None:
         raise UsageError("--gpus needs the power of each", 'Add --per-gpu "1.275 kW", host and network included')
-    if not 1 <= pue < math.inf:
-        raise InvalidQuantity("PUE", str(pue), "a facility draws at least what its machines draw: 1 or more")
     drawn = parse_power(power) if power is not None else parse_power(str(per_gpu)) * float(gpus or 0)
-    return Run(drawn * pue, parse_seconds(lasting), moment(start, tariff.timezone), "the run")
+    return Run(drawn, parse_seconds(lasting), moment(start, tariff.timezone), "the run")
 
 
 def import_rate(path: Path, timezone: str, name: str | None = None) -> tuple[str, tuple[str, ...]]:
@@ -173,6 +174,9 @@ def _way_row(way: Way, one: Marginal, question: Question) -> dict[str, object]:
         "peak_w": one.peak_kw * 1e3,
         "currency": one.currency,
         **{str(kind): float(amount) for kind, amount in one.parts.items()},
+        "cooling": float(one.cooling),
+        "cooling_parts": {str(kind): float(amount) for kind, amount in one.cooling_parts.items()},
+        "cooling_energy_j": float(one.cooling_kwh) * 3.6e6,
         "total": float(one.total),
         "per_kwh": None if one.per_kwh is None else float(one.per_kwh),
         "naive": None if one.naive is None else float(one.naive),
@@ -190,6 +194,7 @@ def curve_rows(question: Question, run: Run, runs: int) -> tuple[list[dict[str, 
             "run": step.number,
             "currency": found.currency,
             **{str(kind): float(amount) for kind, amount in step.parts.items()},
+            "cooling": float(step.cooling),
             "total": float(step.cost),
             "peak_w": step.peak_kw * 1e3,
             "crosses_contract": step.crosses,
@@ -303,6 +308,24 @@ def _spot(path: Path) -> PriceSeries:
     origin = Origin("user file", "site", str(path), "declared")
     first = datetime.fromtimestamp(starts[0], UTC)
     return PriceSeries.regular(first, starts[1] - starts[0], values, DataQuality.DECLARED, meaning, origin)
+
+
+def _cooling(asked: Asked) -> Cooling | None:
+    if asked.cooling is None:
+        return None if asked.pue is None else Cooling.flat(asked.pue)
+    if asked.pue is not None:
+        raise UsageError("--pue and --cooling both say what cooling draws", "Give one of them")
+    stages = []
+    for line, row in _rows(asked.cooling):
+        if not {"up_to_kw", "fixed_kw", "share"} <= set(row):
+            raise ConfigError(str(asked.cooling), 1, "it holds no stages", "Write columns up_to_kw,fixed_kw,share")
+        top = _figure(asked.cooling, line, row, "up_to_kw") if row["up_to_kw"] else None
+        fixed, share = (_figure(asked.cooling, line, row, column) for column in ("fixed_kw", "share"))
+        stages.append(Stage(top, fixed, share))
+    try:
+        return Cooling(tuple(stages))
+    except InvalidQuantity as err:
+        raise ConfigError(str(asked.cooling), 0, f"{err.quantity}: {err.given}", err.remedy) from err
 
 
 def _carbon(price: str | None, intensity: str | None) -> CarbonPrice | None:

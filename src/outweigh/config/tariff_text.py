@@ -19,6 +19,7 @@ from outweigh.whatif.tariff.terms import (
     Rounding,
     Tariff,
     Tier,
+    TierVolume,
     Window,
     clock,
 )
@@ -41,6 +42,8 @@ def _lines(tariff: Tariff) -> Iterator[str]:
         yield f"holidays = [{', '.join(day.isoformat() for day in sorted(tariff.holidays))}]"
     if tariff.left_out:
         yield f"left_out = [{', '.join(_text(one) for one in tariff.left_out)}]"
+    if tariff.tier_volume is not TierVolume.PERIOD:
+        yield f'tiers_count = "{tariff.tier_volume}"'
     if tariff.rounding != Rounding():
         rule = tariff.rounding
         each = "line" if rule.each_line else "bill"

@@ -46,7 +46,9 @@ from outweigh.whatif.tariff.terms import (
     Tariff,
     Tier,
     TierUnit,
+    TierVolume,
     Window,
+    check_volume,
 )
 
 MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -58,7 +60,7 @@ _KW = {"W": Decimal("0.001"), "kW": Decimal(1), "MW": Decimal(1000)}
 
 _TARIFF = (
     "name", "currency", "timezone", "source", "holidays", "rounding", "energy", "demand", "fixed", "rider", "tax",
-    "minimum_bill", "minimum_take", "block", "spot", "left_out",
+    "minimum_bill", "minimum_take", "block", "spot", "left_out", "tiers_count",
 )  # fmt: skip
 _DEMAND = ("name", "price", "tiers", "window", "hours", "months", "ratchet", "minimum", "contract", "excess")
 _BLOCK = ("name", "power", "price", "hours", "take_or_pay", "resale")
@@ -182,7 +184,7 @@ class _Table:
 
     def one_of(self, key: str, choices: Mapping[str, object], default: str) -> str:
         value = self.values.get(key, default)
-        if value not in choices:
+        if not isinstance(value, str) or value not in choices:
             near = difflib.get_close_matches(str(value), list(choices), n=1)
             remedy = f"Did you mean {near[0]!r}?" if near else f"Write one of {', '.join(choices)}"
             raise self.refuse(key, f"{value!r} is not one of {', '.join(choices)}", remedy)
@@ -214,9 +216,11 @@ class _Reader:
         if energy:
             windows = [(rate.name, rate.windows) for rate in energy]
             self._said(file, "energy", lambda: schedule(windows, complete=True))
-        return self._said(file, "name", lambda: self._whole(energy))
+        volume = TierVolume(file.one_of("tiers_count", dict.fromkeys(TierVolume), TierVolume.PERIOD))
+        self._said(file, "tiers_count", lambda: check_volume(energy, volume))
+        return self._said(file, "name", lambda: self._whole(energy, volume))
 
-    def _whole(self, energy: tuple[EnergyRate, ...]) -> Tariff:
+    def _whole(self, energy: tuple[EnergyRate, ...], volume: TierVolume) -> Tariff:
         file = self._file
         bill, take = file.table("minimum_bill", ("amount",)), file.table("minimum_take", ("energy", "per", "price"))
         return Tariff(
@@ -224,6 +228,7 @@ class _Reader:
             currency=self._currency,
             timezone=file.text("timezone", "timezone = 'Europe/Berlin'"),
             energy=energy,
+            tier_volume=volume,
             demand=tuple(self._demand(table) for table in file.tables("demand", _DEMAND)),
             fixed=tuple(self._fixed(table) for table in file.tables("fixed", ("name", "amount", "per"))),
             riders=tuple(self._levy(table, BEFORE_RIDERS) for table in file.tables("rider", _LEVY)),

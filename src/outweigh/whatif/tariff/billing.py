@@ -45,6 +45,7 @@ from outweigh.whatif.tariff.terms import (
     Tariff,
     Tier,
     TierUnit,
+    TierVolume,
     cost,
     tiered,
 )
@@ -251,16 +252,23 @@ class _Billing:
         if not rates:
             return
         period = _energy_schedule(rates).reshape(-1)[self._calendar.slot]
+        drawn = [self._per_month(milli_wh if len(rates) == 1 else np.where(period == i, milli_wh, 0)).tolist()
+                 for i in range(len(rates))]  # fmt: skip
+        shared = self._tariff.tier_volume is TierVolume.MONTH
         for number, rate in enumerate(rates):
-            sums = self._per_month(milli_wh if len(rates) == 1 else np.where(period == number, milli_wh, 0))
             for index, sheet in enumerate(self._sheets):
-                kwh = Decimal(int(sums[index])) / _KWH
+                kwh = Decimal(drawn[number][index]) / _KWH
+                # What fills the tiers, and this period's share of it.
+                filling, share = kwh, Decimal(1)
+                if shared and (whole := sum(one[index] for one in drawn)):
+                    filling = Decimal(whole) / _KWH
+                    share = kwh / filling
                 scale = Decimal(1)
                 if rate.tier_unit is TierUnit.KWH_PER_KW:
                     scale = max((one[index] for one in peaks.values()), default=_NONE) or self._all_peaks()[index]
-                for tier, part in tiered(kwh, rate.tiers, scale):
-                    price = rate.tiers[tier].price
-                    sheet.put(Kind.ENERGY, _tier_name(rate.name, rate.tiers, tier), part * price, part, "kWh", price)
+                for tier, part in tiered(filling, rate.tiers, scale) if kwh else ():
+                    price, used = rate.tiers[tier].price, part * share
+                    sheet.put(Kind.ENERGY, _tier_name(rate.name, rate.tiers, tier), used * price, used, "kWh", price)
 
     def _bill_spot(self, milli_wh: NDArray[np.int64]) -> None:
         terms, prices = self._tariff.spot, self._spot

@@ -2,7 +2,7 @@
 
 A run sets peaks, climbs tiers and fills floors, so the next one rarely costs what the average kWh does. The engine
 finds the sign: tiers may fall with volume, demand and contract steps rise, and under a take-or-pay floor a run may be
-free.
+free. What cools the run is priced on top of the run itself: bill(load + IT + cooling) - bill(load + IT).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from outweigh.core.errors import InvalidQuantity, PlanInfeasible, SeriesMismatch
 from outweigh.core.quantities import CarbonIntensity, Money, Power
 from outweigh.core.series import PriceSeries
 from outweigh.whatif.tariff.billing import Bill, History, bill
+from outweigh.whatif.tariff.cooling import Cooling
 from outweigh.whatif.tariff.load import MILLI_WH_PER_KWH, Load, Run, power_mw_per_step
 from outweigh.whatif.tariff.terms import Kind, Tariff
 
@@ -41,7 +42,10 @@ class Marginal:
     """What a run adds to the bill.
 
     Attributes:
-        parts: the difference by kind of line; their sum is `total`, to the last digit.
+        kwh: at the meter, cooling included.
+        cooling_kwh: what of it cools.
+        parts: what the run's IT adds, by kind of line.
+        cooling_parts: what its cooling adds on top of that; with `parts` they sum to `total`, to the last digit.
         naive: kWh x the average price of the bill before the run; None where nothing was drawn before.
         carbon: at the declared price; never part of `total`, which is what the supplier bills.
         peak_kw: the site's highest demand with the run.
@@ -51,14 +55,20 @@ class Marginal:
     start: datetime
     end: datetime
     kwh: Decimal
+    cooling_kwh: Decimal
     currency: str
     parts: dict[Kind, Decimal]
+    cooling_parts: dict[Kind, Decimal]
     total: Decimal
     naive: Decimal | None
     carbon: Decimal | None
     peak_kw: float
     before: Bill
     after: Bill
+
+    @property
+    def cooling(self) -> Decimal:
+        return sum(self.cooling_parts.values(), Decimal(0))
 
     @property
     def total_with_carbon(self) -> Decimal:
@@ -76,13 +86,17 @@ class Marginal:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What stays the same while runs are tried: tariff, load, history, spot prices, carbon price."""
+    """What stays the same while runs are tried: tariff, load at the meter, history, spot prices, carbon price, cooling.
+
+    Without `cooling`, a run's power is its power at the meter; with it, its IT power.
+    """
 
     tariff: Tariff
     load: Load
     history: History | None = None
     spot: PriceSeries | None = None
     carbon: CarbonPrice | None = None
+    cooling: Cooling | None = None
 
     def __post_init__(self) -> None:
         if self.carbon is not None and self.carbon.per_tonne.currency != self.tariff.currency:
@@ -94,6 +108,17 @@ class Question:
 
     def bill(self, load: Load | None = None) -> Bill:
         return bill(self.tariff, load or self.load, history=self.history, spot=self.spot)
+
+    def cooled(self, drawn: NDArray[np.int64], load: Load | None = None) -> NDArray[np.int64]:
+        """What cooling draws on top of IT energy in each step [milliwatt-hours], shape (n,)."""
+        load = load or self.load
+        if self.cooling is None or self.cooling.free:
+            return np.zeros_like(drawn)
+        kw_per_milli_wh = power_mw_per_step(load) / MILLI_WH_PER_KWH
+        added = self.cooling.added_kw(load.milli_wh * kw_per_milli_wh, drawn * kw_per_milli_wh) / kw_per_milli_wh
+        # Rounding the running total, and not each step, keeps the sum.
+        whole: NDArray[np.int64] = np.diff(np.rint(np.cumsum(added)).astype(np.int64), prepend=0)
+        return whole
 
 
 def marginal(question: Question, run: Run, *, before: Bill | None = None) -> Marginal:
@@ -112,30 +137,38 @@ def marginal(question: Question, run: Run, *, before: Bill | None = None) -> Mar
 
 
 def _difference(question: Question, run: Run, drawn: NDArray[np.int64], before: Bill) -> Marginal:
-    load = question.load.adding(drawn)
+    bare = question.load.adding(drawn)
+    cooled = question.cooled(drawn)
+    load = bare.adding(cooled)
     after = question.bill(load)
+    middle = question.bill(bare) if cooled.any() else after
     kwh = after.kwh - before.kwh
     steps = np.flatnonzero(drawn)
     first, last = (int(steps[0]), int(steps[-1]) + 1) if steps.size else (0, 0)
-    carbon = None
-    if question.carbon is not None:
-        tonnes = kwh * Decimal(repr(question.carbon.intensity.g_per_kwh)) / Decimal(int(G_PER_TONNE))
-        carbon = question.tariff.rounding(tonnes * Decimal(repr(question.carbon.per_tonne.amount)))
     price = before.average_price
     return Marginal(
         run=run,
         start=run.start if steps.size else question.load.start,
         end=question.load.start + timedelta(seconds=question.load.step_s * last) if steps.size else run.start,
         kwh=kwh,
+        cooling_kwh=Decimal(int(cooled.sum())) / MILLI_WH_PER_KWH,
         currency=question.tariff.currency,
-        parts={kind: after.of(kind) - before.of(kind) for kind in Kind},
+        parts={kind: middle.of(kind) - before.of(kind) for kind in Kind},
+        cooling_parts={kind: after.of(kind) - middle.of(kind) for kind in Kind},
         total=after.total - before.total,
         naive=None if price is None else question.tariff.rounding(kwh * price),
-        carbon=carbon,
+        carbon=_carbon(question, kwh),
         peak_kw=int(load.milli_wh[first : max(last, first + 1)].max()) * power_mw_per_step(load) / MILLI_WH_PER_KWH,
         before=before,
         after=after,
     )
+
+
+def _carbon(question: Question, kwh: Decimal) -> Decimal | None:
+    if question.carbon is None:
+        return None
+    tonnes = kwh * Decimal(repr(question.carbon.intensity.g_per_kwh)) / Decimal(int(G_PER_TONNE))
+    return question.tariff.rounding(tonnes * Decimal(repr(question.carbon.per_tonne.amount)))
 
 
 class Way(StrEnum):
@@ -155,14 +188,15 @@ def best_start(question: Question, run: Run, latest: datetime, *, every_s: int =
         raise InvalidQuantity("latest start", latest.isoformat(), "it is not before the run's own start")
     before = question.bill()
     last = min(latest, question.load.end - timedelta(seconds=run.seconds))
-    best = marginal(question, run, before=before)
-    at = run.start + timedelta(seconds=every_s)
-    while at <= last:
-        tried = marginal(question, run.at(at), before=before)
-        if tried.total_with_carbon < best.total_with_carbon:
-            best = tried
+    tried: list[tuple[Decimal, datetime]] = []
+    at = run.start
+    while at == run.start or at <= last:
+        drawn = question.load.steps_of(run.at(at))
+        after = question.bill(question.load.adding(drawn + question.cooled(drawn)))
+        carbon = _carbon(question, after.kwh - before.kwh) or Decimal(0)
+        tried.append((after.total - before.total + carbon, at))
         at += timedelta(seconds=every_s)
-    return best
+    return marginal(question, run.at(min(tried)[1]), before=before)
 
 
 def held(question: Question, run: Run, limit: Power) -> Marginal:
@@ -176,6 +210,11 @@ def held(question: Question, run: Run, limit: Power) -> Marginal:
     load = question.load
     per_step = power_mw_per_step(load)
     room = np.maximum(int(limit.watts * 1e3) // per_step - load.milli_wh, 0)
+    if question.cooling is not None and not question.cooling.free:
+        kw = per_step / MILLI_WH_PER_KWH
+        most_it, it = question.cooling.it_kw(limit.to_kw()), question.cooling.it_kw(load.milli_wh * kw)
+        # Two milliwatt-hours less than fit, so that rounding cannot pass the limit.
+        room = np.maximum(np.floor((most_it - it) / kw).astype(np.int64) - 2, 0)
     most = round(run.power.watts * 1e3) // per_step
     begins = (run.start.timestamp() - load.start_s) / load.step_s
     first = int(np.ceil(begins))
@@ -216,13 +255,15 @@ class Step:
 
     Attributes:
         cost: of this run, after the ones before it.
-        parts: by kind.
+        parts: of its IT, by kind.
+        cooling: what its cooling adds on top.
         crosses: the contract's capacity is passed by this run for the first time.
     """
 
     number: int
     cost: Decimal
     parts: dict[Kind, Decimal]
+    cooling: Decimal
     peak_kw: float
     crosses: bool
 
@@ -249,15 +290,19 @@ def curve(question: Question, run: Run, runs: int) -> Curve:
     before, steps = question.bill(), list[Step]()
     contract = question.tariff.contract_kw
     passed = contract is not None and question.load.peak_kw > contract
+    load = question.load
     for number in range(1, runs + 1):
-        load = question.load.adding(each * number)
+        bare, cooled = load.adding(each), question.cooled(each, load)
+        load = bare.adding(cooled)
         after = question.bill(load)
+        middle = question.bill(bare) if cooled.any() else after
         above = contract is not None and load.peak_kw > contract
         steps.append(
             Step(
                 number=number,
                 cost=after.total - before.total,
-                parts={kind: after.of(kind) - before.of(kind) for kind in Kind},
+                parts={kind: middle.of(kind) - before.of(kind) for kind in Kind},
+                cooling=after.total - middle.total,
                 peak_kw=load.peak_kw,
                 crosses=above and not passed,
             )

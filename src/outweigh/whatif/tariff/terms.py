@@ -75,9 +75,20 @@ class TierUnit(StrEnum):
     KWH_PER_KW = "kWh/kW"
 
 
+class TierVolume(StrEnum):
+    """What fills the tiers of energy: the month of each time-of-use period, or the month of all of them together.
+
+    Under MONTH the tiers are filled once, with all of the month, and each tier is shared out over the periods by their
+    use. So does the calculator of NREL's System Advisor Model.
+    """
+
+    PERIOD = "period"
+    MONTH = "month"
+
+
 @dataclass(frozen=True, slots=True)
 class EnergyRate:
-    """Price of energy [currency/kWh] in the hours of a time-of-use period; its tiers count that period's month."""
+    """Price of energy [currency/kWh] in the hours of a time-of-use period; its tiers count what `TierVolume` says."""
 
     name: str
     tiers: tuple[Tier, ...]
@@ -256,6 +267,7 @@ class Tariff:
         currency: ISO 4217; every price of the tariff is in it.
         timezone: IANA name of the clock that windows, days and months follow; daylight saving is part of it.
         energy: partition the hours: every quarter of an hour of the year lies in exactly one (`schedules` checks it).
+        tier_volume: what fills the tiers of energy; under MONTH the rates of a month have the same limits.
         minimum_bill: least sum of a month before taxes.
         source: where the terms are printed.
         left_out: what the source says and the tariff does not hold, named.
@@ -265,6 +277,7 @@ class Tariff:
     currency: str
     timezone: str = "UTC"
     energy: tuple[EnergyRate, ...] = ()
+    tier_volume: TierVolume = TierVolume.PERIOD
     demand: tuple[DemandCharge, ...] = ()
     fixed: tuple[Fixed, ...] = ()
     riders: tuple[Levy, ...] = ()
@@ -290,6 +303,7 @@ class Tariff:
         names = [charge.name for charge in self.demand]
         if twice := {name for name in names if names.count(name) > 1}:
             raise InvalidQuantity("demand charge", repr(min(twice)), "two charges bear this name; name them apart")
+        check_volume(self.energy, self.tier_volume)
 
     @property
     def contract_kw(self) -> Decimal | None:
@@ -301,7 +315,8 @@ class Tariff:
         """Whether drawing more can never make the bill smaller.
 
         False where a price may be negative, where tiers count hours of use (a higher peak widens the first, dear
-        tier) and where what a block did not deliver is sold.
+        tier) or are shared over periods of different prices (more cheap hours thin out the dear ones), and where what
+        a block did not deliver is sold.
         """
         prices = [
             *(tier.price for rate in self.energy for tier in rate.tiers),
@@ -318,11 +333,39 @@ class Tariff:
         return not (
             any(price is not None and price < 0 for price in prices)
             or any(rate.tier_unit is TierUnit.KWH_PER_KW for rate in self.energy)
+            or (self.tier_volume is TierVolume.MONTH and shares_tiers(self.energy))
             or any(block.resale for block in self.blocks)
             or self.spot is not None
             or dearest_shortfall
             or (take is not None and bool(self.blocks))
         )
+
+
+def rates_of(rates: tuple[EnergyRate, ...], month: int) -> tuple[int, ...]:
+    """Which rates have hours in this month of the calendar, by index."""
+    return tuple(i for i, rate in enumerate(rates) if any(month in window.months for window in rate.windows))
+
+
+def limits(rate: EnergyRate) -> tuple[TierUnit | None, tuple[Decimal | None, ...]]:
+    """What the tiers of a rate have to share with those of another to be filled together; one tier has no unit."""
+    return rate.tier_unit if len(rate.tiers) > 1 else None, tuple(tier.up_to for tier in rate.tiers)
+
+
+def check_volume(rates: tuple[EnergyRate, ...], volume: TierVolume) -> None:
+    """Refuses tiers that are to be filled by the whole month, and differ between its periods."""
+    for month in sorted(ALL_MONTHS) if volume is TierVolume.MONTH else ():
+        if len({limits(rates[index]) for index in rates_of(rates, month)}) > 1:
+            given = f"periods of month {month} with different limits, and tiers that count the whole month"
+            remedy = "give the periods of a month the same limits, or let each count its own"
+            raise InvalidQuantity("energy tiers", given, remedy)
+
+
+def shares_tiers(rates: tuple[EnergyRate, ...]) -> bool:
+    """Whether some month has two rates of which one has tiers, so that what fills them matters."""
+    return any(
+        len(found) > 1 and any(len(rates[index].tiers) > 1 for index in found)
+        for found in (rates_of(rates, month) for month in ALL_MONTHS)
+    )
 
 
 def clock(minutes: int) -> str:

@@ -27,7 +27,11 @@ from outweigh.whatif.tariff.terms import (
     Tariff,
     Tier,
     TierUnit,
+    TierVolume,
     Window,
+    limits,
+    rates_of,
+    shares_tiers,
 )
 
 _ADDRESS = "https://apps.openei.org/IURDB/rate/view/"
@@ -68,11 +72,13 @@ class _Rate:
         name = " ".join(str(self._fields[key]) for key in ("utility", "name") if self._fields.get(key))
         energy = tuple(self._energy())
         schedule([(rate.name, rate.windows) for rate in energy], complete=True)
+        volume = self._volume(energy)
         return Tariff(
             name=name or "rate without a name",
             currency="USD",
             timezone=timezone,
             energy=energy,
+            tier_volume=volume,
             demand=(*self._flat_demand(), *self._timed_demand()),
             fixed=tuple(self._fixed()),
             minimum_bill=self._minimum_bill(),
@@ -112,6 +118,15 @@ class _Rate:
                 ):
                     self._left_out.append("payment for energy fed back")
                 yield EnergyRate(f"period {index}", _tiers(tiers), windows[index], kinds.pop())
+
+    def _volume(self, energy: tuple[EnergyRate, ...]) -> TierVolume:
+        """As NREL's System Advisor Model bills rates of the database, where it makes a difference."""
+        if not shares_tiers(energy):
+            return TierVolume.PERIOD
+        if all(len({limits(energy[i]) for i in rates_of(energy, month)}) == 1 for month in ALL_MONTHS):
+            return TierVolume.MONTH
+        self._name("how the month fills tiers that differ between its periods: here each period fills its own")
+        return TierVolume.PERIOD
 
     def _timed_demand(self) -> Iterator[DemandCharge]:
         periods = _rows(self._fields.get("demandratestructure"))
