@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +15,9 @@ from outweigh.plan.shared.pricing import Field, Priced, Pricer
 from outweigh.plan.shared.smooth import Smooth, total_use
 
 # Shares of the mean rate. Smoothing costs about six of them a kWh, so the last ones leave little.
-TEMPERATURES: Final = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
+TEMPERATURES: Final = (0.1, 0.03, 0.01, 0.003, 0.001)
+# For when the bound is what keeps a plan from its goal.
+COLD: Final = (0.0003,)
 _MEMORY: Final = 12
 # Temperatures beyond which a site hardly counts: exp(-15), and prices move by a few temperatures more.
 _MARGIN: Final = 25.0
@@ -56,6 +58,7 @@ def climb(
     progress: Callable[[float], None] | None = None,
     most: float | None = None,
     unit: float | None = None,
+    temperatures: Sequence[float] = TEMPERATURES,
 ) -> Summit:
     """The best prices the temperatures lead to.
 
@@ -65,11 +68,12 @@ def climb(
         until: `time.monotonic()` at which to stop.
         most: no price above this [currency per unit and hour]; far above all rates if not given.
         unit: the price that temperatures are shares of; the mean rate if not given.
+        temperatures: falling, as shares of it.
     """
     climber = _Climber(smooth, field, until, most, unit)
     best: Summit | None = None
     at = start
-    for share in TEMPERATURES:
+    for share in temperatures:
         heat = share * climber.unit
         smooth.focus(at, _MARGIN * heat)
         at, use, done = climber.run(at, heat)
@@ -127,6 +131,9 @@ class _Climber:
             last["x"], last["use"] = x.copy(), use
             return -value / scale, -np.concatenate(slope) / scale
 
+        if not bounds:  # nothing is limited and no peak costs: there is no price to look for
+            fall(first)
+            return self._valid(self._prices(first)), last["use"], True
         done = True
         try:
             found = minimize(

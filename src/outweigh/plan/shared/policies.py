@@ -69,7 +69,8 @@ def first_come(
             full = np.concatenate([[0], np.cumsum(room < need)])
             for at in np.flatnonzero(full[last] == full[first]).tolist():
                 here = slice(int(first[at]), int(last[at]))
-                many = min(left, int((room[here].min() / need) if need else left))
+                most = float(room[here].min()) / need if need else float(left)
+                many = left if most >= left else int(most)  # a site without a limit has room for any number
                 if many <= 0:
                     continue
                 share = np.minimum(np.arange(here.start, here.stop) + 1, starts[at] + run) - np.maximum(

@@ -1,0 +1,140 @@
+"""What came of a job: what it drew, beside what its plan said, and the receipt of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from outweigh.core.budget import Phase
+from outweigh.core.intervals import Interval
+from outweigh.core.measurement import Grade, Measurement, Method, Scope, UncertaintyComponent
+from outweigh.core.quantities import Energy
+from outweigh.core.receipt import Receipt, RunStatus
+from outweigh.run.following import Following
+from outweigh.run.rates import J_PER_KWH, Drawn, Rates
+from outweigh.run.tracked import Fate, Tracked
+
+METHOD: Final = ("outweigh.run", "1")
+DECLARED: Final = "declared power of the plan x time at work"
+#: Labels of a receipt that a later plan learns from.
+JOB, PREDICTED_S, RAN_S, PREDICTED_J, TRIAL = (
+    "outweigh.job", "outweigh.predicted_s", "outweigh.ran_s", "outweigh.predicted_j", "outweigh.trial",
+)  # fmt: skip
+_STATUS: Final = {
+    Fate.COMPLETED: RunStatus.COMPLETED,
+    Fate.FAILED: RunStatus.FAILED,
+    Fate.CANCELLED: RunStatus.INTERRUPTED,
+    Fate.LOST: RunStatus.UNUSABLE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """What came of a job.
+
+    Attributes:
+        start: first start. end: of its last stretch. run_s: at work in between [s].
+        it_j: IT energy [J]. standard_j: its standard uncertainty [J].
+        measured: whether a meter says so; else it is the declared power times the time at work.
+        grade: of the energy.
+        drawn: at the rates given, with the PUE.
+    """
+
+    start: datetime
+    end: datetime
+    run_s: float
+    it_j: float
+    standard_j: float
+    measured: bool
+    grade: Grade
+    drawn: Drawn
+
+
+def planned(job: Tracked, rates: Rates) -> Drawn:
+    """What its first plan says it draws, at these rates."""
+    total = Drawn()
+    for piece in job.first:
+        total = total.plus(rates.over(piece.site, piece.start, piece.end, piece.power_w))
+    return total
+
+
+def came(job: Tracked, rates: Rates, now: datetime) -> Came | None:
+    """What it drew until `now`, where and when it ran, at these rates; None when it never began."""
+    seen = job.seen
+    if seen is None or not seen.stints:
+        return None
+    run_s = seen.worked_s(now)
+    energy = seen.energy if seen.energy is not None and seen.energy.method is not Method.DECLARED else None
+    it_j = job.power_w() * run_s if energy is None else energy.value.joules
+    power_w = it_j / run_s if run_s > 0 else 0.0
+    drawn = Drawn()
+    for stint in seen.stints:
+        site = stint.site if stint.site in rates.sites else job.site
+        drawn = drawn.plus(rates.over(site, stint.start, stint.end or now, power_w))
+    return Came(
+        seen.stints[0].start, seen.stints[-1].end or now, run_s, it_j,
+        0.0 if energy is None else energy.standard_uncertainty.joules,
+        energy is not None and energy.method.is_measured, Grade.D if energy is None else energy.grade, drawn,
+    )  # fmt: skip
+
+
+def receipt_body(job: Tracked, following: Following, *, trial: bool) -> dict[str, Any]:
+    """The receipt of a job that has ended, as a dictionary. The same every time, so that it is kept once.
+
+    Args:
+        trial: nothing ran, or on a clock that is not the world's: the figures are the plan's, and say so.
+    """
+    seen, fate = job.seen, job.fate
+    assert seen is not None, "only what has begun has a receipt"
+    assert fate is not None, "only what has ended has a receipt"
+    end = seen.ended or seen.stints[-1].end or seen.stints[-1].start
+    found = came(job, following.first_rates, end)
+    assert found is not None
+    before = planned(job, following.first_rates)
+    status = _STATUS[fate]
+    interval = Interval(found.start, max(found.end, found.start))
+    energy = seen.energy
+    if status is RunStatus.UNUSABLE:
+        total = Measurement(Energy(0.0), interval, Scope.NODE, Grade.D, Method.DECLARED, "nobody knows how it ended")
+    elif energy is not None and energy.method is not Method.DECLARED:
+        total = energy
+    else:
+        # The width is not known either: half of the figure, both ways, is a declared power at its word.
+        limits = UncertaintyComponent("declared power", 0.5 * found.it_j / 3**0.5, "± 50 %, rectangular; not measured")
+        total = Measurement(
+            Energy(found.it_j), interval, Scope.NODE, Grade.D, Method.DECLARED, DECLARED, components=(limits,)
+        )
+    notes = list(job.notes)
+    if trial:
+        notes.append(
+            "a trial: nothing ran" if seen.simulated else
+            f"a trial: the clock ran {following.clock['factor']:g} times as fast, and time and energy are the plan's"
+        )  # fmt: skip
+    sites = sorted({stint.site for stint in seen.stints if stint.site})
+    labels = {
+        JOB: job.terms.name,
+        PREDICTED_S: repr(job.needs_s()),
+        RAN_S: repr(found.run_s),
+        PREDICTED_J: repr(before.it_kwh * J_PER_KWH),
+        "outweigh.sites": ",".join(sites) or job.site,
+        "outweigh.deadline": job.deadline.isoformat(),
+        "outweigh.attempts": str(seen.restarts + 1),
+        **({TRIAL: "true"} if trial else {}),
+    }
+    return Receipt(
+        run_id=job.key,
+        project=following.project,
+        phase=Phase(following.phase),
+        status=status,
+        total=total,
+        hum=None,
+        work=None,
+        batch=following.id,
+        variant=job.terms.name,
+        meter="" if total.method is Method.DECLARED else total.source,
+        exit_code=seen.exit_code,
+        versions=(METHOD,),
+        labels=tuple(sorted(labels.items())),
+        notes=tuple(notes),
+    ).to_dict()

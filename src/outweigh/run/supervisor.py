@@ -1,0 +1,551 @@
+"""The supervisor: looks, plans again where that pays, decides, writes down what it will ask, and asks.
+
+It may be killed at any moment and started again, or twice: what it knows is in the ledger's database, written before
+it acts, and an executor knows each job by a key, so that asking again changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor as Pool
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from outweigh.core.errors import (
+    ExecutorError,
+    ExecutorUnavailable,
+    JobOver,
+    JobRefused,
+    JobUnknown,
+    LedgerError,
+    NotOffered,
+    NotPermitted,
+    SiteUnknown,
+)
+from outweigh.core.following import Lease, StepKind
+from outweigh.core.jobs import JobRequest, JobState, JobStatus
+from outweigh.ports import JobExecutor, KeepsFollowings
+from outweigh.run.clock import PlanClock
+from outweigh.run.deciding import Rules, Wanted, decide, must_run
+from outweigh.run.following import Following
+from outweigh.run.leading import holder_is_gone, holder_name
+from outweigh.run.outlook import Outlook
+from outweigh.run.replanning import Answered, SiteTerms, answer, question
+from outweigh.run.statuses import in_plan_time, told_apart
+from outweigh.run.tracked import Fate, Stage, Tracked
+
+Told = Callable[[str], None]
+_FATES: Final = {
+    JobState.COMPLETED: Fate.COMPLETED,
+    JobState.FAILED: Fate.FAILED,
+    JobState.CANCELLED: Fate.CANCELLED,
+    JobState.LOST: Fate.LOST,
+}
+#: After a refusal a job is left alone so long, twice as long after each further one [wall s].
+_PATIENCE_S, _MOST_PATIENCE_S = 10.0, 600.0
+#: Steps in one write: a cycle must not hold the ledger's lock for long.
+_STEPS: Final = 2_000
+
+
+@dataclass(slots=True)
+class Cycle:
+    """What one cycle saw and did.
+
+    Attributes:
+        steps: asked of the executor. ended: jobs that were seen to end. over: whether all have.
+        states: how many jobs are in each state, by word.
+        seconds: wall time it took [s].
+    """
+
+    steps: int = 0
+    ended: int = 0
+    over: bool = False
+    states: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class Supervisor:
+    """Follows one plan. Not thread-safe; another thread may answer its planning questions.
+
+    Args:
+        keeper: store of the ledger.
+        executor: where jobs run.
+        following: what is followed, as the keeper has it.
+        clock: plan time over wall time.
+        outlook: prices and carbon, and where newer ones come from.
+        settle: called with each job that has ended, to make its receipt: returns its body.
+        append: puts a receipt's body into the ledger; the same one twice is kept once. Returns its address.
+        planner: who answers planning questions; None answers in the cycle.
+        holder: names this process among all; by default its pid, its start and its machine.
+
+    Raises:
+        LeaseLost: from `cycle`, when another supervisor has taken over. Nothing was done after that.
+        LedgerError: the database cannot be reached; nothing is asked of the executor without it.
+    """
+
+    def __init__(
+        self,
+        keeper: KeepsFollowings,
+        executor: JobExecutor,
+        following: Following,
+        clock: PlanClock,
+        outlook: Outlook,
+        *,
+        settle: Callable[[Tracked], dict[str, object]],
+        append: Callable[[Mapping[str, object]], str],
+        rules: Rules | None = None,
+        planner: Pool | None = None,
+        told: Told = lambda _: None,
+        holder: str | None = None,
+    ) -> None:
+        self.keeper, self.executor, self.following = keeper, executor, following
+        self.clock, self.outlook, self.rules = clock, outlook, rules or Rules()
+        self._settle, self._append, self._planner, self._told = settle, append, planner, told
+        self.holder = holder or holder_name()
+        self.lease: Lease | None = None
+        self.jobs: dict[str, Tracked] = {}
+        self.gone: frozenset[str] = frozenset()
+        self._sites = SiteTerms.of_plan(following.document)
+        self._replan: str = ""
+        self._asked_plan: datetime | None = None
+        self._pending: tuple[Future[Answered], str] | None = None
+        self._unreachable = False
+        self._stale = False
+        self._slipped: set[str] = set()
+        self._renewed_s = float("-inf")
+        self._open: dict[int, str] = {}
+        self._outcomes: dict[int, str] = {}
+        self._to_append: list[Tracked] = []
+        self._sites_asked: datetime | None = None
+
+    # --- leading ------------------------------------------------------------------------------------
+
+    def lead(self) -> bool:
+        """Take the lead, where nobody has it; then what is followed is read anew. False while another one leads."""
+        self.lease = self.keeper.lead(self.following.id, self.holder, ttl_s=self.rules.ttl_s, gone=holder_is_gone)
+        if self.lease is None:
+            return False
+        self._renewed_s = time.monotonic()
+        self.following, self.jobs = Following.read(self.keeper, self.following.id)
+        self._open = {step.number: step.key for step in self.keeper.steps(self.following.id, still_open=True)}
+        self._to_append = [job for job in self.jobs.values() if job.receipt is not None and not job.address]
+        now = self.clock.now()
+        if self.following.refuse_past:
+            self._refuse_past(now)
+        return True
+
+    def keeper_says_over(self) -> bool:
+        """Whether all is done, by the database."""
+        return self.following.id in {each for each, _ in self.keeper.followings(over=True)}
+
+    def say(self, text: str) -> None:
+        """To who watches; it is not kept."""
+        self._told(text)
+
+    def let_go(self) -> None:
+        """Let another one lead at once."""
+        if self.lease is not None:
+            self.keeper.let_go(self.lease)
+            self.lease = None
+
+    # --- one cycle ----------------------------------------------------------------------------------
+
+    def cycle(self) -> Cycle:
+        """Look, decide, write, act; call it again after `rules.every_s`."""
+        begun_s = time.perf_counter()
+        now = self.clock.now()
+        done = Cycle()
+        if self._look(now, done):
+            self._vintage(now)
+            self._slips(now)
+            self._plan_again(now)
+            done.steps = self._act(now)
+        self._settle_some()
+        self._write_changes()
+        self._append_some(begun_s)
+        for job in self.jobs.values():
+            word = job.fate.value if job.fate is not None else job.state.value if job.state else job.stage.value
+            done.states[word] = done.states.get(word, 0) + 1
+        if all(job.stage is Stage.OVER for job in self.jobs.values()) and not self._to_append and not self._open:
+            self._write(over=True)
+            done.over = True
+        done.seconds = time.perf_counter() - begun_s
+        return done
+
+    # --- looking ------------------------------------------------------------------------------------
+
+    def _look(self, now: datetime, done: Cycle) -> bool:
+        asked = [job.key for job in self.jobs.values() if job.stage is Stage.ASKED]
+        try:
+            seen = self.executor.observe(asked) if asked else {}
+            self._look_at_sites(now)
+        except ExecutorUnavailable as err:
+            if not self._unreachable:
+                self._say(f"{err} Jobs with a begin time start by themselves meanwhile")
+            self._unreachable = True
+            return False
+        if self._unreachable:
+            self._unreachable = False
+            self._say(f"{self.executor.name} answers again")
+        for key in asked:
+            job, status = self.jobs[key], seen.get(key)
+            if status is None:
+                self._absent(job)
+            else:
+                done.ended += self._absorb(job, in_plan_time(status, self.clock))
+        # Whatever was open was either done, and shows, or not, and is decided again.
+        for number, key in self._open.items():
+            state = self.jobs[key].state if key in self.jobs else None
+            self._outcomes[number] = f"looked up: {state.value if state else 'not there'}"
+        self._open.clear()
+        return True
+
+    def _look_at_sites(self, now: datetime) -> None:
+        due = self._sites_asked is None or (now - self._sites_asked).total_seconds() >= self.rules.look_s
+        if not due:
+            return
+        self._sites_asked = now
+        there = self.executor.sites()
+        gone = frozenset(site for site in self.outlook.rates.sites if site not in there) if there else frozenset()
+        self._vanished(gone)
+
+    def _vanished(self, gone: frozenset[str]) -> None:
+        if gone == self.gone:
+            return
+        for site in sorted(gone - self.gone):
+            self._say(f"site {site} is there no longer: what was to run at it is planned elsewhere where it may go")
+        for site in sorted(self.gone - gone):
+            self._say(f"site {site} is back")
+        self.gone, self._replan = gone, "sites changed"
+        self._asked_plan = None  # this one does not wait
+
+    def _absorb(self, job: Tracked, status: JobStatus) -> int:
+        """Take in what is seen of a job; 1 when it has ended now. What has ended stays so, whatever is shown later."""
+        job.missing = 0
+        if job.seen is None or told_apart(job.seen) != told_apart(status):
+            job.changed = True
+            for text in status.notes:
+                if job.say(text):
+                    self._say(f"{job.name}: {text}")
+        job.seen = status
+        if not status.state.over:
+            job.seen_over = False
+            return 0
+        if status.state is not JobState.COMPLETED and not job.seen_over:
+            # A scheduler may start again what failed with a node: it is over when that is seen twice.
+            job.seen_over = job.changed = True
+            return 0
+        return self._end(job, _FATES[status.state])
+
+    def _absent(self, job: Tracked) -> None:
+        job.missing += 1
+        if job.begun:
+            if job.missing >= self.rules.misses:
+                job.say("it had begun and is not there any more; nobody can tell how it ended, so it is not run again")
+                self._say(f"{job.name} is lost: {job.notes[-1]}")
+                self._end(job, Fate.LOST)
+        elif job.seen is None or job.missing >= self.rules.misses:
+            if job.seen is not None:
+                job.say("it was gone before it had begun, and was asked for again")
+                self._say(f"{job.name}: {job.notes[-1]}")
+            job.stage, job.seen, job.missing, job.asked_begin, job.changed = Stage.KEPT, None, 0, None, True
+
+    def _end(self, job: Tracked, fate: Fate) -> int:
+        job.stage, job.fate, job.changed = Stage.OVER, fate, True
+        return 1
+
+    # --- planning again -----------------------------------------------------------------------------
+
+    def _vintage(self, now: datetime) -> None:
+        outlook = self.outlook
+        if outlook.due(now, self.rules.look_s):
+            had_trouble = bool(outlook.trouble)
+            if outlook.ask(now):
+                self._say(f"new prices or carbon as of {now:%Y-%m-%d %H:%M} UTC")
+                self._replan = self._replan or "new vintage"
+                self.following.rates = outlook.rates
+                self.following.changed = True
+            if outlook.trouble and not had_trouble:
+                self._say(f"{outlook.trouble} The last vintage stays in force")
+            if had_trouble and not outlook.trouble:
+                self._say("prices and carbon are known again")
+        stale = outlook.silent_s(now) > self.rules.stale_s
+        if stale and not self._stale:
+            self._say("prices and carbon were not to be had for too long: what waits runs as soon as there is room")
+            self._replan = "stale"
+        self._stale = stale
+
+    def _slips(self, now: datetime) -> None:
+        """Jobs that run later than their plan; each is counted once for every plan it has."""
+        limit = timedelta(seconds=self.rules.slip_s)
+        for job in self.jobs.values():
+            if job.stage is Stage.OVER or job.key in self._slipped:
+                continue
+            if job.works:
+                late = now + timedelta(seconds=job.left_s(now)) > job.end_planned() + limit and (
+                    len(job.pieces) == 1 or now > job.end_planned()
+                )
+            else:
+                late = job.next_piece(now).start + limit < now and now >= job.pieces[0].start + limit
+            if late:
+                self._slipped.add(job.key)
+                self._replan = self._replan or f"{job.name} is late"
+
+    def _plan_again(self, now: datetime) -> None:
+        if self._pending is not None:
+            future, why = self._pending
+            if future.done():
+                self._pending = None
+                self._adopt(future.result(), why)
+            return
+        if not self._replan:
+            return
+        wait = self._asked_plan is not None and (now - self._asked_plan).total_seconds() < self.rules.replan_s
+        if wait:
+            return
+        why, self._replan, self._asked_plan = self._replan, "", now
+        asked = question(
+            self.jobs.values(), now, self.outlook.rates, self._sites, self.executor.abilities, self.rules,
+            gone=self.gone, early=self._stale,
+        )  # fmt: skip
+        if self._planner is None:
+            self._adopt(answer(asked), why)
+        else:
+            self._pending = self._planner.submit(answer, asked), why
+
+    def _adopt(self, found: Answered, why: str) -> None:
+        if found.problem:
+            self._say(f"{why}: {found.problem}. The plan in force stays, and deadlines come first")
+        if not found.pays(self.rules):
+            return
+        changed = 0
+        for key, pieces in found.pieces.items():
+            job = self.jobs[key]
+            if job.stage is Stage.OVER or not pieces or pieces == job.pieces:
+                continue
+            if job.works and job.seen is not None and job.seen.site not in ("", pieces[0].site):
+                continue  # it began while the answer was on its way
+            changed += pieces[0].site != job.pieces[0].site or not job.works
+            job.pieces, job.changed = pieces, True
+        self._slipped.clear()
+        self.following.replans += 1
+        self.following.changed = True
+        saved = found.worth - found.cost
+        gain = f", for {saved:.3g} less" if saved > 0 and saved != float("inf") and not found.forced else ""
+        self._say(f"planned again ({why}): {changed} jobs changed{gain}")
+
+    # --- acting -------------------------------------------------------------------------------------
+
+    def _act(self, now: datetime) -> int:
+        can = self.executor.abilities
+        wanted: list[tuple[Tracked, Wanted]] = []
+        for job in self.jobs.values():
+            if job.stage is not Stage.OVER:
+                wanted.extend((job, each) for each in decide(job, now, can, self.rules))
+        for first in range(0, len(wanted), _STEPS):
+            if not self._take(wanted[first : first + _STEPS], now):
+                break
+        return len(wanted)
+
+    def _take(self, wanted: list[tuple[Tracked, Wanted]], now: datetime) -> bool:
+        """Write these down, then take them; False when the executor fell silent, and the rest is for later."""
+        for job, each in wanted:
+            if each.kind is StepKind.SUBMIT:
+                job.stage, job.asked_begin, job.changed = Stage.ASKED, each.begin, True
+        taking = [(job.key, each.kind, _detail(each), now.isoformat()) for job, each in wanted]
+        steps = self._write(taking=taking)
+        for (job, each), number in zip(wanted, steps, strict=True):
+            if time.monotonic() - self._renewed_s > self.rules.ttl_s / 2:
+                self._write()
+            try:
+                self._outcomes[number] = self._ask(job, each)
+            except ExecutorUnavailable as err:
+                # It may or may not have been done. The next look tells, by the job's key.
+                self._say(f"{job.name}, {each.kind}: {err}")
+                self._open.update({n: j.key for n, (j, _) in zip(steps, wanted, strict=True) if n >= number})
+                for later, _ in wanted[steps.index(number) + 1 :]:
+                    if later.seen is None and later.stage is Stage.ASKED:
+                        later.stage, later.changed = Stage.KEPT, True
+                return False
+            except ExecutorError as err:
+                self._outcomes[number] = str(err)
+                self._refused(job, each, err, now)
+        return True
+
+    def _ask(self, job: Tracked, each: Wanted) -> str:
+        begin = None if each.begin is None else self.clock.to_wall(each.begin)
+        executor = self.executor
+        if each.kind is StepKind.SUBMIT:
+            self._absorb(job, in_plan_time(executor.submit(self._request(job, each, begin)), self.clock))
+        elif each.kind is StepKind.RELEASE:
+            executor.release(job.key, begin=begin)
+            job.asked_begin, job.changed = each.begin, True
+        elif each.kind is StepKind.MOVE:
+            executor.move(job.key, each.site)
+        elif each.kind is StepKind.PAUSE:
+            executor.pause(job.key)
+        elif each.kind is StepKind.RESUME:
+            executor.resume(job.key)
+        else:
+            executor.cancel(job.key)
+        job.vain = 0
+        return "done"
+
+    def _request(self, job: Tracked, each: Wanted, begin: datetime | None) -> JobRequest:
+        terms = job.terms
+        return JobRequest(
+            key=job.key,
+            command=terms.command,
+            name=job.name,
+            site=each.site if self.following.names_sites else "",
+            begin=begin,
+            hold=each.hold,
+            checkpoint=terms.checkpoint,
+            power_w=max(piece.power_w for piece in job.pieces),
+            cpus=terms.cpus,
+            gpus=terms.gpus,
+            nodes=terms.nodes,
+            work_s=self.clock.wall_s(job.needs_s()),
+            cwd=self.following.cwd,
+            environment=(("OUTWEIGH_JOB", job.name), ("OUTWEIGH_SITE", each.site)),
+        )
+
+    def _refused(self, job: Tracked, each: Wanted, err: ExecutorError, now: datetime) -> None:
+        """The next safe step after a refusal, said once."""
+        if isinstance(err, JobOver):
+            return  # the next look shows how it ended
+        said = f"{job.name}, {each.kind}: {err}"
+        if isinstance(err, JobUnknown):
+            self._absent(job)
+        elif isinstance(err, JobRefused):
+            job.say(str(err))
+            self._end(job, Fate.REFUSED)
+            said = f"{said} It is not run"
+        elif isinstance(err, SiteUnknown):
+            if each.kind is StepKind.SUBMIT:
+                job.stage, job.changed = Stage.KEPT, True
+            self._vanished(self.gone | {err.site})
+        elif each.kind is StepKind.SUBMIT:
+            job.stage, job.changed = Stage.KEPT, True
+            if (each.hold or each.begin is not None) and isinstance(err, NotPermitted | NotOffered):
+                job.cannot |= {"hold"}
+                said = f"{said} It is kept back here instead, and starts only while a supervisor runs"
+                self._note(job, said)
+                return
+        elif each.kind in (StepKind.PAUSE, StepKind.MOVE):
+            job.cannot |= {each.kind.value}
+            said = f"{said} It {'runs through' if each.kind is StepKind.PAUSE else 'stays where it is'}"
+        job.vain += 1
+        patience_s = min(_PATIENCE_S * 2 ** (job.vain - 1), _MOST_PATIENCE_S)
+        if not must_run(job, now, self.rules):
+            job.wait_until = now + timedelta(seconds=self.clock.plan_s(patience_s))
+        self._note(job, said)
+
+    def _refuse_past(self, now: datetime) -> None:
+        """What should have been done before it was ever followed is not started: its plan is an old one."""
+        for job in self.jobs.values():
+            if job.stage is Stage.KEPT and job.deadline <= now:
+                job.say(f"its deadline ({job.deadline:%Y-%m-%d %H:%M} UTC) was over before; it is not started")
+                self._end(job, Fate.PAST)
+                self._say(f"{job.name}: {job.notes[-1]}")
+            elif job.stage is Stage.KEPT and job.latest_start(now, 0.0) < now:
+                short_s = job.left_s(now) - (job.deadline - max(now, job.terms.job.release)).total_seconds()
+                self._note(job, f"{job.name} cannot be done by its deadline (short by {short_s / 3600:.3g} h); it runs "
+                                "at once")  # fmt: skip
+        self.following.refuse_past, self.following.changed = False, True
+
+    # --- keeping ------------------------------------------------------------------------------------
+
+    def _settle_some(self) -> None:
+        for job in self.jobs.values():
+            if job.stage is Stage.OVER and job.receipt is None and job.begun:
+                job.receipt, job.changed = dict(self._settle(job)), True
+                self._to_append.append(job)
+
+    def _append_some(self, begun_s: float) -> None:
+        """Receipts into the ledger, each flushed: as many as fit in half a second of the cycle."""
+        while self._to_append and time.perf_counter() - begun_s < 0.5:
+            job = self._to_append[0]
+            job.address, job.changed = self._append(job.receipt or {}), True
+            self._to_append.pop(0)
+
+    def _write_changes(self) -> None:
+        worth = self._outcomes or self.following.changed or any(job.changed for job in self.jobs.values())
+        if worth or time.monotonic() - self._renewed_s > self.rules.ttl_s / 3:
+            self._write()
+
+    def _write(
+        self, *, taking: list[tuple[str, StepKind, str, str]] | None = None, over: bool | None = None
+    ) -> list[int]:
+        assert self.lease is not None, "lead first"
+        changed = [job for job in self.jobs.values() if job.changed]
+        outcomes = dict(self._outcomes)
+        steps = self.keeper.write(
+            self.lease,
+            ttl_s=self.rules.ttl_s,
+            body=self.following.to_text() if self.following.changed else None,
+            bodies={job.key: job.to_text() for job in changed},
+            taking=taking or (),
+            outcomes=outcomes,
+            over=over,
+        )
+        self._renewed_s = time.monotonic()
+        for job in changed:
+            job.changed = False
+        self.following.changed = False
+        for number in outcomes:
+            del self._outcomes[number]
+        return [step.number for step in steps]
+
+    def _note(self, job: Tracked, text: str) -> None:
+        if job.say(text):
+            self._say(text)
+
+    def _say(self, text: str) -> None:
+        self._told(text)
+        self.following.say(f"{self.clock.now():%Y-%m-%d %H:%M} {text}")
+
+
+def _detail(each: Wanted) -> str:
+    begin = None if each.begin is None else each.begin.isoformat()
+    return json.dumps({"site": each.site, "begin": begin, "hold": each.hold}, separators=(",", ":"))
+
+
+def follow_to_its_end(
+    supervisor: Supervisor,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    shown: Callable[[Cycle], None] = lambda _: None,
+) -> None:
+    """Cycle until all is over. While another supervisor leads this one stands by; a database that is away is waited
+    for, and nothing is asked of the executor meanwhile.
+
+    Raises:
+        LeaseLost: another one took over.
+    """
+    rules, told = supervisor.rules, ""
+    while True:
+        try:
+            if supervisor.lease is None and not supervisor.lead():
+                if supervisor.keeper_says_over():
+                    return
+                if told != "led":
+                    supervisor.say("another supervisor leads this plan; this one stands by")
+                told = "led"
+                sleep(rules.every_s)
+                continue
+            done = supervisor.cycle()
+            told = ""
+            shown(done)
+            if done.over:
+                supervisor.let_go()
+                return
+        except LedgerError as err:
+            if told != str(err):
+                supervisor.say(f"{err} It is tried again; nothing is asked of {supervisor.executor.name} meanwhile")
+            told = str(err)
+        sleep(rules.every_s)
