@@ -144,7 +144,7 @@ def test_a_loss_above_the_spread_leaves_the_battery_idle() -> None:
 
 
 def test_a_surplus_of_one_hour_does_not_match_another() -> None:
-    # The rule of Google, 24/7 Carbon-Free Energy: Methodologies and Metrics (2021): 100 % by the year, 50 % by the hour.
+    # The rule of Google, 24/7 Carbon-Free Energy: Methodologies and Metrics (2021): all by the year, half by the hour.
     contract = Contract(2000.0, np.array([1.0, 0.0]), strike_per_kwh=0.06)
 
     found = outcome("contract", site(contract=contract))

@@ -146,19 +146,19 @@ def _parameters(path: Path | None) -> tuple[dict[str, dict[str, Limits]], list[d
     """The parameters that ship, with those of a file in their place; and where each is from."""
     found: dict[str, dict[str, Limits]] = {}
     sources: dict[tuple[str, str], dict[str, Any]] = {}
-    for technology, rows in cooling_parameters().items():
-        for name, row in rows.items():
-            found.setdefault(technology, {})[name] = Limits(row.value, row.low, row.high)
+    for technology, shipped in cooling_parameters().items():
+        for name, known in shipped.items():
+            found.setdefault(technology, {})[name] = Limits(known.value, known.low, known.high)
             sources[technology, name] = {
-                "technology": technology, "parameter": name, "value": row.value, "low": row.low, "high": row.high,
-                "unit": row.provenance.unit, "year": row.provenance.year, "source": row.provenance.source,
-                "licence": row.provenance.licence, "checked": row.checked, "grade": row.provenance.grade.value,
+                "technology": technology, "parameter": name, "value": known.value, "low": known.low, "high": known.high,
+                "unit": known.provenance.unit, "year": known.provenance.year, "source": known.provenance.source,
+                "licence": known.provenance.licence, "checked": known.checked, "grade": known.provenance.grade.value,
             }  # fmt: skip
     for line, row in _own_rows(path) if path is not None else ():
         technology, name = row.get("technology", ""), row.get("parameter", "")
         if technology not in ("all", *Technology):
-            known = ", ".join(("all", *Technology))
-            raise ConfigError(str(path), line, f"no technology is called {technology!r}", f"There are {known}")
+            remedy = f"There are {', '.join(('all', *Technology))}"
+            raise ConfigError(str(path), line, f"no technology is called {technology!r}", remedy)
         known_names = sorted({name for rows in found.values() for name in rows})
         if name not in known_names:
             raise ConfigError(

@@ -121,8 +121,8 @@ def _output(spec: SupplySpec, load: Hours, path: Path) -> np.ndarray:
 def _price(grid: Hours, currency: str) -> tuple[str, np.ndarray]:
     priced = [(name, *unit) for name in grid.columns if (unit := _as_price(name)) is not None]
     if len(priced) != 1:
-        unit = f"{currency or 'EUR'}/MWh"
-        raise ConfigError(str(grid.path), 1, f"it has {len(priced)} columns of prices", f"Write one, headed {unit}")
+        remedy = f"Write one, headed {currency or 'EUR'}/MWh"
+        raise ConfigError(str(grid.path), 1, f"it has {len(priced)} columns of prices", remedy)
     name, found, kwh = priced[0]
     return found, grid.columns[name] / kwh
 

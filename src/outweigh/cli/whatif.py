@@ -1,4 +1,4 @@
-"""`outweigh whatif`: what would change, in money. So far: tariffs."""
+"""`outweigh whatif`: what would change, in money, energy and carbon; each room's command is a file beside this."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import click
 
 from outweigh.cli.shown import echo_json, json_option, note, table
 from outweigh.cli.whatif_cooling import cooling
+from outweigh.cli.whatif_hardware import hardware
+from outweigh.cli.whatif_links import links
+from outweigh.cli.whatif_policy import policy
 from outweigh.cli.whatif_supply import supply
 from outweigh.cli.whatif_world import world
 
@@ -22,7 +25,7 @@ _FILE = click.Path(path_type=Path)
 @click.group("whatif", epilog="Example: outweigh whatif tariff bill examples/tariff/site.toml --flat '5 MW' "
              "--from 2026-01-01 --to 2027-01-01")  # fmt: skip
 def command() -> None:
-    """What would change: the price of the next run under a tariff. Other rooms of this verb are not built yet."""
+    """What would change: tariffs, cooling, supply, policy and the world's figures. Doing nothing comes first."""
 
 
 @command.group("tariff", epilog="The file is described in docs/tariffs.md.")
@@ -231,5 +234,8 @@ def import_(rate: Path, timezone: str, label: str | None) -> int:
 
 
 command.add_command(cooling)
+command.add_command(hardware)
+command.add_command(links)
+command.add_command(policy)
 command.add_command(supply)
 command.add_command(world)

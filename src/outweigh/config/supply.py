@@ -194,18 +194,17 @@ def load_supply(path: Path) -> SupplySpec:
 
 
 def _currencies(document: SupplyToml) -> list[tuple[KeyPath, str]]:
-    found: list[tuple[KeyPath, str]] = []
-    for path, value in (
+    battery, contract = document.battery, document.contract
+    found: list[tuple[KeyPath, Money | Price | None]] = [
         (("supply", "export"), document.supply.export),
         (("supply", "carbon_price"), document.supply.carbon_price),
         *((("generator", name, "yearly"), one.yearly) for name, one in document.generator.items()),
-        (("battery", "wear"), document.battery and document.battery.wear),
-        (("battery", "yearly"), document.battery and document.battery.yearly),
-        (("contract", "strike"), document.contract and document.contract.strike),
-    ):
-        if value is not None:
-            found.append((path, value.currency))
-    return found
+    ]
+    if battery is not None:
+        found += [(("battery", "wear"), battery.wear), (("battery", "yearly"), battery.yearly)]
+    if contract is not None:
+        found.append((("contract", "strike"), contract.strike))
+    return [(path, value.currency) for path, value in found if value is not None]
 
 
 def _one_currency(document: SupplyToml) -> Iterator[Refusal]:

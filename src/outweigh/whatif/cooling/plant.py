@@ -170,11 +170,21 @@ class Year:
     def mixed(self, other: Year, share: float) -> Year:
         """So much of `other`, the rest of this; peaks add up as if they came together."""
         keep = 1 - share
+
+        def mix(name: str) -> float:
+            one: float = getattr(self, name)
+            two: float = getattr(other, name)
+            return keep * one + share * two
+
         return Year(
-            *(keep * getattr(self, one) + share * getattr(other, one)
-              for one in ("it_j", "compute_j", "facility_j", "reused_j", "water_l", "peak_w")),
-            {part: keep * self.parts_j[part] + share * other.parts_j[part] for part in self.parts_j},
-        )  # fmt: skip
+            it_j=mix("it_j"),
+            compute_j=mix("compute_j"),
+            facility_j=mix("facility_j"),
+            reused_j=mix("reused_j"),
+            water_l=mix("water_l"),
+            peak_w=mix("peak_w"),
+            parts_j={part: keep * self.parts_j[part] + share * other.parts_j[part] for part in self.parts_j},
+        )
 
     @property
     def facility(self) -> Energy:
