@@ -7,10 +7,10 @@ folder (OUTWEIGH_SHARED_DATA, or ../shared/data beside the repository) and does 
 Assumed, as no trace has it: 50 W a CPU; jobs below 2 h may end 6 h later than they could, others 24 h; every second job
 may pause; prices in their own currency as if they were one, and a fixed 0.10 a kWh for zones without a price; PUE 1.2.
 Lengths are rounded up to whole hours, capacities up to whole CPUs, alike for all sites and hours. The 1,000 jobs are of
-4 h and 4 CPUs at most (a site is 14 CPUs there), the 10,000 of 64 CPUs at most, others are the whole trace.
+4 h or longer and 4 CPUs at most (a site has 14 there), the 10,000 of 64 CPUs at most, others are the whole trace.
 
-Every figure is of a process of its own. Memory is what it holds beyond what it held before it began to solve. CPU seconds
-stand beside those of the clock, as other programs may run on the machine.
+Every figure is of a process of its own. Memory is what it holds beyond what it held before it began to solve. CPU
+seconds stand beside those of the clock, as other programs may run on the machine.
 
     python benchmarks/planner.py [--json] [--full]
 """
@@ -37,8 +37,8 @@ from shape import Row, finish
 
 ROOT = Path(os.environ.get("OUTWEIGH_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 ZONES = (
-    "DE", "US-CAL-CISO", "US-TEX-ERCO", "CA-ON", "FR", "AU-NSW", "GB", "SE", "PL", "ES", "IT-NO", "NL", "BE", "AT", "PT",
-    "FI", "DK-DK1", "IE", "US-NY-NYIS", "US-MIDA-PJM", "NO-NO1", "CH", "CZ", "GR", "IN-WE",
+    "DE", "US-CAL-CISO", "US-TEX-ERCO", "CA-ON", "FR", "AU-NSW", "GB", "SE", "PL", "ES", "IT-NO", "NL", "BE", "AT",
+    "PT", "FI", "DK-DK1", "IE", "US-NY-NYIS", "US-MIDA-PJM", "NO-NO1", "CH", "CZ", "GR", "IN-WE",
 )  # fmt: skip
 WEEK = datetime(2022, 6, 6, tzinfo=UTC)
 HOURS = 168
@@ -93,7 +93,8 @@ def trace_jobs(count: int, there: Places, shortest_h: float, most_cpus: float) -
     return [
         Job(
             f"{number}", WEEK + first * hour, WEEK + (first + run + wait) * hour, run,
-            (Level(1.0, size * W_PER_CPU),), preemptible=pauses, home=there.names[number % len(there.names)], count=many,
+            (Level(1.0, size * W_PER_CPU),), preemptible=pauses, home=there.names[number % len(there.names)],
+            count=many,
         )
         for number, ((first, run, wait, size, pauses), many) in enumerate(classes.items())
     ]  # fmt: skip
@@ -199,7 +200,7 @@ def whole_programme(case: str) -> dict[str, float]:
     )  # fmt: skip
     return {
         "seconds": time.perf_counter() - clock, "cpu_s": time.process_time() - cpu, "memory_mb": memory_mb() - before,
-        "variables": columns, "value": float("nan") if found.fun is None else float(found.fun), "solved": found.status == 0,
+        "variables": columns, "value": 0.0 if found.fun is None else float(found.fun), "solved": found.status == 0,
     }  # fmt: skip
 
 
@@ -212,7 +213,7 @@ def child(what: str, case: str) -> dict[str, float]:
 def row_of(case: str, words: str, limit_s: float | None, limit_gb: float | None, goal_gap: float) -> list[Row]:
     got = child("ours", case)
     note = (
-        f"{got['classes']:,.0f} classes; {got['cpu_s']:.1f} s of CPU; saves {got['saving']:.1%} against starting now, here, "
+        f"{got['classes']:,.0f} classes; {got['cpu_s']:.1f} s of CPU; saves {got['saving']:.1%} against now, here, "
         f"{got['late']:,.0f} of whose jobs come late; verify found {got['faults']:.0f} faults"
     )
     sound = got["faults"] == 0
@@ -221,7 +222,7 @@ def row_of(case: str, words: str, limit_s: float | None, limit_gb: float | None,
             sound and got["gap"] <= goal_gap, note),
         Row(f"{words}: time", got["seconds"], "s", None, f"< {limit_s:g}" if limit_s else None,
             got["seconds"] < limit_s if limit_s else None),
-        Row(f"{words}: peak memory of the process", got["peak_mb"] / 1024, "GiB", None, f"< {limit_gb:g}" if limit_gb else None,
+        Row(f"{words}: memory of the process", got["peak_mb"] / 1024, "GiB", None, f"< {limit_gb:g}" if limit_gb else None,
             got["peak_mb"] / 1024 < limit_gb if limit_gb else None),
     ]  # fmt: skip
 

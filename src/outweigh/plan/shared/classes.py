@@ -38,6 +38,11 @@ class Shapes:
     def __len__(self) -> int:
         return len(self.jobs)
 
+    def take(self, rows: Ints) -> Shapes:
+        """These shapes, without their members: enough to price them."""
+        nobody = np.empty(0, np.int64), np.empty(0)
+        return Shapes(self.jobs.take(rows), self.units_per_kw[rows], self.weight_kw[rows], *nobody)
+
     @classmethod
     def of(cls, jobs: Jobs, unit: CapacityUnit) -> Shapes:
         """Group the rows of `jobs`.

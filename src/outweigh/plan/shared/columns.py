@@ -76,11 +76,9 @@ class Columns:
             return cls.none()
         shift = np.cumsum([0, *(part.offset[-1] for part in parts)])
         offset = [part.offset[:-1] + by for part, by in zip(parts, shift[:-1].tolist(), strict=True)]
-        return cls(
-            *(np.concatenate([getattr(part, name) for part in parts]) for name in ("shape", "site", "cost")),
-            np.concatenate([*offset, shift[-1:]]),
-            *(np.concatenate([getattr(part, name) for part in parts]) for name in ("step", "work", "energy")),
-        )
+        names = ("shape", "site", "cost", "step", "work", "energy")
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        return cls(offset=np.concatenate([*offset, shift[-1:]]), **columns)
 
 
 class Seen:

@@ -22,7 +22,7 @@ def shortage(shapes: Shapes, field: Field, jobs: Jobs, places: Places, unit: str
     """The error that says what is missing, or None where the jobs fit, at least in parts.
 
     Energy costs nothing and a unit of capacity at most 1: the dual of that is the least capacity to add, and the sites
-    and steps where it is worth most are the bottleneck. Whatever the prices, so much is missing at least (weak duality).
+    and steps where it is worth most are the bottleneck. Whatever the prices, so much is missing (weak duality).
     """
     ones = np.ones_like(field.rate)
     empty = np.empty(0)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -137,7 +138,9 @@ def solve(shapes: Shapes, field: Field, columns: Columns) -> MasterAnswer:
         (np.concatenate(values), (np.concatenate(rows), np.concatenate(cols))), shape=(len(high), len(price))
     )
     whole = coo_array((np.ones(count), (columns.shape, np.arange(count))), shape=(len(shapes), len(price)))
-    found = linprog(
+    # The stubs of scipy know no sparse arrays here.
+    solver: Any = linprog
+    found = solver(
         price, A_ub=at_most.tocsr() if len(high) else None, b_ub=high if len(high) else None,
         A_eq=whole.tocsr(), b_eq=shapes.weight_kw / unit_kw, bounds=(0, None), method="highs-ds",
         options={"primal_feasibility_tolerance": _TOLERANCE, "dual_feasibility_tolerance": _TOLERANCE},

@@ -75,7 +75,7 @@ def solve_whole(
     money = float(np.abs(cost).mean()) or 1.0
     found = milp(
         cost / money,
-        integrality=np.ones(len(row)),
+        integrality=np.ones(len(row), dtype=np.int64),
         bounds=Bounds(0, np.inf),
         constraints=[
             LinearConstraint(whole, rows.count, rows.count),

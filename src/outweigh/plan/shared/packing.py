@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from outweigh.plan.problem import Floats, Ints
+from outweigh.plan.problem import Bools, Floats, Ints
 from outweigh.plan.shared.classes import Shapes
 from outweigh.plan.shared.columns import Columns
 from outweigh.plan.shared.pricing import Field, cheapest
@@ -177,7 +177,7 @@ class Finder:
         if not self._direct[shape]:
             return self._by_kernel(shape, room, units, priced, shut)
         begin, end, need = self._from[shape], self._until[shape], self._steps[shape]
-        fits = room[:, begin:end] >= units
+        fits: Bools = room[:, begin:end] >= units
         found = (self._paused if self._pauses[shape] else self._through)(shape, fits, begin, end, need, priced, shut)
         if found is None:
             return None
@@ -187,7 +187,7 @@ class Finder:
         )  # one level, so 1 kW
 
     def _through(
-        self, shape: int, fits: Floats, begin: int, end: int, need: int, priced: Priced, shut: float
+        self, shape: int, fits: Bools, begin: int, end: int, need: int, priced: Priced, shut: float
     ) -> tuple[float, int, Ints] | None:
         sums = priced.sums
         cost = (sums[:, begin + need : end + 1] - sums[:, begin : end - need + 1]) * self._field.step_h
@@ -205,7 +205,7 @@ class Finder:
         return None if np.isinf(least) else (least, site, np.arange(begin + start, begin + start + need))
 
     def _paused(
-        self, shape: int, fits: Floats, begin: int, end: int, need: int, priced: Priced, shut: float
+        self, shape: int, fits: Bools, begin: int, end: int, need: int, priced: Priced, shut: float
     ) -> tuple[float, int, Ints] | None:
         each = priced.rate[:, begin:end]
         if not fits.all():
@@ -224,7 +224,8 @@ class Finder:
             cost = cost + (entry[:, np.newaxis] if cost.ndim == 2 else entry)
         if not self._anywhere[shape]:
             cost = cost.copy()
-            cost[~self._shapes.jobs.allowed[shape]] = np.inf
+            may_not: Bools = np.logical_not(self._shapes.jobs.allowed[shape])
+            cost[may_not] = np.inf
         return cost
 
     def _by_kernel(self, shape: int, room: Floats, units: float, priced: Priced, shut: float) -> Spot | None:
@@ -234,7 +235,7 @@ class Finder:
         cost, columns = cheapest(one, self._field, np.where(full, priced.rate + dear, priced.rate))
         site = int(columns.site[0])
         # A part of a step, or a level below the highest, may fit where the whole would not.
-        fits = (columns.energy * (units / self._field.step_h) <= room[site, columns.step]).all()
+        fits = bool((columns.energy * (units / self._field.step_h) <= room[site, columns.step]).all())
         if np.isinf(shut) and not fits:
             return None
         if fits:

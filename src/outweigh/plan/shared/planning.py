@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -13,7 +14,7 @@ from outweigh.core.plan import Certificate
 from outweigh.plan.kernels import Windows, check
 from outweigh.plan.problem import G_PER_TONNE, Floats, Ints, Job, Jobs, Places
 from outweigh.plan.shared import explain, policies
-from outweigh.plan.shared.ascent import climb
+from outweigh.plan.shared.ascent import COLD, climb
 from outweigh.plan.shared.capacity import Capacity, CapacityPrices, CapacityUnit, Committed
 from outweigh.plan.shared.classes import Shapes
 from outweigh.plan.shared.greedy import by_size
@@ -34,9 +35,9 @@ _ROUNDING: Final = 1e-11
 # Below these sizes the exact programmes are quick: columns in column generation, and in the mixed-integer programme.
 _FEW_SHAPES: Final = 120
 _FEW_JOBS: Final = 20_000
-# Attempts of local search, in all and a job, and the loss it accepts at first, as a share of what a job costs on average.
-_TURNS: Final = 40_000
-_TURNS_A_JOB: Final = 50
+# Attempts of local search, in all and a job, and the loss it accepts at first, as a share of what a job costs.
+_TURNS: Final = 60_000
+_TURNS_A_JOB: Final = 60
 _HEAT: Final = 0.035
 
 
@@ -121,7 +122,14 @@ def plan_jobs(
     told(0.6)
     packing, left = _whole(shapes, rows, field, prices, summit.use, stop)
     if not left:
-        _improve(packing, field, prices, least, bound, goal_gap, stop, lambda share: told(0.6 + 0.3 * share))
+        _descend(packing, field, least, bound, goal_gap, stop)
+        if columns is None and _gap(_paid(packing), bound) > goal_gap and not stop():
+            colder = climb(
+                smooth, prices_of, field, prices, weight=shapes.weight_kw, goal=0.0, until=until, temperatures=COLD
+            )
+            if colder.bound > bound:
+                bound, prices = colder.bound, colder.prices
+        _anneal(packing, field, prices, least, bound, goal_gap, stop, lambda share: told(0.6 + 0.3 * share))
     if columns is not None and (left or _gap(_paid(packing), bound) > goal_gap) and not field.charged:
         better = None if left else packing.paid
         every = enumerated(shapes, field, columns)
@@ -233,16 +241,23 @@ def _paid(packing: Packing) -> float:
     return packing.paid + float(field.demand_rate @ np.maximum(top, 0.0))
 
 
-def _improve(
-    packing: Packing, field: Field, prices: CapacityPrices, least: Floats, bound: float, goal: float,
-    stop: Callable[[], bool], told: Callable[[float], None],
-) -> None:  # fmt: skip
+def _descend(
+    packing: Packing, field: Field, least: Floats, bound: float, goal: float, stop: Callable[[], bool]
+) -> None:
+    """Job by job, while that pays."""
     for _ in range(3):
         if stop() or _gap(_paid(packing), bound) <= goal / 5:
             return
         if improve(packing, field.rate, least, stop=stop) < 1e-4 * goal * abs(packing.paid):
-            break
-    if packing.count.sum() > _FEW_JOBS:
+            return
+
+
+def _anneal(
+    packing: Packing, field: Field, prices: CapacityPrices, least: Floats, bound: float, goal: float,
+    stop: Callable[[], bool], told: Callable[[float], None],
+) -> None:  # fmt: skip
+    """A few jobs at a time, until the goal is met or patience ends."""
+    if packing.count.sum() > _FEW_JOBS or stop() or _gap(_paid(packing), bound) <= goal:
         return
     peaks = _paid(packing) - packing.paid
     near = Neighbourhood(packing, field.rate, prices.limit, least)
@@ -269,20 +284,22 @@ def _schedule(
     listed, cheap = np.arange(len(mean)), np.argsort(mean, kind="stable")
     fixed = _field(places, capacity, carbon_price, frozen).limit
 
-    def policy(name: str, order: Ints, *, home_first: bool, delay: float = 0.0) -> Outcome:
-        placed = policies.first_come(rows, fixed, limit, places.step_h, order, home_first=home_first, delay=delay)
+    def placed_by(order: Ints, *, home_first: bool, delay: float = 0.0) -> policies.Placed:
+        return policies.first_come(rows, fixed, limit, places.step_h, order, home_first=home_first, delay=delay)
+
+    def judged(name: str, placed: policies.Placed) -> Outcome:
         return evaluate(name, placed.runs, rows, places, capacity, carbon_price, frozen, placed.late)
 
-    baseline = policy("start now, here, in the order of release", listed, home_first=True)
-    constants = [policy("always the sites of the lowest mean rate, at once", cheap, home_first=False)]
-    if len(rows) <= _FEW_JOBS // 4:
-        constants += [
-            policy(
-                f"always the sites of the lowest mean rate, {hours} h later", cheap, home_first=False,
-                delay=hours / places.step_h,
-            )
-            for hours in (6, 12)
-        ]  # fmt: skip
+    first = placed_by(listed, home_first=True)
+    baseline = judged("start now, here, in the order of release", first)
+    delays = (0, 6, 12) if len(rows) <= _FEW_JOBS // 4 else (0,)
+    constants = [
+        judged(
+            f"always the sites of the lowest mean rate, {f'{hours} h later' if hours else 'at once'}",
+            placed_by(cheap, home_first=False, delay=hours / places.step_h),
+        )
+        for hours in delays
+    ]
     best = min(constants, key=lambda one: (one.late, one.objective))
     bound -= _ROUNDING * (
         abs(bound) + float(np.sum(prices.limit[np.isfinite(fixed)] * fixed[np.isfinite(fixed)])) * places.step_h
@@ -294,7 +311,7 @@ def _schedule(
         names=rows.names, sites=places.names, runs=used, outcome=outcome, baseline=baseline, best_constant=best,
         alone=alone, it_energy_kwh=float(used.energy_kwh @ used.count[used.of_entry]),
         carbon_price_per_tonne=carbon_price, certificate=certificate, prices=prices,
-        notes=_notes(rows, places, baseline, outcome, capacity),
+        notes=_notes(rows, places, baseline, outcome, capacity, first.runs, used, carbon_price),
     )  # fmt: skip
 
 
@@ -341,7 +358,16 @@ def evaluate(
     return Outcome(policy, cost, grams, cost + grams / G_PER_TONNE * carbon_price, late)
 
 
-def _notes(rows: Jobs, places: Places, baseline: Outcome, plan: Outcome, capacity: Capacity) -> tuple[str, ...]:
+def _notes(
+    rows: Jobs,
+    places: Places,
+    baseline: Outcome,
+    plan: Outcome,
+    capacity: Capacity,
+    now: Runs,
+    used: Runs,
+    carbon_price: float,
+) -> tuple[str, ...]:
     notes = []
     cut = int(rows.count[rows.cut].sum())
     if cut:
@@ -353,11 +379,46 @@ def _notes(rows: Jobs, places: Places, baseline: Outcome, plan: Outcome, capacit
         )
     elif baseline.objective <= plan.objective:
         notes.append("No plan is cheaper than starting now, here.")
-    notes.append(_noise(places, baseline, plan))
+    if len(rows):
+        notes.append(_noise(places, carbon_price, now, used))
     if capacity.unit is CapacityUnit.KW:
         notes.append("Capacity is IT power, and PUE is taken as given: it does not follow the load of the plan.")
-    return tuple(note for note in notes if note)
+    return tuple(notes)
 
 
-def _noise(places: Places, baseline: Outcome, plan: Outcome) -> str:
-    return ""
+def _noise(places: Places, carbon_price: float, baseline: Runs, plan: Runs) -> str:
+    """Whether the saving is larger than what the scenarios of the rates make of it."""
+    if len(places.price) == 1:
+        return "The rates are one forecast: how far the saving could be off is not known from it."
+    chance = places.probability if places.probability.size else np.full(len(places.price), 1 / len(places.price))
+    pue = places.pue if places.pue.ndim == 2 else places.pue[:, np.newaxis]
+    moved = pue * (baseline.it_kwh(len(places.names), places.steps) - plan.it_kwh(len(places.names), places.steps))
+    at = moved != 0
+    each = (places.price + places.carbon * (carbon_price / G_PER_TONNE))[:, at] @ moved[at]
+    some = chance > 0
+    mean = float(each[some] @ chance[some])
+    spread = float(np.sqrt((each[some] - mean) ** 2 @ chance[some]))
+    stated = f"Over the scenarios the saving of energy and carbon is {mean:.4g} +- {2 * spread:.2g} (k = 2)"
+    if abs(mean) <= 2 * spread:
+        return f"{stated}: a saving within the spread of the forecast is called noise."
+    return f"{stated}: it is larger than the spread of the forecast."
+
+
+def with_foresight(
+    jobs: Sequence[Job], places: Places, capacity: Capacity, *, carbon_price_per_tonne: float, goal_gap: float = 0.005
+) -> Outcome:
+    """What plans would come to that knew which scenario comes: each planned for alone, weighed by its probability.
+
+    No plan for all scenarios can be expected to do better, but for the gaps of both. With one scenario it is the plan.
+
+    Raises: see `plan_jobs`.
+    """
+    chance = places.probability if places.probability.size else np.full(len(places.price), 1 / len(places.price))
+    cost = grams = 0.0
+    for number in np.flatnonzero(chance > 0).tolist():
+        one = replace(places, price=places.price[[number]], carbon=places.carbon[[number]], probability=np.empty(0))
+        plan = plan_jobs(jobs, one, capacity, carbon_price_per_tonne=carbon_price_per_tonne, goal_gap=goal_gap)
+        cost += float(chance[number]) * plan.cost
+        grams += float(chance[number]) * plan.carbon_g
+    objective = cost + grams / G_PER_TONNE * carbon_price_per_tonne
+    return Outcome("each scenario planned as if it were known", cost, grams, objective)

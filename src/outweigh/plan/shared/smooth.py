@@ -386,8 +386,8 @@ class _Pausing(_OfPairs):
         taken = np.floor(ahead + mark + 1e-12) - np.floor(ahead - share + mark + 1e-12)
         sums = taken.sum(axis=1)
         simple = (need % 1 == 0) & (sums == need) & (taken <= room).all(axis=1)
-        for line in np.flatnonzero(~simple):
-            taken[line] = _filled(share[line], room[line], float(need[line]))
+        for at in np.flatnonzero(~simple).tolist():
+            taken[at] = _filled(share[at], room[at], float(need[at]))
         line, offset = np.nonzero(taken)
         amount = taken[line, offset]
         sizes = np.bincount(line, minlength=len(of))
