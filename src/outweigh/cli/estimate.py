@@ -18,10 +18,12 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option("--device", "devices", multiple=True, metavar="NAME", help="Of the hardware table; several are compared.")
 @click.option("--parameters", default="", metavar="N", help="Of the model: 8B, 405e9.")
-@click.option("--active-parameters", "active", default="", metavar="N", help="Used by a token, in a mixture of experts.")
+@click.option(
+    "--active-parameters", "active", default="", metavar="N", help="Used by a token, in a mixture of experts."
+)
 @click.option("--tokens", default="", metavar="N", help="Training: tokens seen, as in 15.6T.")
 @click.option("--recompute", type=float, default=0.0, show_default=True, metavar="SHARE",
-              help="Training: share of the forward pass computed twice; the utilisation is then the hardware's.")  # fmt: skip
+              help="Training: share of the forward pass computed twice; --utilisation then counts it.")  # fmt: skip
 @click.option("--requests", default="", metavar="N", help="Serving: how many requests.")
 @click.option("--prompt-tokens", "prompt", default="", metavar="N", help="Serving: read per request.")
 @click.option("--output-tokens", "output", default="", metavar="N", help="Serving: written per request.")
@@ -33,7 +35,9 @@ _FILE = click.Path(path_type=Path)
 @click.option("--watts", default="", metavar="W", help="Of one device at work, as W, low:high or low:central:high.")
 @click.option("--tflops", type=float, default=None, help="Dense TFLOP/s of a device that the table lacks.")
 @click.option("--memory-gb-s", type=float, default=None, help="Memory of a device that the table lacks [GB/s].")
-@click.option("--utilisation", default="", metavar="U", help="Share of the device's best that is reached: 0.4, 0.3:0.5.")
+@click.option(
+    "--utilisation", default="", metavar="U", help="Share of the device's best that is reached: 0.4, 0.3:0.5."
+)
 @click.option("--host", type=float, default=None, metavar="FACTOR", help="Rest of the node: 1.5 times the boards.")
 @click.option("--idle", default="", metavar="SHARE", help="Hum on top of the energy at work: 59%.")
 @click.option("--development", default="", metavar="SHARE", help="Share of the whole that led to this run: 82%.")
@@ -62,7 +66,8 @@ def command(as_json: bool, **asked: Any) -> None:
     A rated power is ± 30 % until receipts say better. What is not known (PUE, WUE, price) stays missing and says why.
     With --reconcile the estimate meets its receipts, and the next one starts from what they taught.
     """
-    from outweigh.app.estimating import Asked, estimated
+    from outweigh.app.estimating import estimated
+    from outweigh.app.estimating_asked import Asked
 
     found = estimated(Asked(**asked))
     if as_json:

@@ -70,6 +70,17 @@ def device(key: str) -> Device:
     try:
         return devices()[key]
     except KeyError:
-        near = difflib.get_close_matches(key, devices(), n=3, cutoff=0.4)
-        known = f"Did you mean {', '.join(near)}?" if near else f"Known: {', '.join(devices())}"
-        raise UsageError(f"the hardware table has no device {key!r}", known) from None
+        raise UsageError(f"the hardware table has no device {key!r}", nearest_devices(key)) from None
+
+
+def nearest_devices(key: str) -> str:
+    """A sentence with the keys that are like it: those that hold it first; all of them where none is.
+
+    >>> nearest_devices("a100")
+    'Did you mean nvidia-a100-sxm-80gb, amd-mi300x, nvidia-h100-sxm?'
+    """
+    wanted = key.casefold().strip()
+    holding = [one for one in devices() if wanted and wanted in one]
+    like = difflib.get_close_matches(wanted, devices(), n=3, cutoff=0.4)
+    near = list(dict.fromkeys([*holding, *like]))[:3]
+    return f"Did you mean {', '.join(near)}?" if near else f"Known: {', '.join(devices())}"

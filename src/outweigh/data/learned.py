@@ -26,7 +26,7 @@ _REMEDY = "Move it away and reconcile again"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One reconciled run. `key` says of which device and kind of work; the rest as in `whatif.estimating.Observation`."""
+    """One reconciled run: `key` is its device and kind of work, the rest as in `whatif.estimating.Observation`."""
 
     key: str
     receipts: tuple[str, ...]
@@ -110,4 +110,6 @@ def _row(row: Mapping[str, Any]) -> Row:
     receipts = tuple(str(one) for one in row["receipts"])
     if not receipts:
         raise ValueError("a run without a receipt")
-    return Row(str(row["key"]), receipts, ratio, relative, Grade(row["grade"]), str(Scope(row["scope"])), str(row["at"]))
+    return Row(
+        str(row["key"]), receipts, ratio, relative, Grade(row["grade"]), str(Scope(row["scope"])), str(row["at"])
+    )

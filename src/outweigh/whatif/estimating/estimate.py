@@ -6,6 +6,7 @@ carbon and no money, without a figure of the site's water there is none.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,10 +24,11 @@ TDP_DOUBT = 0.30
 """A rated power is ± 30 % of what is drawn until somebody measures: estimates from the rating were 27 to 37 % off on
 8-GPU nodes (Newkirk et al., arXiv 2506.14551, 2025)."""
 
-TRAINING_REACHED = (0.197, 0.462)
-"""Model FLOP utilisation of published trainings: GPT-3 24.6 of 125 TFLOP/s (Patterson et al., arXiv 2104.10350, table
-4), MT-NLG 30.2 %, Gopher 32.5 %, PaLM 46.2 % (Chowdhery et al., arXiv 2204.02311, table 3), Llama 3 405B 38 to 43 %
-(Llama team, arXiv 2407.21783, table 4)."""
+TRAINING_REACHED = (0.138, 0.292, 0.462)
+"""Share of the dense arithmetic that published trainings reached over all their device hours, 6 x parameters x tokens
+each: Llama 3.1 8B 13.8 %, 70B 25.3 %, 405B 33.2 % (model card, 15e12 tokens), Llama 2 7B 40.5 %, 13B 37.7 %, 34B 35.0
+%, 70B 43.5 % (arXiv 2307.09288, 2e12 tokens), GPT-3 24.6 of 125 TFLOP/s (arXiv 2104.10350, table 4). The middle is
+their geometric mean; the upper end is what PaLM held while it ran, 46.2 % (arXiv 2204.02311, table 3)."""
 
 SERVING_REACHED = (0.2, 0.7)
 MEMORY_REACHED = (0.25, 0.85)
@@ -36,9 +38,7 @@ memory's bandwidth."""
 #: How a published family's energy divides; named in notes, never applied unless asked for.
 DEVELOPMENT_SEEN = "82.2 % of the compute of Olmo 3 went into development (Morrison et al., arXiv 2605.01158, 2026)"
 IDLE_SEEN = "BLOOM's idle nodes drew 59 % of its dynamic energy on top (Luccioni et al., arXiv 2211.02001, 2022)"
-NODE_SEEN = (
-    "an 8-GPU H100 node drew up to 8.4 kW, 1.5 times its boards' rating (Latif et al., IEEE Access 13, 2025)"
-)
+NODE_SEEN = "an 8-GPU H100 node drew up to 8.4 kW, 1.5 times its boards' rating (Latif et al., IEEE Access 13, 2025)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Place:
     Attributes:
         intensity: [gCO2e/kWh], location-based, of `scope`.
         price: [currency/kWh].
-        wue: litres of water at the site per kWh of IT energy [L/kWh] (ISO/IEC 30134-9); what power plants use is not in.
+        wue: litres of water at the site per kWh of IT energy [L/kWh] (ISO/IEC 30134-9), without that of power plants.
     """
 
     pue: Ranged | Missing
@@ -130,10 +130,10 @@ def utilisation_of(work: Work, declared: Ranged | None = None) -> tuple[Ranged, 
         InvalidQuantity: a share above 1: no work is faster than the roofline.
     """
     serving = isinstance(work, Serving)
-    usual = {
+    usual: dict[str, tuple[tuple[float, ...], str]] = {
         ARITHMETIC: (
             SERVING_REACHED if serving else TRAINING_REACHED,
-            "a convention, not a measurement" if serving else "model FLOP utilisation of five published trainings",
+            "a convention, not a measurement" if serving else "what nine published trainings reached",
         ),
         MEMORY: (MEMORY_REACHED, "a convention, not a measurement"),
     }
@@ -143,7 +143,10 @@ def utilisation_of(work: Work, declared: Ranged | None = None) -> tuple[Ranged, 
             one = Ranged(name, declared.central, declared.low, declared.high, "1", declared.source, declared.grade)
         else:
             ends, source = usual[name]
-            one = Ranged.between(name, *ends, "1", source, Grade.D)
+            low, middle, high = (
+                ends if len(ends) == len(TRAINING_REACHED) else (ends[0], math.sqrt(math.prod(ends)), ends[1])
+            )
+            one = Ranged(name, middle, low, high, "1", source, Grade.D)
         found.append(one.at_most(1.0, "nothing is done faster than the device can: at most 1"))
     return tuple(found)
 
@@ -183,7 +186,6 @@ def estimate(
     if learned is not None:
         inputs, note = learned.in_place_of(inputs)
         notes.append(note)
-    notes += _notes(work, overheads)
 
     def device_s(x: Mapping[str, float]) -> float:
         return work.device_s(rates, x)
@@ -196,6 +198,7 @@ def estimate(
     busy = [one for one in inputs if one.name in (*work.reaches,)]
     of_place = {PUE: place.pue, INTENSITY: place.intensity, PRICE: place.price, WUE: place.wue}
     known = {name: one for name, one in of_place.items() if isinstance(one, Ranged)}
+    notes += _notes(work, overheads, [*inputs, *known.values()])
 
     def figure(name: str, unit: str, needs: Sequence[str], scale: float) -> Figure:
         lacking = [one for one in needs if one not in known]
@@ -230,7 +233,7 @@ def estimate(
     )
 
 
-def _notes(work: Work, overheads: Mapping[str, float]) -> list[str]:
+def _notes(work: Work, overheads: Mapping[str, float], inputs: Sequence[Ranged]) -> list[str]:
     notes = [f"{name}: factor {factor:g} on IT energy, as asked" for name, factor in overheads.items()]
     if "host" not in overheads:
         notes.append(f"the accelerators alone: --host adds the rest of the node ({NODE_SEEN})")
@@ -240,6 +243,8 @@ def _notes(work: Work, overheads: Mapping[str, float]) -> list[str]:
         notes.append(f"this run alone: --development adds what led to it ({DEVELOPMENT_SEEN})")
     if isinstance(work, Serving) and work.kv_bytes_per_token is None:
         notes.append("reading the cache of the context is left out: give --kv-bytes-per-token")
+    if exact := [one.name for one in inputs if one.low == one.high and one.source == "declared"]:
+        notes.append(f"declared without a range, and taken as exact: {', '.join(exact)}")
     return notes
 
 

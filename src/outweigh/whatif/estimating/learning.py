@@ -100,9 +100,7 @@ class Reconciled:
         return self.estimated_bounds.contains(self.measured_j)
 
 
-def reconcile(
-    estimated_j: float, estimated_bounds: Bounds, prior_j: float, seen: Sequence[Observation]
-) -> Reconciled:
+def reconcile(estimated_j: float, estimated_bounds: Bounds, prior_j: float, seen: Sequence[Observation]) -> Reconciled:
     """The runs in `seen` against the estimate of one of them.
 
     Args:

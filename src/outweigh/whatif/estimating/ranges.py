@@ -24,8 +24,8 @@ Model = Callable[[Mapping[str, float]], float]
 class Ranged:
     """An input: a positive figure, its ends, and where they come from.
 
-    >>> Ranged.between("utilisation", 0.2, 0.45, "1", "two published runs", Grade.D).central
-    0.3
+    >>> Ranged.between("utilisation", 0.25, 1.0, "1", "a convention", Grade.D).central
+    0.5
     """
 
     name: str
@@ -87,8 +87,10 @@ def propagate(model: Model, inputs: Sequence[Ranged]) -> Propagated:
     Args:
         model: from the inputs by name to a result that is positive, or 0 for no work at all.
 
-    >>> found = propagate(lambda x: x["a"] * x["b"], [Ranged.between("a", 1, 4, "1", "", Grade.D),
-    ...                                               Ranged.exactly("b", 5, "1", "", Grade.D)])
+    >>> found = propagate(
+    ...     lambda x: x["a"] * x["b"],
+    ...     [Ranged.between("a", 1, 4, "1", "", Grade.D), Ranged.exactly("b", 5, "1", "", Grade.D)],
+    ... )
     >>> found.value, round(found.bounds.low, 9), round(found.bounds.high, 9)
     (10.0, 5.0, 20.0)
     """

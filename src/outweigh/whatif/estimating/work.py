@@ -163,7 +163,7 @@ class DeviceHours:
     def operations(self) -> None:
         return None
 
-    def device_s(self, rates: Rates, reached: Mapping[str, float]) -> float:  # noqa: ARG002
+    def device_s(self, rates: Rates, reached: Mapping[str, float]) -> float:
         return self.hours * S_PER_HOUR
 
 
