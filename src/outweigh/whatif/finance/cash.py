@@ -1,7 +1,7 @@
 """What a row of yearly payments is worth. Money that comes in is positive; the first payment is now.
 
-Source: Brealey, Myers and Allen, Principles of Corporate Finance: present value and annuities, payback, internal rate of
-return and where it is not defined.
+Source: Brealey, Myers and Allen, Principles of Corporate Finance: present value and annuities, payback, internal rate
+of return and where it is not defined.
 """
 
 from __future__ import annotations
