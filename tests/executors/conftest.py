@@ -163,3 +163,15 @@ def executor(case: Case) -> Iterator[JobExecutor]:
     made = case.make()
     yield made
     made.close()
+
+
+@pytest.fixture
+def on_slurm(tmp_path: Path, cluster) -> Slurm:
+    return Slurm(tmp_path, cluster)
+
+
+@pytest.fixture
+def on_own_slurm(tmp_path: Path) -> Iterator[Slurm]:
+    """A cluster of this test alone, whose daemons it may kill."""
+    with slurm.slurm_cluster(tmp_path / "c") as running:
+        yield Slurm(tmp_path, running)

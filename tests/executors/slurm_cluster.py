@@ -93,7 +93,8 @@ class SlurmCluster:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(subprocess.SubprocessError):
+        # A test may have left a daemon dead.
+        with contextlib.suppress(subprocess.SubprocessError, TimeoutError):
             self.run("scancel", "--user=root")
             _until(lambda: not self.run("squeue", "-h", "-t", "running,completing").strip(), "the end of jobs", None, 8)
         for name in reversed(list(self._daemons)):

@@ -207,9 +207,10 @@ def _decoded(body: dict[str, Any]) -> Record:
         Stint(each["site"], datetime.fromisoformat(each["start"]), _time(each["end"]), tuple(each["nodes"]))
         for each in body.pop("stints")
     ]
-    times = {name: _time(body.pop(name)) for name in ("begin", "launched", "asked", "ended")}
+    times: dict[str, Any] = {name: _time(body.pop(name)) for name in ("begin", "launched", "asked", "ended")}
     submitted = datetime.fromisoformat(body.pop("submitted"))
-    return Record(request=asked, submitted=submitted, state=JobState(body.pop("state")), stints=stints, **times, **body)
+    state = JobState(body.pop("state"))
+    return Record(request=asked, submitted=submitted, state=state, stints=stints, **times, **body)
 
 
 def _time(text: str | None) -> datetime | None:

@@ -43,6 +43,13 @@ class Following:
         self._catch_up(record, job)
         prefix = self._records.prefix(record.key)
         end = read_end(prefix, f"{job.id}.{job.restarts}") or read_done(prefix)
+        if end is not None and end.terminated and not self._is_saved(record, end):
+            # Ended by Slurm: for good, or to be queued again. Only Slurm knows which, and it may not have said so yet.
+            record.stop(end.at)
+            if job.state in _ENDED or job.state == "PENDING":
+                end = None
+            elif not self._is_late(end):
+                return
         if end is not None:
             self._has_ended(record, job, end)
         elif job.state in _ENDED:
@@ -73,7 +80,8 @@ class Following:
         prefix = self._records.prefix(record.key)
         begin = read_begin(prefix, f"{record.handle}.{max(record.attempt, 0)}")
         end = read_end(prefix, f"{record.handle}.{max(record.attempt, 0)}") or read_done(prefix)
-        if end is not None and not self._is_saved(record, end):
+        forgets_by_age = self._has_put_away(record, seen)
+        if end is not None and not self._is_saved(record, end) and (not end.terminated or forgets_by_age):
             if begin is not None:
                 record.work(begin.at, (begin.host,))
             self._over(record, end)
@@ -81,9 +89,7 @@ class Following:
         if record.cancelled:
             record.over(JobState.CANCELLED, self._now(), None)
             return False
-        last = max((at for at in (seen, record.launched) if at is not None), default=record.submitted)
-        never_began = begin is None and not record.stints
-        if not never_began and self._now() - last >= timedelta(seconds=self._remembers_s()):
+        if forgets_by_age and (begin is not None or record.stints):
             record.over(JobState.LOST, self._now(), None, "Slurm knows it no longer, and it left no end")
             return False
         record.stop(end.at if end is not None else self._now())
@@ -144,7 +150,7 @@ class Following:
         record.stop(end.at)
         if not self._is_saved(record, end):
             self._over(record, end)
-            if job.state not in _ENDED and self._now() - end.at > timedelta(seconds=_GHOST_S):
+            if job.state not in _ENDED and self._is_late(end):
                 record.note("Slurm showed it running long after its end: its job there was cancelled")
                 self._tools.run("scancel", str(job.id), key=record.key)
         elif job.state in _ENDED:  # neither the job nor RequeueExit could put it back
@@ -169,10 +175,13 @@ class Following:
             record.over(JobState.FAILED, at, code, job.state.replace("_", " ").lower())
 
     def _over(self, record: Record, end: End) -> None:
-        if record.cancelled and end.exit_code:
+        if record.cancelled and record.asked is not None and (end.exit_code or end.at >= record.asked):
             record.over(JobState.CANCELLED, end.at, end.exit_code)
         else:
             record.over(JobState.FAILED if end.exit_code else JobState.COMPLETED, end.at, end.exit_code)
+
+    def _is_late(self, end: End) -> bool:
+        return self._now() - end.at > timedelta(seconds=_GHOST_S)
 
     def _is_saved(self, record: Record, end: End) -> bool:
         checkpoint = record.request.checkpoint
@@ -202,6 +211,10 @@ class Following:
             cancelled = any(task.state in _CANCELLED for task in tasks)
             state = JobState.CANCELLED if cancelled else JobState.FAILED if code else JobState.COMPLETED
             record.over(state, at, code)
+
+    def _has_put_away(self, record: Record, seen: datetime | None) -> bool:
+        last = max((at for at in (seen, record.launched) if at is not None), default=record.submitted)
+        return self._now() - last >= timedelta(seconds=self._remembers_s())
 
     def _remembers_s(self) -> float:
         if self._memory_s is None:

@@ -6,12 +6,17 @@ still runs when it has ended (Slurm's controller after a crash). The record know
 Only what cannot be kept by the scheduler is in it, two files an attempt beside each other:
 
     PREFIX.ATTEMPT.begin   seconds since the epoch, host name, process id, its start [clock ticks since boot]
-    PREFIX.ATTEMPT.end     seconds since the epoch, exit code, 1 where the signal to save had come
+    PREFIX.ATTEMPT.end     seconds since the epoch, exit code, 1 where the signal to save had come, 1 where SIGTERM had
 
 The signal to save goes to the command alone, as `scancel --batch` sends it: what the command started may not know it.
-    PREFIX.done            as the end of the attempt that completed
+    PREFIX.done            as the end of the attempt that completed; not where SIGTERM had come, for then 0 may only
+                           mean that it stopped well
+
+    PREFIX.latest          the attempt that began last
 
 A job that has completed is not run again, whoever starts it; with `once`, neither is an attempt that has begun.
+Without, an attempt looks every few seconds whether a later one has begun, or another has completed, and ends: a node
+whose daemon was killed goes on with a job that its scheduler has given to another.
 """
 
 from __future__ import annotations
@@ -25,11 +30,11 @@ from typing import Final
 #: POSIX shell. Arguments: prefix of the records, attempt, "once" or "", signal to save or "", folder to run in or "",
 #: command and its arguments. `code_` is what it ends with; whoever embeds it ends by it.
 WRAPPER: Final = r"""
-all_=$1 record_=$1.$2 once_=$3 signal_=$4 folder_=$5; shift 5
-told_=0 child_= code_=
-trap : TERM # the command decides what it does about it; the record of its end must be written
+all_=$1 attempt_=$2 record_=$1.$2 once_=$3 signal_=$4 folder_=$5; shift 5
+told_=0 term_=0 child_= code_= watch_=
+trap term_=1 TERM # the command decides what it does about it; the record of its end must be written
 [ -z "$signal_" ] || trap 'told_=1; [ -z "$child_" ] || kill -s "$signal_" "$child_" 2>/dev/null' "$signal_"
-if [ -s "$all_.done" ]; then read -r at_ code_ told_ < "$all_.done"; exit "$code_"; fi
+if [ -s "$all_.done" ]; then read -r at_ code_ rest_ < "$all_.done"; exit "$code_"; fi
 began_() { printf '%s %s %s %s\n' "$(date +%s.%N)" "$(uname -n)" $$ "$(cut -d' ' -f22 /proc/$$/stat)"; }
 # A folder that cannot be written to must not stop the job.
 if ! { (set -C; began_ > "$record_.begin") 2>/dev/null; } && [ -n "$once_" ] && [ -e "$record_.begin" ]; then exit 0; fi
@@ -38,14 +43,30 @@ if [ -n "$folder_" ] && ! cd "$folder_"; then code_=126; else
   child_=$!
   # A signal that came before there was anybody to pass it to.
   [ "$told_" = 0 ] || kill -s "$signal_" "$child_" 2>/dev/null
+  if [ -z "$once_" ] && { echo "$attempt_" > "$all_.latest"; } 2>/dev/null; then
+    (
+      trap - TERM
+      while sleep 3; do
+        [ "$(cat "$all_.latest" 2>/dev/null)" = "$attempt_" ] && [ ! -s "$all_.done" ] && continue
+        kill -s TERM "$child_" && sleep 10 && kill -s KILL "$child_"
+        exit
+      done
+    ) 2>/dev/null &
+    watch_=$!
+  fi
   # A trapped signal ends `wait` while the command goes on.
   while :; do
     wait "$child_"; code_=$?
     kill -0 "$child_" 2>/dev/null || break
   done
+  [ -z "$watch_" ] || kill "$watch_" 2>/dev/null
 fi
-end_() { printf '%s %s %s\n' "$(date +%s.%N)" "$code_" "$told_" > "$1.new" && mv -f "$1.new" "$1"; }
-{ end_ "$record_.end"; [ "$code_" = 0 ] && end_ "$all_.done"; } 2>/dev/null
+if [ -z "$once_" ] && [ -s "$all_.done" ]; then code_=0; fi
+at_=$(date +%s.%N)
+# SIGTERM to a whole job reaches one process after the other, and a script may end well before we hear of it.
+[ -n "$once_" ] || [ "$code_" != 0 ] || sleep 0.2 2>/dev/null
+end_() { printf '%s %s %s %s\n' "$at_" "$code_" "$told_" "$term_" > "$1.new" && mv -f "$1.new" "$1"; }
+{ end_ "$record_.end"; [ "$code_$term_" != 00 ] || [ -s "$all_.done" ] || end_ "$all_.done"; } 2>/dev/null
 """
 
 _STAMP: Final = re.compile(r"(\d+)(?:\.(\d+))?\D*")
@@ -63,11 +84,12 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """`told`: the signal to save had come."""
+    """`told`: the signal to save had come; `terminated`: SIGTERM had."""
 
     at: datetime
     exit_code: int
-    told: bool
+    told: bool = False
+    terminated: bool = False
 
 
 def read_begin(prefix: Path, attempt: str) -> Begin | None:
@@ -79,18 +101,19 @@ def read_begin(prefix: Path, attempt: str) -> Begin | None:
 
 
 def read_end(prefix: Path, attempt: str) -> End | None:
-    words = _words(prefix, attempt, "end")
-    at = _at(words)
-    if at is None or len(words) < 3 or not words[1].isdecimal():
-        return None
-    return End(at, int(words[1]), words[2] == "1")
+    return _end(_words(prefix, attempt, "end"))
 
 
 def read_done(prefix: Path) -> End | None:
     """The end of the attempt that completed, whichever it was."""
-    words = _lines(prefix.with_name(f"{prefix.name}.done"))
+    return _end(_lines(prefix.with_name(f"{prefix.name}.done")))
+
+
+def _end(words: list[str]) -> End | None:
     at = _at(words)
-    return None if at is None or len(words) < 3 else End(at, 0, words[2] == "1")
+    if at is None or len(words) < 4 or not words[1].isdecimal():
+        return None
+    return End(at, int(words[1]), words[2] == "1", words[3] == "1")
 
 
 def _words(prefix: Path, attempt: str, what: str) -> list[str]:

@@ -99,8 +99,15 @@ class SlurmExecutor:
     @classmethod
     def make(cls, argument: str = "", *, folder: Path | None = None, now: Callable[[], datetime] | None = None) -> Self:
         given = options(NAME, argument, _OPTIONS)
-        sites = given.pop("sites", "").split("+")
-        return cls(**given, sites=[site for site in sites if site], folder=folder, now=now or system_now)
+        return cls(
+            partition=given.get("partition", ""),
+            account=given.get("account", ""),
+            qos=given.get("qos", ""),
+            sites=[site for site in given.get("sites", "").split("+") if site],
+            licence=given.get("licence", ""),
+            folder=folder,
+            now=now or system_now,
+        )
 
     @property
     def abilities(self) -> frozenset[Ability]:
