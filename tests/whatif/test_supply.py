@@ -289,6 +289,17 @@ def test_the_example_shows_doing_nothing_first_and_a_bound_for_every_way(capsys)
         assert into == pytest.approx(out, rel=1e-6)
 
 
+def test_at_no_share_every_way_of_the_example_is_the_first(capsys) -> None:
+    code, said = asked(capsys, EXAMPLE / "site.toml", "--share", "0%", "--json")
+
+    first, *others = json.loads(said.out)["ways"]
+    assert code == 0
+    for way in others:
+        for name in ("total", "carbon_g", "peak_power_w", "grid_energy_j"):
+            assert way[name] == pytest.approx(first[name], rel=1e-9)
+    assert asked(capsys, EXAMPLE / "site.toml", "--share", "130%")[0] == 2
+
+
 def test_the_residual_is_a_load_that_the_tariff_engine_reads(capsys, tmp_path) -> None:
     residual = tmp_path / "residual.csv"
     code, said = asked(capsys, EXAMPLE / "site.toml", "--residual", str(residual), "--json")

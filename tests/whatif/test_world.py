@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from outweigh.core.errors import FactorMissing, InvalidQuantity, SeriesMismatch
 from outweigh.core.quantities import CarbonIntensity, CarbonScope, Energy
 from outweigh.data.places import country_years
 from outweigh.data.world import world_figures
+from outweigh.ledger import open_ledger
 from outweigh.whatif.world import (
     Measure,
     National,
@@ -25,6 +28,7 @@ from outweigh.whatif.world import (
 )
 
 FIGURES = world_figures()
+RECEIPTS = Path(__file__).parents[1] / "stores" / "made_receipts.py"
 
 
 def document(capsys, *words):
@@ -180,3 +184,21 @@ def test_a_declared_range_wins_and_is_not_taken_upside_down() -> None:
 def test_a_year_without_countries_has_no_tonnes() -> None:
     with pytest.raises(FactorMissing):
         tonnes_range(Energy(1.0), country_years(), 1980)
+
+
+def test_ones_own_share_comes_from_the_ledger_too(capsys, tmp_path) -> None:
+    spec = importlib.util.spec_from_file_location("made_receipts_for_the_world", RECEIPTS)
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    receipts = [made.made_receipt(1), made.made_receipt(2)]
+    store = open_ledger(tmp_path / "ledger.sqlite")
+    for receipt in receipts:
+        store.append(receipt)
+    store.close()
+
+    found = document(capsys, "--ledger", str(tmp_path / "ledger.sqlite"))
+
+    assert found["own_energy_j"] == pytest.approx(sum(one.total.value.joules for one in receipts))
+    assert "2 receipts" in found["own_source"]
+    code, said = refused(capsys, "--ledger", str(tmp_path / "ledger.sqlite"), "--energy", "1 kWh")
+    assert (code, "one of them" in said) == (2, True)

@@ -12,7 +12,7 @@ from outweigh.config.placements import load_placement
 from outweigh.core.errors import InvalidQuantity, UsageError
 from outweigh.core.measurement import Factor
 from outweigh.core.quantities import Money
-from outweigh.core.rounding import significant
+from outweigh.core.rounding import fixed, significant
 from outweigh.core.units import parse_money, parse_share
 from outweigh.data.places import governance
 from outweigh.grid import find_zone, resolve_site, site_factors
@@ -248,9 +248,9 @@ def _place_table(found: tuple[Exposure, ...]) -> Table:
 def _more(more: float, today: float) -> str:
     if abs(more) < 1e-9 * max(1.0, abs(today)):
         return "0"
-    share = f" ({100 * more / today:+.0f} %)" if today > 0 else ""
     sign = "+" if more > 0 else ""
-    return f"{sign}{significant(more, 3)}{share}".replace("(-", "(\N{MINUS SIGN}")
+    share = f" ({sign}{fixed(100 * more / today, 1)} %)" if today > 0 else ""
+    return f"{sign}{significant(more, 3)}{share}"
 
 
 def _gap_table(gaps: tuple[Gap, ...], home: str, currency: str) -> Table:

@@ -17,6 +17,7 @@ from outweigh.config.supply import SupplySpec, load_supply
 from outweigh.core.errors import ConfigError, InvalidQuantity, OutputError, OutweighError
 from outweigh.core.rates import g_per_kwh_in, price_unit
 from outweigh.core.rounding import significant
+from outweigh.core.units import parse_share
 from outweigh.whatif.supply import (
     Battery,
     Contract,
@@ -44,10 +45,17 @@ class Supplied:
     notes: list[str]
 
 
-def supply(path: Path, *, residual: Path | None = None, progress: Progress = lambda _what, _share: None) -> Supplied:
+def supply(
+    path: Path,
+    *,
+    share: str = "100%",
+    residual: Path | None = None,
+    progress: Progress = lambda _what, _share: None,
+) -> Supplied:
     """The ways of supply of a file (docs/whatif.md).
 
     Args:
+        share: of what the file says may be built; at 0 every way is the grid alone.
         residual: where to write what the last way still draws from the grid, as a load for `whatif tariff bill`.
 
     Raises:
@@ -57,7 +65,7 @@ def supply(path: Path, *, residual: Path | None = None, progress: Progress = lam
     """
     spec = load_supply(path)
     load = read_hours(spec.load, spec.timezone, wanted=("kw",))
-    site = _site(spec, load)
+    site = _site(spec, load).scaled(parse_share(share))
     found = ways(site, progress)
     for one, asked in found:
         if wrong := broken_laws(asked, one.dispatch):
@@ -67,6 +75,8 @@ def supply(path: Path, *, residual: Path | None = None, progress: Progress = lam
     if residual is not None:
         _write(residual, load, outcomes[-1])
     notes = _notes(spec, site, outcomes)
+    if share != "100%":
+        notes.append(f"{share} of what the file says may be built")
     return Supplied(
         document=_document(spec, site, load, outcomes, on, notes),
         headings=("way", f"cost {site.currency}", "of it grid", "carbon t", "hourly match", "yearly match", "peak kW",

@@ -11,6 +11,7 @@ from outweigh.cli.shown import echo_json, json_option, note, progress, table
 
 @click.command("supply", epilog="Example: outweigh whatif supply examples/supply/site.toml")
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--share", default="100%", show_default=True, help="Of all that may be built.")
 @click.option(
     "--residual",
     type=click.Path(path_type=Path),
@@ -19,7 +20,7 @@ from outweigh.cli.shown import echo_json, json_option, note, progress, table
     help="Write what the last way still draws, as a load for `whatif tariff bill`.",
 )
 @json_option
-def supply(file: Path, residual: Path | None, as_json: bool) -> None:
+def supply(file: Path, share: str, residual: Path | None, as_json: bool) -> None:
     """What sun, wind, a battery and a contract are worth to a site, hour by hour, under its cap.
 
     The first row is the grid alone. FILE (TOML, docs/whatif.md) names the profiles, which are yours. The battery is run
@@ -28,7 +29,7 @@ def supply(file: Path, residual: Path | None, as_json: bool) -> None:
     from outweigh.app.whatif_supply import supply as answer
 
     with progress("supply") as shown:
-        found = answer(file, residual=residual, progress=shown)
+        found = answer(file, share=share, residual=residual, progress=shown)
     if as_json:
         echo_json([found.document])
         return

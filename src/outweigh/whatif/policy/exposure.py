@@ -38,7 +38,7 @@ class Gap:
         rival: the cheapest other place; "" where there is none.
         gap: a year's support [currency]; 0 where home is the cheapest.
         per_mwh: of facility energy that runs at home [currency/MWh]; None where nothing can run there.
-        tonnes: carbon of the load at home less that at the rival [t]: below 0 home is the cleaner one.
+        tonnes: carbon of what runs at home less that of the same at the rival [t]: below 0 home is the cleaner one.
         per_tonne: support over the tonnes that it changes, whichever way [currency/t]; None where it changes none.
             Where home is the cleaner one it is the price of a tonne saved, else what is paid with each tonne more.
     """
@@ -119,7 +119,8 @@ def _gap(load: Load, home: Place, places: Sequence[Place], shock: Shock) -> Gap:
     gap = max(0.0, home_cost - rival_cost)
     stays = 1 - shock.on(home.name, home.name).displaced(load.new_share)
     kwh = load.it_kwh * home.pue * stays
-    tonnes = load.it_kwh * (home.pue * home.g_per_kwh - rival.pue * rival.g_per_kwh) / G_PER_TONNE
+    # What is displaced runs elsewhere either way.
+    tonnes = stays * load.it_kwh * (home.pue * home.g_per_kwh - rival.pue * rival.g_per_kwh) / G_PER_TONNE
     return Gap(
         shock=shock.name,
         home_cost=home_cost,
