@@ -12,9 +12,12 @@ from outweigh.plan.problem import Floats, Jobs, Places
 from outweigh.plan.shared.ascent import climb
 from outweigh.plan.shared.capacity import CapacityPrices
 from outweigh.plan.shared.classes import Shapes
+from outweigh.plan.shared.master import generate
 from outweigh.plan.shared.pricing import Field, LocalPricer
 from outweigh.plan.shared.smooth import Smooth
 
+# Below this many, column generation says to the last digit how much is missing.
+_FEW_SHAPES = 120
 _REMEDY = "Raise the capacity there, move a deadline, or let a job run elsewhere"
 
 
@@ -30,19 +33,29 @@ def shortage(shapes: Shapes, field: Field, jobs: Jobs, places: Places, unit: str
     free_jobs = replace(shapes.jobs, entry_cost=np.zeros_like(shapes.jobs.entry_cost))
     free_shapes = replace(shapes, jobs=free_jobs)
     pricer = LocalPricer(free_shapes, bare)
+    smooth = Smooth(free_shapes, bare)
     top = climb(
-        Smooth(free_shapes, bare), pricer, bare, CapacityPrices.none((ones.shape[0], ones.shape[1])),
-        weight=shapes.weight_kw, goal=0.0, most=1.0, unit=1.0,
+        smooth, pricer, bare, CapacityPrices.none((ones.shape[0], ones.shape[1])), weight=shapes.weight_kw, goal=0.0,
+        most=1.0, unit=1.0,
     )  # fmt: skip
+    missing, prices, best = top.bound, top.prices, top.priced.best
+    if missing > 0 and len(shapes) <= _FEW_SHAPES:
+        seeds, _ = smooth.spread(prices, top.temperature)
+        # Here a unit beyond the limit costs 1 a step, not 1 an hour.
+        by_step = CapacityPrices(prices.limit / field.step_h)
+        found = generate(free_shapes, bare, pricer, seeds, by_step, goal=1e-9)
+        if found.bound * field.step_h > missing:
+            prices = CapacityPrices(found.prices.limit * field.step_h)
+            missing, best = found.bound * field.step_h, pricer.price(prices).best
     load = float(np.sum(shapes.weight_kw * shapes.units_per_kw * shapes.jobs.work)) * field.step_h
-    if top.bound <= 1e-6 * load:
+    if missing <= 1e-6 * load:
         return None
-    worth = np.where(np.isfinite(field.limit), top.prices.limit, 0.0)
-    stuck = np.flatnonzero((top.priced.best > 0.5 * field.step_h * shapes.units_per_kw)[shapes.member])
-    stuck = stuck[np.argsort(-(shapes.kw * top.priced.best[shapes.member])[stuck], kind="stable")]
+    worth = np.where(np.isfinite(field.limit), prices.limit, 0.0)
+    stuck = np.flatnonzero((best > 0.5 * field.step_h * shapes.units_per_kw)[shapes.member])
+    stuck = stuck[np.argsort(-(shapes.kw * best[shapes.member])[stuck], kind="stable")]
     return PlanInfeasible(
         f"{_named(jobs, stuck)} together need more than there is {_where(worth, places)}",
-        f"at least {top.bound:.4g} {'kWh' if unit == 'kW' else 'device-hours'}",
+        f"at least {missing:.4g} {'kWh' if unit == 'kW' else 'device-hours'}",
         _REMEDY,
     )
 
@@ -91,7 +104,8 @@ def _where(worth: Floats, places: Places, most: int = 3) -> str:
     tight = worth > 0.5 * float(worth.max(initial=0.0))
     parts = []
     weight = np.where(tight, worth, 0.0).sum(axis=1)
-    sites = [site for site in np.argsort(-weight, kind="stable").tolist() if weight[site] > 0]
+    near = np.round(weight / max(float(weight.max()), 1e-300), 6)
+    sites = [site for site in np.argsort(-near, kind="stable").tolist() if weight[site] > 0]
     for site in sites[:most]:
         steps = np.flatnonzero(tight[site])
         edges = np.flatnonzero(np.append(True, np.diff(steps) > 1))

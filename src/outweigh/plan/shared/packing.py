@@ -166,10 +166,10 @@ class Finder:
         self._from, self._until = jobs.release.astype(int).tolist(), jobs.deadline.astype(int).tolist()
         self._steps = np.round(length).astype(int).tolist()
         self._speed = jobs.speed[:, 0].tolist()
-        self._anywhere = jobs.allowed.all(axis=1).tolist()
+        self._anywhere = [bool(row.all()) for row in jobs.allowed]
         self._most = (jobs.power_w.max(axis=1) / 1e3).tolist()
         self._entry = jobs.entry_cost
-        self._costs_nothing = (jobs.entry_cost == 0).all(axis=1).tolist()
+        self._costs_nothing = [not row.any() for row in jobs.entry_cost]
         reach = float(np.nanmax(np.abs(field.rate), initial=1.0))
         self._never = 1e4 * reach * field.limit.shape[1]
 
