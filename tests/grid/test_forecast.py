@@ -84,7 +84,7 @@ def test_a_forecast_says_all_that_a_figure_has_to(model: Forecaster[CarbonSeries
     assert set(said.qualities) == {DataQuality.FORECAST}
     assert said.meaning == CARBON
     assert said.origin.issued_at == END
-    assert said.origin.method.startswith(f"{model.method}-1, fitted on outcomes up to {END:%Y-%m-%d}")
+    assert said.origin.method.startswith(f"{model.method}-2, fitted on outcomes up to {END:%Y-%m-%d}")
     assert "made here" in said.origin.source
     assert {bounds.confidence for bounds in said.bounds} == {CONFIDENCE}
 

@@ -48,7 +48,7 @@ def test_people_see_method_skill_rivals_and_intervals(history: str):
     done = outweigh("DE", "--file", history, "--hours", "24", "--method", "seasonal", "--clocks", "Europe/Berlin")
 
     assert done.returncode == 0
-    assert "seasonal-1, fitted on outcomes up to 2026-03-16T00:00Z" in done.stdout
+    assert "seasonal-2, fitted on outcomes up to 2026-03-16T00:00Z" in done.stdout
     assert "better than yesterday's value by" in done.stdout
     assert all(words in done.stdout for words in ("yesterday ", "last week ", "90 % interval", "grade C", "g/kWh"))
     assert "Mon 2026-03-16 01:00 +0100" in done.stdout

@@ -28,7 +28,7 @@ class Boosted:
     combination of forecasts, Operational Research Quarterly 20(4), 1969.
     """
 
-    version: ClassVar[str] = "boosted-1"
+    version: ClassVar[str] = "boosted-2"
 
     def __init__(self, linear: Seasonal, middle: Any, low: Any, high: Any) -> None:
         self._linear, self._middle, self._low, self._high = linear, middle, low, high

@@ -12,6 +12,7 @@ from outweigh.core.errors import GapsTooLarge, InvalidQuantity
 from outweigh.core.intervals import Bounds, Interval
 from outweigh.core.series import CarbonKind, CarbonMeaning, CarbonSeries, DataQuality, PriceSeries
 from outweigh.grid.forecasting.boosted import Boosted
+from outweigh.grid.forecasting.combining import shares
 from outweigh.grid.forecasting.conformal import CALIBRATION_DAYS, shift
 from outweigh.grid.forecasting.features import DAY_H, WEEK_H, Past, Rows
 from outweigh.grid.forecasting.hourly import HOUR_S, Hourly, hourly
@@ -174,20 +175,26 @@ class Forecaster(Generic[S]):
     # --- by rows ------------------------------------------------------------------------------------
 
     def calibrated(self, base: int) -> Issue:
-        """What is said at row `base` of all hours within reach, with intervals from the errors known by then."""
+        """What is said at row `base` of all hours within reach, held to the errors known by then.
+
+        The point is the model's, drawn to yesterday's value and last week's as far as those have done better lately
+        (`combining`); the interval is conformal.
+        """
         import numpy as np
 
         daily = range(base - DAY_H, base - DAY_H * (CALIBRATION_DAYS + 1), -DAY_H)
         earlier: list[int] = [issue for issue in daily if issue >= self.held_from]
         self.prepare([base, *earlier])
         said = self._made[base]
-        low, high = said.low.copy(), said.high.copy()
+        point, low, high = said.point.copy(), said.low.copy(), said.high.copy()
         if earlier:
             before = [self._made[issue] for issue in earlier]
             ahead, target, was_low, was_high, spread = (
                 np.concatenate([getattr(one, name) for one in before])
                 for name in ("ahead_h", "target", "low", "high", "spread")
             )
+            each = np.concatenate([_each(one) for one in before], axis=1)
+            now = _each(said)
             came = np.full(len(target), np.nan)
             known = target < base
             came[known] = self.hours.values[target[known]]
@@ -198,14 +205,18 @@ class Forecaster(Generic[S]):
                 here = (said.ahead_h >= first_h) & (said.ahead_h <= last_h)
                 if not here.any() or not some.any():
                     continue
-                under = (was_low[some] - came[some]) / spread[some]
-                over = (came[some] - was_high[some]) / spread[some]
-                # Beyond a day, the targets of daily issues overlap and a spell of weather misses all of them at once:
-                # an issue is one observation there, however many hours it tells of.
-                coming = 1.0 if last_h <= DAY_H else float(here.sum())
-                low[here] -= shift(under, age[some], (1 - CONFIDENCE) / 2, coming) * said.spread[here]
-                high[here] += shift(over, age[some], (1 - CONFIDENCE) / 2, coming) * said.spread[here]
-        point = said.point
+                share = shares(each[:, some], came[some], spread[some], age[some], len(earlier))
+                # The interval keeps the model's width and moves with the point; then it is held to what came.
+                moved, was_moved = share @ now[:, here] - now[0, here], share @ each[:, some] - each[0, some]
+                under = (was_low[some] + was_moved - came[some]) / spread[some]
+                over = (came[some] - was_high[some] - was_moved) / spread[some]
+                # Hours of one issue miss together. Within a day it counts by half its hours: by one, intervals were too
+                # narrow, by all, too wide (the outcome to come would lie beyond all others, for sure). Further
+                # ahead, targets of daily issues overlap as well, and it is one observation.
+                coming = here.sum() / (2.0 if last_h <= DAY_H else 1.0)
+                point[here] += moved
+                low[here] += moved - shift(under, age[some], (1 - CONFIDENCE) / 2, coming) * said.spread[here]
+                high[here] += moved + shift(over, age[some], (1 - CONFIDENCE) / 2, coming) * said.spread[here]
         meaning = self.history.meaning
         if isinstance(meaning, CarbonMeaning) and meaning.kind is CarbonKind.AVERAGE:
             point, low, high = (np.maximum(values, 0.0) for values in (point, low, high))
@@ -309,6 +320,14 @@ def fit_until(
     last_s = (hours.first_h + hours.known_until(len(hours))) * HOUR_S
     reach_h = math.ceil((window.end.timestamp() - last_s) / HOUR_S)
     return fit(known, method=method, clocks=clocks, reach_h=min(MAX_REACH_H, max(1, reach_h)))
+
+
+def _each(issue: Issue) -> NDArray[np.float64]:
+    """What the model, yesterday and last week say, shape (3, n); where one of these is unknown the model stands in."""
+    import numpy as np
+
+    rivals = np.stack([issue.yesterday, issue.last_week])
+    return np.concatenate([issue.point[np.newaxis], np.where(np.isnan(rivals), issue.point, rivals)])
 
 
 def _known_h(hours: Hourly, until: int) -> int:

@@ -48,7 +48,7 @@ class Seasonal:
     Source: Hoerl and Kennard, Ridge regression, Technometrics 12(1), 1970.
     """
 
-    version: ClassVar[str] = "seasonal-1"
+    version: ClassVar[str] = "seasonal-2"
 
     def __init__(self, weights: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
         self._weights = weights
