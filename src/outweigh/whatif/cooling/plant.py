@@ -6,7 +6,6 @@ the gate turns more slowly. Hence ITUE (IT over computing) and TUE (facility ove
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
@@ -25,6 +24,7 @@ _AIR_J_PER_KG_K = 1010.0
 _WATER_J_PER_KG_K = 4200.0
 _WATER_KG_PER_M3 = 1000.0
 _LEAST_LIFT_K = 1e-3
+_MOST_W = 1e12
 
 
 class Technology(StrEnum):
@@ -219,8 +219,8 @@ def over_year(plant: Plant, weather: Weather, it: Power, rejection: Rejection, r
     Raises:
         InvalidQuantity: a power that is not above 0, or a share outside 0 to 1.
     """
-    if not 0 < it.watts < math.inf:
-        raise InvalidQuantity("IT power", f"{it.watts:g} W", "it is above 0")
+    if not 0 < it.watts < _MOST_W:
+        raise InvalidQuantity("IT power", f"{it.watts:g} W", "it is above 0, and below a terawatt")
     if not 0 <= reuse <= 1:
         raise InvalidQuantity("share of heat that is reused", f"{reuse:g}", "it lies between 0 and 1")
     load, fans = weather.load, plant.server_fan_share * (1 - plant.fans_removed)

@@ -74,7 +74,8 @@ def rank(
     """
     counted = [one for one in Criterion if weights.get(one, 0.0) != 0]
     if not counted or any(not 0 <= weights.get(one, 0.0) < math.inf for one in Criterion):
-        raise InvalidQuantity("weights", str(dict(weights)), "each is 0 or more, and one above 0")
+        given = ", ".join(f"{one}={weights.get(one, 0.0):g}" for one in Criterion)
+        raise InvalidQuantity("set of weights", given, "each is 0 or more, and one above 0")
     concentration = float(len(counted)) if concentration is None else concentration
     if draws < 1 or not 0 < concentration < math.inf:
         given = f"{draws} draws, concentration {concentration:g}"

@@ -12,6 +12,7 @@ from outweigh.core.errors import InvalidQuantity
 from outweigh.core.quantities import check_currency
 
 Floats = NDArray[np.float64]
+_MOST = 1e9  # kW, kWh or money: a terawatt of anything is a slip of units
 _MOST_OUTPUT = 1.5  # of rated power: a module in cold sun may pass its rating, a tenfold is a slip of units
 
 
@@ -114,7 +115,7 @@ class Site:
 
     def __post_init__(self) -> None:
         check_currency(self.currency)
-        _profile("load", self.load_kw, math.inf)
+        _profile("load", self.load_kw, _MOST)
         if not 0 < self.step_h <= 24:
             raise InvalidQuantity("step", f"{self.step_h:g} h", "steps are of a day at most")
         if not self.cap_kw > 0:
@@ -185,8 +186,8 @@ class Site:
 
 
 def _at_least_0(name: str, value: float, unit: str) -> None:
-    if not 0 <= value < math.inf:
-        raise InvalidQuantity(name, f"{value:g} {unit}", "it is finite and 0 or more")
+    if not 0 <= value < _MOST:
+        raise InvalidQuantity(name, f"{value:g} {unit}", f"it is 0 or more, and below {_MOST:g}")
 
 
 def _profile(name: str, values: Floats, most: float) -> None:
