@@ -415,6 +415,12 @@ def test_a_job_that_cannot_wait_for_the_next_step_is_refused():
         Rolling(places(rate).jobs([job(0.5, 2, 2)]), Perfect(rate), 1.0)
 
 
+def test_a_job_that_draws_more_than_any_site_gives_is_refused_at_once():
+    rate = np.full((1, 10), 0.2)
+    with pytest.raises(PlanInfeasible, match=r"0\.5 kW"):
+        Rolling(places(rate).jobs([job(0, 5, 2)]), Perfect(rate), 1.0, rules=Rules(capacity_kw=np.array([0.5])))
+
+
 def test_a_gap_in_the_rest_of_a_run_is_refused():
     with pytest.raises(GapsTooLarge):
         continuing(

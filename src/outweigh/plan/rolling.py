@@ -322,7 +322,7 @@ class Rolling:
         base = now + self.rules.lead
         filled = np.nan_to_num(rate) if np.isnan(rate).any() else rate
         hope = self._could_pay(part, filled, value)
-        open_ = hope.any(axis=1)
+        open_ = np.asarray(hope.any(axis=1))
         if not open_.all():
             ask, value, begun = ask[open_], value[open_], begun[open_]
         if not ask.size:
@@ -361,7 +361,7 @@ class Rolling:
         """Jobs that began and whose pauses cost: the level stays, and how they go on is priced."""
         if not ask.size:
             return False
-        hope = self._could_pay(part, np.nan_to_num(rate), value).any(axis=1)
+        hope = np.asarray(self._could_pay(part, np.nan_to_num(rate), value).any(axis=1))
         ask, part, value = ask[hope], part.take(hope), value[hope]
         if not ask.size:
             return False
