@@ -484,6 +484,7 @@ def test_a_tariff_bills_the_run_and_says_so(capsys):
     assert "--start" in said
 
 
+SITE = Path(__file__).parents[2] / "examples" / "tariff" / "site.toml"
 BAD = {
     "unknown device": (["--device", "h100", *TRAIN], 2, "nvidia-h100-sxm"),
     "a device nothing is like": (["--device", "zzz", *TRAIN], 2, "--watts"),
@@ -514,6 +515,10 @@ BAD = {
     "speed without memory": (["--watts", "300", "--tflops", "100", *SERVE], 2, "--memory-gb-s"),
     "price of nothing": (["--device", "nvidia-l4", *TRAIN, "--price", "0 EUR/kWh"], 2, "price"),
     "no money": (["--device", "nvidia-l4", *TRAIN, "--price", "1 XXX/kWh"], 2, "currency"),
+    "too large": (["--device", "nvidia-l4", "--parameters", "1e300", "--tokens", "1e300"], 2, "beyond"),
+    "a run of centuries": (
+        ["--device", "nvidia-l4", "--parameters", "405B", "--tokens", "15T", "--pue", "1.2", "--tariff", str(SITE),
+         "--start", "2026-03-02", "--count", "1"], 2, "years"),
     "no such file": (["--device", "nvidia-l4", *TRAIN, "--zone", "DE", "--file", "none.csv"], 4, "none.csv"),
 }  # fmt: skip
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from outweigh.app.estimating_asked import Asked, device_of, overheads_of, parse_range, place_of, work_of
 from outweigh.app.estimating_rows import Table, compared, document, reconciled_document, reconciled_lines, table_of
-from outweigh.core.constants import S_PER_HOUR
+from outweigh.core.constants import S_PER_HOUR, S_PER_YEAR
 from outweigh.core.errors import UnusableMeasurement, UsageError
 from outweigh.core.measurement import Grade, Missing
 from outweigh.whatif.estimating.estimate import Estimate, Figure, Place, estimate, utilisation_of
@@ -22,6 +22,8 @@ from outweigh.whatif.estimating.work import DeviceHours, Serving, Training, Work
 
 if TYPE_CHECKING:
     from outweigh.core.receipt import Receipt
+
+_LONGEST_S = 20 * S_PER_YEAR
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,9 @@ def _with_tariff(asked: Asked, row: Estimate) -> Estimate:
         nothing = Propagated(0.0, energy.bounds, {})
         return replace(row, money=Figure("money", tariff.currency, nothing, Grade.D), currency=tariff.currency)
     start = moment(asked.start, tariff.timezone).astimezone(UTC)
+    if seconds > _LONGEST_S:
+        problem = f"the run would take {seconds / S_PER_YEAR:,.0f} years on {asked.count} devices"
+        raise UsageError(problem, "A tariff bills up to 20 years: give --count as many as work at once")
     hours = max(1, math.ceil(seconds / S_PER_HOUR))
     power = Power(energy.value / (hours * S_PER_HOUR))
     start = start.replace(minute=0, second=0, microsecond=0)

@@ -97,7 +97,7 @@ def parse_range(text: str, name: str, unit: str) -> Ranged:
     if not 1 <= len(ends) <= _WITH_MIDDLE or not all(math.isfinite(end) for end in ends):
         raise InvalidQuantity(name, repr(text), "write one figure, low:high, or low:central:high")
     if len(ends) == _ENDS:
-        return Ranged.between(name, *ends, unit, DECLARED, Grade.D)
+        return Ranged.between(name, ends[0], ends[1], unit, DECLARED, Grade.D)
     return Ranged(name, ends[len(ends) // 2], ends[0], ends[-1], unit, DECLARED, Grade.D)
 
 

@@ -91,12 +91,12 @@ def in_unit(value: float, unit: str, like: float) -> str:
     if unit == "gCO2e":
         return f"{significant(value / 1e6)} tCO2e" if like >= 1e6 else f"{significant(value / 1e3)} kgCO2e"
     if unit == "s":
-        return f"{significant(value / 3600)} device hours"
+        return f"{significant(value / 3600)} device hour{'s' * (value != 3600)}"
     return f"{significant(value)} {unit}"
 
 
 def compared(rows: Sequence[Estimate]) -> Table:
-    lines = [("not run (do nothing)", "0", "0", "0", "0", "")]
+    lines: list[tuple[str, ...]] = [("not run (do nothing)", "0", "0", "0", "0", "")]
     for row in rows:
         cells = []
         for figure in (row.facility_energy, row.carbon, row.money, row.water):

@@ -196,7 +196,7 @@ def _spread(one: Estimate, unit: str) -> str:
 
 def _less(before: float, after: float, unit: str) -> str:
     change = after - before
-    sign = "-" if change < 0 else "+"
+    sign = "\N{MINUS SIGN}" if change < 0 else "+"
     size = in_unit(abs(change), unit, abs(change)) if unit in ("J", "gCO2e") else f"{abs(change):,.0f} {unit}"
     return f"{sign}{size}"
 
@@ -204,11 +204,9 @@ def _less(before: float, after: float, unit: str) -> str:
 def _lines(found: Choice, start: datetime) -> list[str]:
     lines = []
     if found.replacement.use_g is not None:
-        lines.append(
-            f"carbon is even {_when(found.carbon_even_years, start, found.years)}{_span(found.carbon_even_bounds)}"
-        )
+        lines.append(f"carbon is {_when(found.carbon_even_years, start, found.years)}{_span(found.carbon_even_bounds)}")
     if found.replacement.money is not None:
-        lines.append(f"money is even {_when(found.money_even_years, start, found.years)}")
+        lines.append(f"money is {_when(found.money_even_years, start, found.years)}")
     for flip in found.flips:
         where = (
             "" if flip.at is None else f" at {significant(flip.at)} {flip.unit if flip.unit != '1' else ''}".rstrip()
@@ -219,15 +217,15 @@ def _lines(found: Choice, start: datetime) -> list[str]:
 
 def _when(years: float | None, start: datetime, horizon: float) -> str:
     if years is None:
-        return "never: replacing saves nothing"
+        return "never even: replacing saves nothing"
     if years == 0:
-        return "at once"
+        return "even at once"
     try:
         day = f"{start + timedelta(days=years * _DAYS):%Y-%m-%d}"
     except OverflowError:
         day = "no date that a calendar has"
     beyond = "" if years <= horizon else f", beyond the {horizon:g} years asked for"
-    return f"after {years:.2g} years, on {day}{beyond}"
+    return f"even after {years:.2g} years, on {day}{beyond}"
 
 
 def _span(bounds: Bounds | None) -> str:

@@ -243,6 +243,8 @@ def _notes(work: Work, overheads: Mapping[str, float], inputs: Sequence[Ranged])
         notes.append(f"this run alone: --development adds what led to it ({DEVELOPMENT_SEEN})")
     if isinstance(work, Serving) and work.kv_bytes_per_token is None:
         notes.append("reading the cache of the context is left out: give --kv-bytes-per-token")
+    if any(one.name == PRICE for one in inputs):
+        notes.append("money is that of electricity: devices are neither bought nor hired here")
     if exact := [one.name for one in inputs if one.low == one.high and one.source == "declared"]:
         notes.append(f"declared without a range, and taken as exact: {', '.join(exact)}")
     return notes

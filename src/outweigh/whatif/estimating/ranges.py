@@ -87,6 +87,9 @@ def propagate(model: Model, inputs: Sequence[Ranged]) -> Propagated:
     Args:
         model: from the inputs by name to a result that is positive, or 0 for no work at all.
 
+    Raises:
+        InvalidQuantity: a result that is no finite positive number.
+
     >>> found = propagate(
     ...     lambda x: x["a"] * x["b"],
     ...     [Ranged.between("a", 1, 4, "1", "", Grade.D), Ranged.exactly("b", 5, "1", "", Grade.D)],
@@ -96,6 +99,8 @@ def propagate(model: Model, inputs: Sequence[Ranged]) -> Propagated:
     """
     centre = {one.name: one.central for one in inputs}
     value = model(centre)
+    if not (math.isfinite(value) and value >= 0):
+        raise InvalidQuantity("estimate", f"{value:g}", "the figures are beyond what can be computed: check them")
     if value == 0:
         return Propagated(0.0, Bounds(0.0, 0.0), {})
     down = up = 0.0
@@ -103,6 +108,8 @@ def propagate(model: Model, inputs: Sequence[Ranged]) -> Propagated:
     for one in inputs:
         results = [model({**centre, one.name: end}) for end in (one.low, one.high)]
         low, high = min(value, *results), max(value, *results)
+        if not (low > 0 and math.isfinite(high)):
+            raise InvalidQuantity("estimate", f"{high:g}", "the figures are beyond what can be computed: check them")
         down += math.log(value / low) ** 2
         up += math.log(high / value) ** 2
         if low < high:
