@@ -62,8 +62,8 @@ def plan_jobs(
         jobs: each one, or many alike (`count`).
         places: rates; their own capacity is not looked at, see `Capacity.of`.
         goal_gap: stop improving once the plan is proven to be within this share of the best.
-        time_limit_s: stop improving then, with the plan and the bound there are. None is until it no longer pays, and
-            gives the same plan every time.
+        time_limit_s: stop improving then, with the plan and the bound there are; a first plan is always made. None is
+            until it no longer pays, and gives the same plan every time.
         warm: prices of an earlier plan over the same sites and steps, to begin with.
         frozen: what is committed already: its capacity is gone.
         progress: called now and then with the share of the way from 0 to 1.
@@ -120,7 +120,7 @@ def plan_jobs(
             bound, prices = found.bound, found.prices
         columns = found.columns
     told(0.6)
-    packing, left = _whole(shapes, rows, field, prices, summit.use, stop)
+    packing, left = _whole(shapes, rows, field, prices, summit.use)
     if not left:
         _descend(packing, field, least, bound, goal_gap, stop)
         if columns is None and _gap(_paid(packing), bound) > goal_gap and not stop():
@@ -198,9 +198,7 @@ def _check_gaps(rows: Jobs, field: Field) -> None:
     check(field.rate, Windows(site, rows.release[job], rows.deadline[job], rows.work[job] / rows.speed[job, -1]))
 
 
-def _whole(
-    shapes: Shapes, rows: Jobs, field: Field, prices: CapacityPrices, use: Floats, stop: Callable[[], bool]
-) -> tuple[Packing, list[int]]:
+def _whole(shapes: Shapes, rows: Jobs, field: Field, prices: CapacityPrices, use: Floats) -> tuple[Packing, list[int]]:
     """A first plan of whole jobs, and the rows that found no room.
 
     Where peaks cost, whole jobs are kept below the peaks that their shares have, or one or two jobs above them,
@@ -213,7 +211,7 @@ def _whole(
     for above in (0.0, 0.5, 1.0, 2.0, np.inf) if field.charged else (np.inf,):
         packing = Packing(shapes, _below_peaks(field, use, shapes, above) if np.isfinite(above) else field)
         by_size(packing, rows.count, rate)
-        left = repair(packing, rate, stop=stop)
+        left = repair(packing, rate)
         packing.settle()
         if best is None or (len(left), _paid(packing)) < (len(best[1]), _paid(best[0])):
             best = packing, left

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
 
 import numpy as np
 
@@ -11,9 +10,7 @@ from outweigh.plan.problem import Floats
 from outweigh.plan.shared.packing import Packing, Priced
 
 
-def repair(
-    packing: Packing, prices: Floats, *, patience: int = 25, stop: Callable[[], bool] = lambda: False
-) -> list[int]:
+def repair(packing: Packing, prices: Floats, *, patience: int = 40) -> list[int]:
     """Make everything fit, the largest jobs first.
 
     Where a job finds no room it goes where least is full, and that becomes dearer for everybody, until all fit or
@@ -46,7 +43,7 @@ def repair(
                 packing.put(row, spot)
         if not left:
             continue
-        if attempt == patience - 1 or stop():
+        if attempt == patience - 1:
             packing.settle()
             return left
         for row in left:
