@@ -8,12 +8,17 @@ __version__ = "0.1.0"
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from outweigh.app.blocks import EnergyBudgetWarning, Run, measured, measuring
+    from outweigh.app.commanding import wait_for
 
-__all__ = ["EnergyBudgetWarning", "Run", "__version__", "measured", "measuring"]
+__all__ = ["EnergyBudgetWarning", "Run", "__version__", "measured", "measuring", "wait_for"]
 
 
 def __getattr__(name: str) -> object:
     # Imported when asked for: `import outweigh` itself costs a millisecond, in every program that has it.
+    if name == "wait_for":
+        from outweigh.app.commanding import wait_for
+
+        return wait_for
     if name in __all__:
         from outweigh.app import blocks as room
 

@@ -182,8 +182,8 @@ def test_of_two_supervisors_one_leads_and_the_other_writes_nothing(world, day):
     first.let_go()
     assert second.lead()
 
+    first.lease = type(second.lease)(name, first.holder, second.lease.fence - 1)
     with pytest.raises(LeaseLost):
-        first.lease = type(second.lease)(name, first.holder, second.lease.fence - 1)
         first.cycle()
     assert world.executor.observe() == {}
 

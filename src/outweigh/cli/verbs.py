@@ -29,7 +29,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("estimate", "energy, cost and carbon before any code runs", "estimate"),
     Verb("grid", "zones, carbon, prices and the most that shifting could save", "grid"),
     Verb("plan", "where and when to run, with a proof of how good the plan is", "plan"),
-    Verb("run", "execute a plan or a job: wait, start, pause, resume, re-plan"),
+    Verb("run", "execute a plan or a job: wait, start, pause, resume, re-plan", "run"),
     Verb("whatif", "levers, tariffs, cooling, hardware, supply and policy as curves", "whatif"),
     Verb("budget", "status, burn rate and forecast of every budget line", "budget"),
     Verb("ledger", "list, show, verify, export and import receipts", "ledger"),

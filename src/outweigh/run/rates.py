@@ -23,14 +23,15 @@ class Drawn(NamedTuple):
     Attributes:
         it_kwh: of the machines. facility_kwh: with the PUE.
         cost: [currency]. carbon_g: [gCO2e]. Both of what is known only.
-        unknown_kwh: facility energy drawn in steps of which price or carbon is not known, or outside them.
+        unpriced_kwh, unseen_kwh: facility energy drawn in steps of which the price, or the carbon, is not known.
     """
 
     it_kwh: float = 0.0
     facility_kwh: float = 0.0
     cost: float = 0.0
     carbon_g: float = 0.0
-    unknown_kwh: float = 0.0
+    unpriced_kwh: float = 0.0
+    unseen_kwh: float = 0.0
 
     def plus(self, other: Drawn) -> Drawn:
         return Drawn(*(one + two for one, two in zip(self, other, strict=True)))
@@ -76,20 +77,19 @@ class Rates:
         until = max((end - self.start).total_seconds() / self.step_s, begin)
         kwh_a_step = power_w * self.step_s / J_PER_KWH
         pue = float(self.pue[at])
-        cost = grams = unknown = 0.0
+        cost = grams = 0.0
         inside_from, inside_to = min(max(begin, 0.0), self.steps), min(max(until, 0.0), self.steps)
-        unknown += (until - begin - (inside_to - inside_from)) * kwh_a_step * pue
+        unpriced = unseen = (until - begin - (inside_to - inside_from)) * kwh_a_step * pue
         if inside_to > inside_from:
             first, last = math.floor(inside_from), math.ceil(inside_to)
             edges = np.clip(np.arange(first, last + 1, dtype=np.float64), inside_from, inside_to)
             kwh = np.diff(edges) * kwh_a_step * pue
-            price, carbon = self.price[at, first:last], self.carbon[at, first:last]
-            known = np.isfinite(price) & np.isfinite(carbon)
-            cost = float(kwh[known] @ price[known])
-            grams = float(kwh[known] @ carbon[known])
-            unknown += float(kwh[~known].sum())
+            cost, without = _summed(kwh, self.price[at, first:last])
+            unpriced += without
+            grams, without = _summed(kwh, self.carbon[at, first:last])
+            unseen += without
         it_kwh = (until - begin) * kwh_a_step
-        return Drawn(it_kwh, it_kwh * pue, cost, grams, unknown)
+        return Drawn(it_kwh, it_kwh * pue, cost, grams, unpriced, unseen)
 
     def differs_after(self, other: Rates, now: datetime) -> bool:
         """Whether the two say different things of the steps that are not over at `now`."""
@@ -135,6 +135,12 @@ class Rates:
             np.array([site["pue"] for site in sites], dtype=np.float64),
             str(document["created"]),
         )
+
+
+def _summed(kwh: Floats, rate: Floats) -> tuple[float, float]:
+    """Energy at its rate, and the energy of which the rate is not known."""
+    known = np.isfinite(rate)
+    return float(kwh[known] @ rate[known]), float(kwh[~known].sum())
 
 
 def _array(rows: Sequence[Sequence[float | None]]) -> Floats:

@@ -126,6 +126,8 @@ def question(
     start = rates.start + timedelta(seconds=first * rates.step_s)
     horizon = rates.start + timedelta(seconds=steps * rates.step_s)
     price, carbon = rates.price[:, first:], rates.carbon[:, first:]
+    # Of what nobody knows anything, nothing is weighed: a plan by carbon alone, or by price alone.
+    price, carbon = (np.zeros_like(each) if np.isnan(each).all() else each for each in (price, carbon))
     if early:
         price = np.broadcast_to(_SLOPE * np.arange(1.0, steps - first + 1), price.shape).copy()
         carbon = np.zeros_like(carbon)

@@ -53,13 +53,13 @@ def run_document(following: Following, jobs: Iterable[Tracked], now: datetime) -
 
     Energy of a job is IT energy unless the key says facility. What a job was predicted to draw, cost and carry is its
     first plan at the rates it was made on; what it came to is where and when it ran at the latest rates. A figure that
-    rests on a step nobody knows is left out of cost and carbon and named in `unknown_kwh`.
+    rests on a step nobody knows is left out of cost or carbon, and the energy it is of stands beside.
     """
     every = list(jobs)
     results = {job.key: came(job, following.rates, now) for job in every}
     at_once = starting_at_once(every, results, following.rates, SiteTerms.of_plan(following.document))
     rows = [_job(job, results[job.key], at_once.get(job.key), following, now) for job in every]
-    done = [job for job in every if results[job.key] is not None and job.key in at_once and job.stage is Stage.OVER]
+    done = [job for job in every if _counts_in(job, results[job.key]) and job.key in at_once]
     price = float(following.document["carbon_price_per_tonne"])
 
     def saved(of: Callable[[Drawn], float]) -> Saving:
@@ -187,7 +187,7 @@ def _job(
             "end": job.first[-1].end.isoformat(),
             "site": job.first[0].site,
             "run_s": job.needs_s(),
-            **_figures(before),
+            **_figures(before, known=job.terms.power_known),
         },
         "actual": None if result is None else {
             "start": result.start.isoformat(),
@@ -197,9 +197,9 @@ def _job(
             "measured": result.measured,
             "grade": result.grade.value,
             "standard_uncertainty_kwh": result.standard_j / 3.6e6,
-            **_figures(result.drawn),
+            **_figures(result.drawn, known=result.known),
         },
-        "at_once": None if at_once is None else _figures(at_once),
+        "at_once": None if at_once is None else _figures(at_once, known=result is not None and result.known),
         "stints": [
             {"site": s.site or job.site, "start": s.start.isoformat(), "end": (s.end or now).isoformat()}
             for s in (seen.stints if seen else ())
@@ -209,17 +209,28 @@ def _job(
     }  # fmt: skip
 
 
-def _figures(drawn: Drawn) -> dict[str, float]:
+def _counts_in(job: Tracked, result: Came | None) -> bool:
+    return job.stage is Stage.OVER and result is not None and result.known
+
+
+def _figures(drawn: Drawn, *, known: bool = True) -> dict[str, float | None]:
+    """Cost or carbon of which nothing is known is null; what is left out of them stands beside."""
+    if not known:
+        return dict.fromkeys(
+            ("energy_kwh", "facility_energy_kwh", "energy_cost", "carbon_kg", "unpriced_kwh", "carbon_unknown_kwh")
+        )
+    nearly_all = drawn.facility_kwh * (1 - 1e-9)
     return {
         "energy_kwh": drawn.it_kwh,
         "facility_energy_kwh": drawn.facility_kwh,
-        "energy_cost": drawn.cost,
-        "carbon_kg": drawn.carbon_g / 1e3,
-        "unknown_kwh": drawn.unknown_kwh,
+        "energy_cost": None if 0 < nearly_all <= drawn.unpriced_kwh else drawn.cost,
+        "carbon_kg": None if 0 < nearly_all <= drawn.unseen_kwh else drawn.carbon_g / 1e3,
+        "unpriced_kwh": drawn.unpriced_kwh,
+        "carbon_unknown_kwh": drawn.unseen_kwh,
     }
 
 
-def _totals(each: Iterable[Drawn]) -> dict[str, float]:
+def _totals(each: Iterable[Drawn]) -> dict[str, float | None]:
     total = Drawn()
     for one in each:
         total = total.plus(one)

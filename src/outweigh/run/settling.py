@@ -37,6 +37,7 @@ class Came:
         start: first start. end: of its last stretch. run_s: at work in between [s].
         it_j: IT energy [J]. standard_j: its standard uncertainty [J].
         measured: whether a meter says so; else it is the declared power times the time at work.
+        known: False where neither is there: the energy is then not known.
         grade: of the energy.
         drawn: at the rates given, with the PUE.
     """
@@ -47,6 +48,7 @@ class Came:
     it_j: float
     standard_j: float
     measured: bool
+    known: bool
     grade: Grade
     drawn: Drawn
 
@@ -73,10 +75,16 @@ def came(job: Tracked, rates: Rates, now: datetime) -> Came | None:
         site = stint.site if stint.site in rates.sites else job.site
         drawn = drawn.plus(rates.over(site, stint.start, stint.end or now, power_w))
     return Came(
-        seen.stints[0].start, seen.stints[-1].end or now, run_s, it_j,
-        0.0 if energy is None else energy.standard_uncertainty.joules,
-        energy is not None and energy.method.is_measured, Grade.D if energy is None else energy.grade, drawn,
-    )  # fmt: skip
+        start=seen.stints[0].start,
+        end=seen.stints[-1].end or now,
+        run_s=run_s,
+        it_j=it_j,
+        standard_j=0.0 if energy is None else energy.standard_uncertainty.joules,
+        measured=energy is not None and energy.method.is_measured,
+        known=energy is not None or job.terms.power_known,
+        grade=Grade.D if energy is None else energy.grade,
+        drawn=drawn,
+    )
 
 
 def receipt_body(job: Tracked, following: Following, *, trial: bool) -> dict[str, Any]:
@@ -99,6 +107,9 @@ def receipt_body(job: Tracked, following: Following, *, trial: bool) -> dict[str
         total = Measurement(Energy(0.0), interval, Scope.NODE, Grade.D, Method.DECLARED, "nobody knows how it ended")
     elif energy is not None and energy.method is not Method.DECLARED:
         total = energy
+    elif not found.known:
+        status = RunStatus.UNUSABLE
+        total = Measurement(Energy(0.0), interval, Scope.NODE, Grade.D, Method.DECLARED, "nobody says what it draws")
     else:
         # The width is not known either: half of the figure, both ways, is a declared power at its word.
         limits = UncertaintyComponent("declared power", 0.5 * found.it_j / 3**0.5, "± 50 %, rectangular; not measured")

@@ -45,6 +45,7 @@ class Terms:
         command: program and arguments.
         checkpoint: how it saves; None where it cannot.
         cpus, gpus, nodes: of the scheduler.
+        power_known: False where nobody said what it draws: its energy is then what a meter says, or not known.
     """
 
     job: Job
@@ -53,6 +54,7 @@ class Terms:
     cpus: int
     gpus: int
     nodes: int
+    power_known: bool = True
 
     @property
     def name(self) -> str:
@@ -133,6 +135,7 @@ def _terms(body: Mapping[str, Any]) -> Terms:
         int(body["cpus"]),
         int(body["gpus"]),
         int(body["nodes"]),
+        bool(body.get("power_known", True)),
     )
 
 

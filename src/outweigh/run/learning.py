@@ -1,0 +1,94 @@
+"""What earlier receipts of a job say of the next one: how long it runs and what it draws, against what was said."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from outweigh.core.receipt import Receipt, RunStatus
+from outweigh.run.settling import JOB, PREDICTED_J, PREDICTED_S, RAN_S, TRIAL
+
+#: Only so many of the newest receipts speak: a job changes.
+NEWEST: Final = 20
+#: A prediction counts as so many receipts that agree with it, so that one odd run does not turn the next plan over.
+PRIOR: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """Factors to multiply a prediction with, and how many receipts they rest on; 1 where there are none.
+
+    Attributes:
+        runs: receipts that say how long it ran. run_ratio: actual over predicted run time.
+        metered: receipts in which energy was measured. power_ratio: actual over predicted mean power.
+        run_s: mean run time [s] of those with one; None without any.
+        power_w: mean power [W] of those that measured it; None without any.
+    """
+
+    runs: int = 0
+    run_ratio: float = 1.0
+    metered: int = 0
+    power_ratio: float = 1.0
+    run_s: float | None = None
+    power_w: float | None = None
+
+    def words(self, name: str) -> str:
+        """
+        >>> Learned(runs=3, run_ratio=1.2).words("train")
+        'train: run time x 1.20 (from 3 receipts); power as declared (no receipt measured it)'
+        """
+        ran = f"run time x {self.run_ratio:.2f} (from {_receipts(self.runs)})" if self.runs else "run time as declared"
+        drew = (
+            f"power x {self.power_ratio:.2f} (from {_receipts(self.metered)})" if self.metered
+            else "power as declared (no receipt measured it)"
+        )  # fmt: skip
+        return f"{name}: {ran}; {drew}"
+
+
+def learn(receipts: Iterable[Receipt]) -> dict[str, Learned]:
+    """By name of job, from receipts that `outweigh run` left, oldest first.
+
+    A factor is the geometric mean of actual over predicted, with the prediction itself as one more receipt: n receipts
+    weigh n / (n + 1). Runs that failed, and trials on a clock that is not the world's, say nothing.
+    """
+    ran: dict[str, list[tuple[float, float]]] = {}
+    drew: dict[str, list[tuple[float, float]]] = {}
+    for receipt in receipts:
+        labels = dict(receipt.labels)
+        name = labels.get(JOB)
+        if name is None or TRIAL in labels or receipt.status is not RunStatus.COMPLETED:
+            continue
+        ran_s, predicted_s = _number(labels.get(RAN_S)), _number(labels.get(PREDICTED_S))
+        if ran_s is None or predicted_s is None:
+            continue
+        ran.setdefault(name, []).append((ran_s, predicted_s))
+        predicted_j = _number(labels.get(PREDICTED_J))
+        if receipt.total.method.is_measured and predicted_j is not None and receipt.total.value.joules > 0:
+            drew.setdefault(name, []).append((receipt.total.value.joules / ran_s, predicted_j / predicted_s))
+    return {name: _learned(pairs[-NEWEST:], drew.get(name, [])[-NEWEST:]) for name, pairs in ran.items()}
+
+
+def _learned(ran: list[tuple[float, float]], drew: list[tuple[float, float]]) -> Learned:
+    return Learned(
+        len(ran), _ratio(ran), len(drew), _ratio(drew), sum(each for each, _ in ran) / len(ran),
+        sum(each for each, _ in drew) / len(drew) if drew else None,
+    )  # fmt: skip
+
+
+def _ratio(pairs: list[tuple[float, float]]) -> float:
+    logs = [math.log(actual / predicted) for actual, predicted in pairs]
+    return math.exp(sum(logs) / (len(logs) + PRIOR)) if logs else 1.0
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and value > 0 else None
+
+
+def _receipts(n: int) -> str:
+    return f"{n} receipt{'s' if n != 1 else ''}"

@@ -1,0 +1,155 @@
+"""`outweigh run` from the outside."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from outweigh.cli.main import run
+
+FLAT = "static:DE=300 gCO2e/kWh"
+
+
+def outweigh(*args, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "outweigh", *args], cwd=cwd, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@pytest.fixture
+def plan(tmp_path, day):
+    path = tmp_path / "plan.json"
+    jobs = [day.job(f"train-{i}", work_h=2.0, deadline=20) for i in range(3)]
+    path.write_text(json.dumps(day.planned(jobs)))
+    return path
+
+
+def test_a_plan_is_tried_on_a_fast_clock_and_reported(plan, tmp_path):
+    out = tmp_path / "run.json"
+
+    done = outweigh(
+        "run", str(plan), "--on", "simulated:fr,se", "--clock-factor", "20000", "--every", "0.1", "--json", "--gantt",
+        "--out", str(out), cwd=tmp_path,
+    )  # fmt: skip
+
+    report = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert report == json.loads(out.read_text())
+    assert report["counts"]["completed"] == 3
+    assert report["trial"]
+    assert {"saved_kg", "low_kg", "high_kg", "share"} <= set(report["saving"]["carbon"])
+
+
+def test_the_table_and_the_chart_name_every_job(plan, tmp_path):
+    done = outweigh(
+        "run",
+        str(plan),
+        "--on",
+        "simulated:fr,se",
+        "--clock-factor",
+        "20000",
+        "--every",
+        "0.1",
+        "--gantt",
+        cwd=tmp_path,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert all(done.stdout.count(f"train-{i}") == 2 for i in range(3))
+    assert "gCO2e/kWh" in done.stdout
+    assert "a trial" in done.stderr
+
+
+def test_a_command_that_waits_for_nothing_passes_output_and_code_through(tmp_path):
+    done = outweigh(
+        "run", "--when", "now", "--deadline", "1h", "--expect", "1s", "--zone", "DE", "--", sys.executable, "-c",
+        "print('hello'); raise SystemExit(7)", cwd=tmp_path,
+    )  # fmt: skip
+
+    assert done.returncode == 7
+    assert done.stdout == "hello\n"
+    assert "receipt" in done.stderr
+
+
+def test_a_command_is_not_waited_for_where_every_hour_is_alike(tmp_path):
+    done = outweigh(
+        "run", "--when", "clean", "--deadline", "12h", "--expect", "1h", "--zone", "DE", "--source", FLAT, "--json",
+        "--", "true", cwd=tmp_path,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert "would save 0.0% only" in json.loads(done.stdout)["why"]
+
+
+def test_with_its_source_out_of_reach_the_command_runs_now_and_that_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("OUTWEIGH_GRID_URL_ENERGY_CHARTS", "http://127.0.0.1:9")
+    monkeypatch.setenv("OUTWEIGH_CACHE_DIR", str(tmp_path / "cache"))
+
+    done = outweigh(
+        "run",
+        "--when",
+        "clean",
+        "--expect",
+        "1h",
+        "--zone",
+        "DE",
+        "--source",
+        "energy-charts",
+        "--",
+        "true",
+        cwd=tmp_path,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "says where, and not when" in done.stderr
+    assert "starts now" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["run"], "give one"),
+        (["run", "--", "true"], "--zone"),
+        (["run", "--when", "sunny", "--zone", "DE", "--", "true"], "sunny"),
+        (["run", "--deadline", "soon", "--zone", "DE", "--", "true"], "72h"),
+        (["run", "--deadline", "0h", "--zone", "DE", "--", "true"], "window"),
+        (["run", "--expect=-1h", "--zone", "DE", "--", "true"], "run time"),
+        (["run", "--power", "much", "--zone", "DE", "--", "true"], "2kW"),
+        (["run", "nothing.json"], "cannot be read"),
+        (["run", "--zone", "Atlantis", "--offline", "--", "true"], "Atlantis"),
+        (["run", "--on", "cloud9", "--zone", "DE", "--offline", "--", "true"], "cloud9"),
+        (["run", "--frobnicate"], "frobnicate"),
+    ],
+)
+def test_slips_end_with_125_and_a_sentence(args, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OUTWEIGH_ZONE", raising=False)
+
+    assert run(args) == 125
+    assert said in capsys.readouterr().err
+
+
+def test_a_command_that_is_not_there_ends_with_127(tmp_path):
+    done = outweigh(
+        "run", "--when", "now", "--expect", "1s", "--zone", "DE", "--", "no-such-command-here", cwd=tmp_path
+    )
+
+    assert done.returncode == 127
+
+
+def test_a_plan_for_sites_that_the_executor_has_not_is_refused(plan, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    assert run(["run", str(plan), "--on", "simulated:mars"]) == 125
+    assert "mars" in capsys.readouterr().err
+    assert run(["run", str(plan), "--on", "simulated"]) == 125
+    assert "none to choose from" in capsys.readouterr().err
+
+
+def test_plans_that_are_followed_are_listed(plan, tmp_path):
+    outweigh("run", str(plan), "--on", "simulated:fr,se", "--clock-factor", "20000", "--every", "0.1", cwd=tmp_path)
+
+    listed = json.loads(outweigh("run", "--list", "--json", cwd=tmp_path).stdout)
+
+    assert (listed["jobs"], listed["over"], listed["leader"]) == (3, True, "nobody")
