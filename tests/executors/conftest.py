@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import os
 import runpy
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -136,7 +142,26 @@ class Slurm(Case):
         return f"t{self._number}-{super()._key()}"
 
 
-CASES: dict[str, type[Case]] = {"simulated": Simulated, "local": Local, "slurm": Slurm}
+class Ray(Case):
+    """On two nodes that all tests of a session share."""
+
+    serial = itertools.count(1)
+
+    def __init__(self, folder: Path, address: str) -> None:
+        super().__init__(folder)
+        self.address = address
+        self._number = next(self.serial)
+
+    def make(self) -> JobExecutor:
+        return job_executors.get("ray").make(f"address={self.address}", folder=self.folder / "jobs")
+
+    def _key(self) -> str:
+        return f"r{self._number}-{super()._key()}"
+
+
+CASES: dict[str, type[Case]] = {"simulated": Simulated, "local": Local, "slurm": Slurm, "ray": Ray}
+# What a case needs besides its folder: a fixture of that name.
+GROUND = {"slurm": "cluster", "ray": "ray_nodes"}
 
 
 @pytest.fixture(scope="session")
@@ -145,10 +170,60 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
         yield running
 
 
-@pytest.fixture(params=CASES)
+@pytest.fixture(scope="session")
+def ray_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a Ray of two nodes on loopback, `site:se` and `site:fr`."""
+    pytest.importorskip("ray")
+    os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="disabled", RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))  # sockets have short names
+    common = ("--node-ip-address=127.0.0.1", "--num-cpus=4", "--object-store-memory=100000000", "--block")
+    head = ("--head", f"--port={address.rpartition(':')[2]}", "--include-dashboard=false", f"--temp-dir={folder}")
+    script = "import sys; from ray.scripts.scripts import main; sys.exit(main())"
+    started = []
+    for site, place in (("se", head), ("fr", (f"--address={address}",))):
+        command = (sys.executable, "-c", script, "start", *place, *common, f'--resources={{"site:{site}": 1}}')
+        started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        _until_answering(address)
+    executor = job_executors.get("ray").make(f"address={address}", folder=folder / "jobs")
+    end_s = time.monotonic() + PATIENCE_S
+    while set(executor.sites()) != {"se", "fr"}:
+        assert time.monotonic() < end_s, "the second Ray node did not come"
+        time.sleep(0.2)
+    yield address
+    import ray
+
+    ray.shutdown()
+    for node in reversed(started):
+        node.terminate()
+    for node in started:
+        node.wait(30)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _until_answering(address: str) -> None:
+    host, _, port = address.partition(":")
+    end_s = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            socket.create_connection((host, int(port)), 1).close()
+        except OSError:
+            assert time.monotonic() < end_s, "Ray did not start"
+            time.sleep(0.2)
+        else:
+            return
+
+
+def _param(name: str):
+    return pytest.param(name, marks=pytest.mark.frameworks) if name == "ray" else name
+
+
+@pytest.fixture(params=[_param(name) for name in CASES])
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
-    kind = CASES[request.param]
-    made = kind(tmp_path, request.getfixturevalue("cluster")) if kind is Slurm else kind(tmp_path)
+    ground = GROUND.get(request.param)
+    made = CASES[request.param](tmp_path, *([request.getfixturevalue(ground)] if ground else []))
     yield made
     executor = made.make()
     for key, status in executor.observe().items():

@@ -284,7 +284,7 @@ def test_what_is_larger_than_all_there_is_is_refused(case, executor):
     assert executor.find(request.key) is None
 
 
-@pytest.mark.parametrize("name", ["simulated", "local", "slurm"])
+@pytest.mark.parametrize("name", ["simulated", "local", "slurm", "ray"])
 def test_an_option_that_cannot_be_is_refused_with_a_remedy(name):
     with pytest.raises(UsageError) as caught:
         job_executors.get(name).make("=,=")

@@ -43,6 +43,7 @@ class ProcessJobs:
         sites: name -> hardware threads that jobs may hold there at once, None without limit; all are this machine.
         folder: of the records; None is `jobs/<name>` in the folder for state (OUTWEIGH_STATE).
         now: the time in UTC.
+        bound: jobs end when the process that started them does.
     """
 
     name: ClassVar[str]
@@ -53,7 +54,9 @@ class ProcessJobs:
         *,
         folder: Path | None = None,
         now: Callable[[], datetime] = system_now,
+        bound: bool = False,
     ) -> None:
+        self._bound = bound
         self._sites = dict(sites or {})
         self._records = Records(self.name, folder)
         self._now = now
@@ -61,7 +64,8 @@ class ProcessJobs:
 
     @property
     def abilities(self) -> frozenset[Ability]:
-        return frozenset({Ability.HOLD, Ability.PAUSE, Ability.MOVE_WAITING, Ability.MOVE_PAUSED, Ability.SURVIVES})
+        found = {Ability.HOLD, Ability.PAUSE, Ability.MOVE_WAITING, Ability.MOVE_PAUSED}
+        return frozenset(found if self._bound else found | {Ability.SURVIVES})
 
     def sites(self) -> tuple[str, ...]:
         return tuple(sorted(self._sites))
@@ -159,6 +163,11 @@ class ProcessJobs:
         wanted = known.keys() if keys is None else keys
         return {key: known[key].status() for key in wanted if key in known}
 
+    def in_place(self, key: str) -> bool:
+        """Whether it is paused with its memory kept."""
+        with self._records.locked():
+            return self._known(key).in_place
+
     def close(self) -> None:
         self._reap()
 
@@ -238,10 +247,10 @@ class ProcessJobs:
         output = request.output or str(self._records.prefix(record.key)) + ".out"
         environment = {
             **os.environ,
-            **dict(request.environment),
-            "OUTWEIGH_JOB": record.key,
             "OUTWEIGH_SITE": record.site,
             "OUTWEIGH_RESTARTS": str(record.attempt),
+            "OUTWEIGH_JOB": record.key,
+            **dict(request.environment),
         }
         words = [
             _SHELL,
@@ -250,7 +259,7 @@ class ProcessJobs:
             f"outweigh-{record.key}",
             str(self._records.prefix(record.key)),
             str(record.attempt),
-            "once",
+            "bound" if self._bound else "once",
             request.checkpoint.signal if request.checkpoint else "",
             request.cwd,
             *request.command,

@@ -34,6 +34,7 @@ class Record:
         in_place: paused with its memory kept.
         cancelled: it was told to end.
         boot: of the machine, when the attempt was launched.
+        kept: how many of the stints are of earlier attempts.
         handle: the scheduler's name of the attempt, where it differs from the key.
     """
 
@@ -48,6 +49,7 @@ class Record:
     in_place: bool = False
     cancelled: bool = False
     boot: str = ""
+    kept: int = 0
     handle: str = ""
     stints: list[Stint] = field(default_factory=list)
     ended: datetime | None = None

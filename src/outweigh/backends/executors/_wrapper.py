@@ -14,9 +14,10 @@ The signal to save goes to the command alone, as `scancel --batch` sends it: wha
 
     PREFIX.latest          the attempt that began last
 
-A job that has completed is not run again, whoever starts it; with `once`, neither is an attempt that has begun.
-Without, an attempt looks every few seconds whether a later one has begun, or another has completed, and ends: a node
-whose daemon was killed goes on with a job that its scheduler has given to another.
+A job that has completed is not run again, whoever starts it. With `once`, neither is an attempt that has begun; with
+`bound` it ends, besides, when the process that started it does. Without, an attempt looks every few seconds whether a
+later one has begun, or another has completed, and ends: a node whose daemon was killed goes on with a job that its
+scheduler has given to another.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-#: POSIX shell. Arguments: prefix of the records, attempt, "once" or "", signal to save or "", folder to run in or "",
-#: command and its arguments. `code_` is what it ends with; whoever embeds it ends by it.
+#: POSIX shell. Arguments: prefix of the records, attempt, "once", "bound" or "", signal to save or "", folder to run in
+#: or "", command and its arguments. `code_` is what it ends with; whoever embeds it ends by it.
 WRAPPER: Final = r"""
 all_=$1 attempt_=$2 record_=$1.$2 once_=$3 signal_=$4 folder_=$5; shift 5
 told_=0 term_=0 child_= code_= watch_=
@@ -43,12 +44,16 @@ if [ -n "$folder_" ] && ! cd "$folder_"; then code_=126; else
   child_=$!
   # A signal that came before there was anybody to pass it to.
   [ "$told_" = 0 ] || kill -s "$signal_" "$child_" 2>/dev/null
-  if [ -z "$once_" ] && { echo "$attempt_" > "$all_.latest"; } 2>/dev/null; then
+  [ -n "$once_" ] || { echo "$attempt_" > "$all_.latest"; } 2>/dev/null || once_=once
+  superseded_() { [ "$(cat "$all_.latest" 2>/dev/null)" != "$attempt_" ] || [ -s "$all_.done" ]; }
+  orphaned_() { ! kill -0 $PPID 2>/dev/null; }
+  case $once_ in '') leave_=superseded_ ;; bound) leave_=orphaned_ ;; *) leave_= ;; esac
+  if [ -n "$leave_" ]; then
     (
       trap - TERM
-      while sleep 3; do
-        [ "$(cat "$all_.latest" 2>/dev/null)" = "$attempt_" ] && [ ! -s "$all_.done" ] && continue
-        kill -s TERM "$child_" && sleep 10 && kill -s KILL "$child_"
+      while sleep 2; do
+        "$leave_" || continue
+        kill -s TERM "$child_" && sleep 5 && kill -s KILL "$child_"
         exit
       done
     ) 2>/dev/null &
