@@ -146,10 +146,10 @@ def compare_links(link: Link, cooling: Cooling, device_w: float, use: float, ado
     sent = link.bits_per_s * use
     per_bit = None if sent == 0 else Bounds(warm.low / sent / J_PER_PJ, warm.high / sent / J_PER_PJ)
     cold_bit = None if sent == 0 else Bounds(new.low / sent / J_PER_PJ, new.high / sent / J_PER_PJ)
-    share = Bounds(warm.low / (warm.low + device_w), warm.high / (warm.high + device_w))
+    today = Bounds(warm.low / (warm.low + device_w), warm.high / (warm.high + device_w))
     bits = link.bits_per_s * use * J_PER_PJ
     return Links(
-        use, device_w, warm, mixed, saved, per_bit, cold_bit, share,
+        use, device_w, warm, mixed, saved, per_bit, cold_bit, today,
         Bounds(saved.low / (warm.low + device_w), saved.high / (warm.high + device_w)), lift,
         _break_even(link, link.warm_pj_per_bit.high, link.cold_pj_per_bit.low, lift.low),
         _break_even(
