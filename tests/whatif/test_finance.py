@@ -53,8 +53,8 @@ def test_present_value_is_linear_in_the_payments(one, factor, rate):
         np.abs(other), rate) * (1 + abs(factor))))  # fmt: skip
 
 
-# Present values of an exercise (https://tutorsglobe.com/question/calculate-irr-for-projects-52035970.aspx) and a rate of
-# return from a lecture (https://www.coursehero.com/file/8681811), both as printed there.
+# Present values (https://tutorsglobe.com/question/calculate-irr-for-projects-52035970.aspx) and a rate of
+# return (https://www.coursehero.com/file/8681811), as printed in an exercise and a lecture.
 def test_present_values_and_a_rate_of_return_are_the_printed_ones():
     assert round(float(npv([-30_000, 21_000, 21_000], 0.10))) == 6_446
     assert round(float(npv([-50_000, 33_000, 33_000], 0.10))) == 7_273

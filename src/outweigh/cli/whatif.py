@@ -12,6 +12,7 @@ from outweigh.cli.shown import echo_json, json_option, note, table
 from outweigh.cli.whatif_cooling import cooling
 from outweigh.cli.whatif_finance import finance
 from outweigh.cli.whatif_hardware import hardware
+from outweigh.cli.whatif_levers import levers
 from outweigh.cli.whatif_links import links
 from outweigh.cli.whatif_policy import policy
 from outweigh.cli.whatif_supply import supply
@@ -237,6 +238,7 @@ def import_(rate: Path, timezone: str, label: str | None) -> int:
 command.add_command(cooling)
 command.add_command(finance)
 command.add_command(hardware)
+command.add_command(levers)
 command.add_command(links)
 command.add_command(policy)
 command.add_command(supply)
