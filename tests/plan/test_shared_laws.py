@@ -17,7 +17,7 @@ from outweigh.plan.shared import Capacity, CapacityUnit, Committed, plan_jobs, v
 
 START = datetime(2026, 3, 28, 22, tzinfo=UTC)  # clocks in Europe change within the first day
 HOUR = timedelta(hours=1)
-thorough = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def places(price, carbon=None, **more):

@@ -123,18 +123,20 @@ def plan_jobs(
     packing, left = _whole(shapes, rows, field, prices, summit.use)
     if not left:
         _descend(packing, field, least, bound, goal_gap, stop)
-        if columns is None and _gap(_paid(packing), bound) > goal_gap and not stop():
-            colder = climb(
-                smooth, prices_of, field, prices, weight=shapes.weight_kw, goal=0.0, until=until, temperatures=COLD
-            )
-            if colder.bound > bound:
-                bound, prices = colder.bound, colder.prices
-        _anneal(packing, field, prices, least, bound, goal_gap, stop, lambda share: told(0.6 + 0.3 * share))
+    turns = _TURNS_A_JOB
     if columns is not None and (left or _gap(_paid(packing), bound) > goal_gap) and not field.charged:
         better = None if left else packing.paid
         every = enumerated(shapes, field, columns)
         if solve_whole(packing, rows, every, better_than=better, goal=goal_gap, until=until):
-            left = []
+            left, turns = [], _TURNS_A_JOB // 10
+    elif not left and columns is None and _gap(_paid(packing), bound) > goal_gap and not stop():
+        colder = climb(
+            smooth, prices_of, field, prices, weight=shapes.weight_kw, goal=0.0, until=until, temperatures=COLD
+        )
+        if colder.bound > bound:
+            bound, prices = colder.bound, colder.prices
+    if not left:
+        _anneal(packing, field, prices, least, bound, goal_gap, turns, stop, lambda share: told(0.6 + 0.3 * share))
     if left:
         missing = explain.shortage(shapes, field, rows, places, capacity.unit)
         raise missing or explain.indivisible(rows, shapes, places, left, prices.limit)
@@ -252,14 +254,14 @@ def _descend(
 
 def _anneal(
     packing: Packing, field: Field, prices: CapacityPrices, least: Floats, bound: float, goal: float,
-    stop: Callable[[], bool], told: Callable[[float], None],
+    turns_a_job: int, stop: Callable[[], bool], told: Callable[[float], None],
 ) -> None:  # fmt: skip
     """A few jobs at a time, until the goal is met or patience ends."""
     if packing.count.sum() > _FEW_JOBS or stop() or _gap(_paid(packing), bound) <= goal:
         return
     peaks = _paid(packing) - packing.paid
     near = Neighbourhood(packing, field.rate, prices.limit, least)
-    turns = min(_TURNS, _TURNS_A_JOB * int(packing.count.sum()))
+    turns = min(_TURNS, turns_a_job * int(packing.count.sum()))
     hot = _HEAT * abs(near.paid) / float(packing.count.sum())
     for turn in range(turns):
         if turn % 100 == 0:
