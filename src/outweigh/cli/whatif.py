@@ -14,6 +14,7 @@ from outweigh.cli.whatif_finance import finance
 from outweigh.cli.whatif_hardware import hardware
 from outweigh.cli.whatif_levers import levers
 from outweigh.cli.whatif_links import links
+from outweigh.cli.whatif_negotiate import negotiate
 from outweigh.cli.whatif_policy import policy
 from outweigh.cli.whatif_supply import supply
 from outweigh.cli.whatif_world import world
@@ -240,6 +241,7 @@ command.add_command(finance)
 command.add_command(hardware)
 command.add_command(levers)
 command.add_command(links)
+command.add_command(negotiate)
 command.add_command(policy)
 command.add_command(supply)
 command.add_command(world)
