@@ -22,6 +22,7 @@ from outweigh.core.jobs import Checkpoint, JobRequest, JobState, JobStatus
 from outweigh.ports import JobExecutor
 from outweigh.registry import job_executors
 
+kubernetes_api = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("kubernetes_api.py"))))
 slurm = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("slurm_cluster.py"))))
 PATIENCE_S = 60.0  # for a loaded machine; no test waits that long where things work
 
@@ -159,9 +160,34 @@ class Ray(Case):
         return f"r{self._number}-{super()._key()}"
 
 
-CASES: dict[str, type[Case]] = {"simulated": Simulated, "local": Local, "slurm": Slurm, "ray": Ray}
+class Kubernetes(Case):
+    """On an API server that is made, whose pods are processes."""
+
+    queue = ""
+
+    def __init__(self, folder: Path, cluster) -> None:
+        super().__init__(folder)
+        self.cluster = cluster
+
+    def make(self) -> JobExecutor:
+        client = pytest.importorskip("kubernetes").client
+        settings = client.Configuration(host=self.cluster.url)
+        settings.retries = False
+        return job_executors.get("kubernetes")(
+            image="none", queue=self.queue, folder=self.folder / "jobs", api=client.ApiClient(settings)
+        )
+
+
+class Kueue(Kubernetes):
+    queue = "team"
+
+
+CASES: dict[str, type[Case]] = {
+    "simulated": Simulated, "local": Local, "slurm": Slurm, "ray": Ray, "kubernetes": Kubernetes, "kueue": Kueue,
+}  # fmt: skip
 # What a case needs besides its folder: a fixture of that name.
-GROUND = {"slurm": "cluster", "ray": "ray_nodes"}
+GROUND = {"slurm": "cluster", "ray": "ray_nodes", "kubernetes": "api_server", "kueue": "kueue_server"}
+NEEDS_A_FRAMEWORK = ("ray", "kubernetes", "kueue")
 
 
 @pytest.fixture(scope="session")
@@ -217,7 +243,21 @@ def _until_answering(address: str) -> None:
 
 
 def _param(name: str):
-    return pytest.param(name, marks=pytest.mark.frameworks) if name == "ray" else name
+    return pytest.param(name, marks=pytest.mark.frameworks) if name in NEEDS_A_FRAMEWORK else name
+
+
+@pytest.fixture
+def api_server() -> Iterator:
+    pytest.importorskip("kubernetes")
+    with kubernetes_api.Cluster() as running:
+        yield running
+
+
+@pytest.fixture
+def kueue_server() -> Iterator:
+    pytest.importorskip("kubernetes")
+    with kubernetes_api.Cluster(kueue=True) as running:
+        yield running
 
 
 @pytest.fixture(params=[_param(name) for name in CASES])
@@ -250,3 +290,8 @@ def on_own_slurm(tmp_path: Path) -> Iterator[Slurm]:
     """A cluster of this test alone, whose daemons it may kill."""
     with slurm.slurm_cluster(tmp_path / "c") as running:
         yield Slurm(tmp_path, running)
+
+
+@pytest.fixture
+def kubernetes_case() -> type[Kubernetes]:
+    return Kubernetes

@@ -153,7 +153,7 @@ def test_a_job_that_saves_is_paused_and_goes_on_where_it_was(case, executor):
 
 
 def test_a_job_that_cannot_save_is_paused_in_place(case, executor):
-    needs(executor, Ability.PAUSE)
+    needs(executor, Ability.PAUSE_IN_PLACE)
     request = case.job(2.0)
     executor.submit(request)
     case.until(executor, request.key, JobState.RUNNING)
@@ -169,7 +169,7 @@ def test_a_job_that_cannot_save_is_paused_in_place(case, executor):
 
 
 def test_a_job_that_ignores_being_told_to_save_loses_nothing_and_that_is_said(case, executor):
-    needs(executor, Ability.PAUSE)
+    needs(executor, Ability.PAUSE_IN_PLACE)
     request = case.deaf(30)
     executor.submit(request)
     case.until(executor, request.key, JobState.RUNNING)
@@ -284,7 +284,7 @@ def test_what_is_larger_than_all_there_is_is_refused(case, executor):
     assert executor.find(request.key) is None
 
 
-@pytest.mark.parametrize("name", ["simulated", "local", "slurm", "ray"])
+@pytest.mark.parametrize("name", ["simulated", "local", "slurm", "ray", "kubernetes"])
 def test_an_option_that_cannot_be_is_refused_with_a_remedy(name):
     with pytest.raises(UsageError) as caught:
         job_executors.get(name).make("=,=")

@@ -53,7 +53,8 @@ class Ability(StrEnum):
 
     BEGIN = "begin"  # a not-before time it keeps by itself, even when nobody watches
     HOLD = "hold"
-    PAUSE = "pause"  # with memory kept, or by a checkpoint where the job declares one
+    PAUSE = "pause"  # by a checkpoint that the job declares
+    PAUSE_IN_PLACE = "pause-in-place"  # without one, its memory kept
     MOVE_WAITING = "move-waiting"  # to another site before it starts
     MOVE_PAUSED = "move-paused"  # to another site between two stretches; the job must save its progress
     POWER_CAP = "power-cap"  # refuses to start what would go beyond a site's watts

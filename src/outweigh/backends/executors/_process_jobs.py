@@ -64,7 +64,7 @@ class ProcessJobs:
 
     @property
     def abilities(self) -> frozenset[Ability]:
-        found = {Ability.HOLD, Ability.PAUSE, Ability.MOVE_WAITING, Ability.MOVE_PAUSED}
+        found = {Ability.HOLD, Ability.PAUSE, Ability.PAUSE_IN_PLACE, Ability.MOVE_WAITING, Ability.MOVE_PAUSED}
         return frozenset(found if self._bound else found | {Ability.SURVIVES})
 
     def sites(self) -> tuple[str, ...]:

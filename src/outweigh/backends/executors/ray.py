@@ -86,7 +86,16 @@ class RayExecutor:
 
     @property
     def abilities(self) -> frozenset[Ability]:
-        return frozenset({Ability.HOLD, Ability.PAUSE, Ability.MOVE_WAITING, Ability.MOVE_PAUSED, Ability.SURVIVES})
+        return frozenset(
+            {
+                Ability.HOLD,
+                Ability.PAUSE,
+                Ability.PAUSE_IN_PLACE,
+                Ability.MOVE_WAITING,
+                Ability.MOVE_PAUSED,
+                Ability.SURVIVES,
+            }
+        )
 
     def sites(self) -> tuple[str, ...]:
         return tuple(sorted({site for node in self._nodes() for site in self._sites_of(node)}))

@@ -111,10 +111,8 @@ class SlurmExecutor:
 
     @property
     def abilities(self) -> frozenset[Ability]:
-        found = {
-            Ability.BEGIN, Ability.HOLD, Ability.PAUSE, Ability.MOVE_WAITING, Ability.MOVE_PAUSED, Ability.SURVIVES,
-        }  # fmt: skip
-        return frozenset(found | {Ability.POWER_CAP} if self._licence else found)
+        found = frozenset(Ability) - {Ability.POWER_CAP, Ability.ENERGY}
+        return found | {Ability.POWER_CAP} if self._licence else found
 
     def sites(self) -> tuple[str, ...]:
         """Features of nodes that are up."""
