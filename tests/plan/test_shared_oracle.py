@@ -71,7 +71,9 @@ def optimum(jobs, there, capacity, carbon_price):
                 cost += kw * float(rate[site, first + t]) * part
         rules.append(sum(shares) == 1)
     for site in range(sites):
-        rules += [load[site][t] <= float(capacity.limit[site]) for t in range(steps) if not isinstance(load[site][t], int)]
+        rules += [
+            load[site][t] <= float(capacity.limit[site]) for t in range(steps) if not isinstance(load[site][t], int)
+        ]
         if capacity.charged:
             above = cvxpy.Variable(nonneg=True)
             rules += [
@@ -100,5 +102,7 @@ def test_the_bound_is_the_optimum_of_the_linear_programme(first):
                 assert expected == np.inf
             continue
 
-        size = float(np.abs(there.rate(80.0)).mean()) * sum(j.count * j.work_h * j.levels[0].power_w for j in jobs) / 1000
+        size = (
+            float(np.abs(there.rate(80.0)).mean()) * sum(j.count * j.work_h * j.levels[0].power_w for j in jobs) / 1000
+        )
         assert plan.certificate.lower_bound == pytest.approx(expected, rel=1e-6, abs=1e-6 * size), seed
