@@ -292,6 +292,16 @@ def test_prediction_intervals_stay_with_their_slots_and_go_where_values_are_aver
     assert series.resample(7200.0).bounds == ()
 
 
+def test_padding_with_gaps_takes_no_prediction_interval_away():
+    series = replace(carbon(1.0, 2.0), bounds=(Bounds(0, 2, 0.9), Bounds(1, 3, 0.9)))
+
+    padded = series.window(hours(-1, 4))
+
+    assert padded.values == (Gap.MISSING, 1.0, 2.0, Gap.MISSING)
+    assert padded.bounds == (None, Bounds(0, 2, 0.9), Bounds(1, 3, 0.9), None)
+    assert carbon(1.0, 2.0).window(hours(-1, 4)).bounds == ()
+
+
 def test_the_factor_of_a_series_names_its_source_vintage_and_grade():
     series = replace(carbon(100.0), origin=replace(ORIGIN, vintage="2024", licence="CC BY 4.0"))
 

@@ -306,3 +306,39 @@ def test_an_answer_of_another_shape_is_a_typed_refusal(provider, body):
 
     with pytest.raises(GridDataInvalid):
         keyed.at_work("eia", provider).carbon("US-CAL-CISO", DAY)
+
+
+def test_show_gives_the_last_whole_day_of_a_source_that_comes_late_and_says_which(provider):
+    from outweigh.app.grid import show_zone
+
+    keyed.eia(provider, until=NOW - timedelta(hours=20))
+
+    shown = show_zone("US-CAL-CISO", sources=("eia",), now=NOW)
+
+    day = (NOW - timedelta(days=2)).replace(hour=0, minute=0, second=0, microsecond=0)
+    assert (shown.document["start"], shown.document["end"]) == (day.isoformat(), (day + timedelta(days=1)).isoformat())
+    assert (shown.document["level"], shown.document["backend"]) == ("live", "eia")
+    assert shown.document["intensity_g_per_kwh"] == pytest.approx(keyed.EIA_G_PER_KWH)
+    assert f"{day:%Y-%m-%d}T00:00Z for 24 h" in shown.lines[0]
+    assert shown.notes[0] == "eia has nothing of the running hour yet: this is the last whole day that it has"
+
+
+def test_a_time_that_was_asked_for_is_never_another_one(provider):
+    from outweigh.app.grid import show_zone
+
+    keyed.eia(provider, until=NOW - timedelta(hours=20))
+
+    shown = show_zone("US-CAL-CISO", sources=("eia",), at=NOW.isoformat(), now=NOW)
+
+    assert shown.document["level"] == "zone year"
+    assert shown.document["start"] == NOW.isoformat()
+
+
+def test_a_series_of_several_pages_was_known_when_the_last_came(provider):
+    keyed.eia(provider)
+    source = EiaGrid(now=lambda: NOW + len(provider.asked) * HOUR)  # an hour between two pages
+
+    series = source.carbon("US-CAL-CISO", Interval(NOW - timedelta(days=40), NOW - timedelta(days=1)))
+
+    assert len(provider.asked) == 2
+    assert series.origin.retrieved_at == NOW + 2 * HOUR

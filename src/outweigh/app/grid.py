@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,10 @@ from outweigh.grid import (
     resolve_prices,
 )
 from outweigh.ports import Offer
+
+
+# Generation by fuel comes hours to two days late (docs/grid-sources.md).
+LATE_DAYS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,9 @@ def show_zone(
 
     Args:
         zone: as typed: a zone, a code, an old name or a cloud region.
-        at: ISO 8601 start of the window with its distance from UTC; "" takes the hour that has begun.
+        at: ISO 8601 start of the window with its distance from UTC; "" takes the hour that has begun. Where a live
+            source is too late for it, and none of the user's files has it, the last whole day that the source has is
+            shown, and said to be.
         hours: length of the window [h].
         sources: live sources to ask first, "name" or "name:argument", in this order.
         live: ask those of the stated order after them (`grid.live_order`).
@@ -86,6 +92,10 @@ def show_zone(
         asked = replace(asked, declared=[open_source(f"static:{figures}")])
     answer: Answer[CarbonSeries] | Answer[PriceSeries]
     answer = resolve_prices(zone, window, asked) if price else resolve_carbon(zone, window, asked)
+    if not at and hours <= 1 and not price and answer.level not in (Level.LIVE, Level.FILE):
+        late = _last_full_day(zone, asked, answer.passed_over, window)
+        if late is not None:
+            answer, window, hours = late, late.series.interval, 24.0
     passed_over = (*unopened, *answer.passed_over)
     if moment is not None and answer.level is not Level.FILE:
         why = "; ".join(one.reason for one in passed_over if one.level is Level.FILE)
@@ -153,6 +163,29 @@ def show_zone(
     whole = Level.ZONE_YEAR if answer.zone.is_country else None
     passed = (f"not from {one.level}: {one.reason}" for one in passed_over if one.level is not whole)
     return Shown(document, lines, (*answer.notes, *passed))
+
+
+def _last_full_day(
+    zone: str, asked: Sources, passed_over: Sequence[PassedOver], window: Interval
+) -> Answer[CarbonSeries] | None:
+    """The latest whole day (UTC) that a live source has which comes too late for the running hour; three days back."""
+    late = {one.source: one for one in passed_over if one.level is Level.LIVE and one.without_it}
+    midnight = window.start.replace(hour=0, minute=0, second=0, microsecond=0)
+    for source in asked.live:
+        if source.name not in late:
+            continue
+        for back in range(1, 1 + LATE_DAYS):
+            day = Interval.starting(midnight - timedelta(days=back), 86400)
+            try:
+                answer = resolve_carbon(zone, day, Sources([source]))
+            except FactorMissing:
+                return None
+            if answer.level is Level.LIVE:
+                told = f"{source.name} has nothing of the running hour yet: this is the last whole day that it has"
+                return replace(answer, passed_over=tuple(passed_over), notes=(told, *answer.notes))
+            if not any(one.without_it for one in answer.passed_over):
+                break  # it is down or asks for a pause: no use in asking on
+    return None
 
 
 def _with_live(zone: str, asked: Sources, offer: Offer) -> tuple[Sources, list[PassedOver]]:

@@ -102,8 +102,12 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 class _ToldToStop(KeyboardInterrupt):
     """SIGTERM, on its way up through whatever keeps things tidy on Ctrl-C."""
 
+    #: An engine may swallow the exception and raise its own (DuckDB does); that it was SIGTERM stays true.
+    said = False
+
 
 def _told_to_stop(_signal: int, _frame: object) -> NoReturn:
+    _ToldToStop.said = True
     raise _ToldToStop
 
 
@@ -123,8 +127,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         return err.exit_code
     except (KeyboardInterrupt, click.Abort) as stop:
         click.echo("outweigh: interrupted; runs that were measured before are in the ledger.", err=True)
-        told = isinstance(stop, _ToldToStop) or isinstance(stop.__cause__ or stop.__context__, _ToldToStop)
-        return _SIGTERM_CODE if told else _SIGINT_CODE
+        return _SIGTERM_CODE if _ToldToStop.said or isinstance(stop, _ToldToStop) else _SIGINT_CODE
     except BrokenPipeError:
         _stop_writing()
         return 0

@@ -88,7 +88,8 @@ class Series(Generic[M]):
         values: n means over their slots in `meaning.unit`, or why there is none.
         qualities: n; that of a gap says nothing.
         origin: where it comes from.
-        bounds: n prediction intervals in the same unit, or none at all.
+        bounds: n prediction intervals in the same unit, None for a slot without (a gap, a value that is no forecast); or
+            none at all.
 
     Raises:
         InvalidQuantity: lengths, order or a value that is not finite.
@@ -100,7 +101,7 @@ class Series(Generic[M]):
     values: tuple[float | Gap, ...]
     qualities: tuple[DataQuality, ...]
     origin: Origin
-    bounds: tuple[Bounds, ...] = ()
+    bounds: tuple[Bounds | None, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.values)
@@ -288,13 +289,13 @@ class Series(Generic[M]):
         _positive(window)
         start_s, end_s = window.start.timestamp(), window.end.timestamp()
         first = max(0, bisect_right(self.edges_s, start_s) - 1)
-        edges, values, qualities, bounds = [start_s], list[float | Gap](), list[DataQuality](), list[Bounds]()
-        cut = False
+        edges, values, qualities = [start_s], list[float | Gap](), list[DataQuality]()
+        bounds: list[Bounds | None] = []
         if start_s < self.edges_s[0]:
             edges.append(min(self.edges_s[0], end_s))
             values.append(Gap.MISSING)
             qualities.append(DataQuality.ESTIMATED)
-            cut = True
+            bounds.append(None)
         for i in range(first, len(self.values)):
             if self.edges_s[i] >= end_s:
                 break
@@ -303,14 +304,13 @@ class Series(Generic[M]):
             edges.append(min(self.edges_s[i + 1], end_s))
             values.append(self.values[i])
             qualities.append(self.qualities[i])
-            bounds.extend(self.bounds[i : i + 1])
+            bounds.append(self.bounds[i] if self.bounds else None)
         if edges[-1] < end_s:
             edges.append(end_s)
             values.append(Gap.MISSING)
             qualities.append(DataQuality.ESTIMATED)
-            cut = True
-        # A gap has no prediction interval, so a series that ran out of slots loses them all.
-        kept = () if cut else tuple(bounds)
+            bounds.append(None)
+        kept = tuple(bounds) if any(bounds) else ()
         return replace(self, edges_s=tuple(edges), values=tuple(values), qualities=tuple(qualities), bounds=kept)
 
     def onto(self, edges_s: Sequence[float], *, max_gap: float = 0.0) -> Self:

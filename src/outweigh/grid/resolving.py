@@ -46,11 +46,12 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class PassedOver:
-    """A source that did not answer, and why."""
+    """A source that did not answer, and why. `without_it`: it did, and has nothing (or too little) of that time."""
 
     level: Level
     source: str
     reason: str
+    without_it: bool = False
 
 
 S = TypeVar("S", CarbonSeries, PriceSeries)
@@ -132,7 +133,8 @@ def _first(what: str, zone: Zone, sources: Sources, ask: _Ask[S], max_gap: float
             passed.append(PassedOver(level, source.name, f"{source.name} has no figure of {key}"))
             continue
         except _PASSED as err:
-            passed.append(PassedOver(level, source.name, str(err)))
+            without_it = isinstance(err, FactorMissing | GapsTooLarge)
+            passed.append(PassedOver(level, source.name, str(err), without_it))
             continue
         except (GridDataInvalid, MissingExtra) as err:
             # What a person pointed us at is theirs to mend; a table must not quietly take its place.

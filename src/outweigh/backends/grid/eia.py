@@ -135,7 +135,7 @@ class EiaGrid:
             f"U.S. Energy Information Administration, Hourly Electric Grid Monitor, {address}",
             "US public domain",
             METHOD,
-            retrieved_at=min(page.retrieved_at for page, _ in pages),
+            retrieved_at=max(page.retrieved_at for page, _ in pages),
         )
         slots = intensity_slots(rows, FUELS, self.name, key)
         return CarbonSeries.of(slots, window, asked, origin)

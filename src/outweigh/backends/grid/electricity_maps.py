@@ -218,7 +218,7 @@ class ElectricityMapsGrid:
             "Electricity Maps terms of your plan",
             "flow-traced, API v3",
             issued_at=issued,
-            retrieved_at=min(reply.retrieved_at for reply in replies),
+            retrieved_at=max(reply.retrieved_at for reply in replies),
         )
 
 

@@ -273,7 +273,7 @@ class EntsoeGrid:
             "ENTSO-E Transparency Platform terms",
             method,
             issued_at=max(issued, default=None),
-            retrieved_at=min(reply.retrieved_at for _, reply in documents),
+            retrieved_at=max(reply.retrieved_at for _, reply in documents),
         )
 
     def _check(self, curve: xml.Curve, field: str, expected: str, reply: Reply) -> None:

@@ -252,7 +252,7 @@ class WattTimeGrid:
             "WattTime terms",
             f"{_SIGNAL}, model of {', '.join(sorted(models)) or 'no date'}",
             issued_at=issued,
-            retrieved_at=min(reply.retrieved_at for reply in replies),
+            retrieved_at=max(reply.retrieved_at for reply in replies),
         )
 
 

@@ -365,7 +365,7 @@ def digest_of(series: AnySeries, zone: str = "", backend: str = "") -> str:
         [edge.hex() for edge in map(float, series.edges_s)],
         [value.value if isinstance(value, Gap) else float(value).hex() for value in series.values],
         [str(quality) for quality in series.qualities],
-        [[float(b.low).hex(), float(b.high).hex(), b.confidence] for b in series.bounds],
+        [b and [float(b.low).hex(), float(b.high).hex(), b.confidence] for b in series.bounds],
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(said, separators=(",", ":")).encode()).hexdigest()[:32]
 

@@ -213,9 +213,8 @@ def series_from(
         put(end, None)
     seen = tuple(sorted((used or puts).values(), key=lambda one: one.order))
     origin = _origin_of(seen, zone)
-    told = tuple(one for one in bounds if one is not None)
     edges_s = tuple(edge / 1e6 for edge in edges)
-    kept = told if len(told) == len(values) else ()
+    kept = tuple(bounds) if any(bounds) else ()
     if isinstance(meaning, PriceMeaning):
         return PriceSeries(meaning, edges_s, tuple(values), tuple(qualities), origin, kept), seen
     if not isinstance(meaning, CarbonMeaning):
