@@ -22,7 +22,7 @@ import pytest
 
 from outweigh.backends.meters.slurm import SlurmMeter
 from outweigh.core.errors import MeterUnavailable
-from outweigh.core.measurement import Grade, Scope
+from outweigh.core.measurement import Grade, Method, Scope
 
 further = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("further_meters.py"))))
 JOB = {"SLURM_JOB_ID": "1"}
@@ -73,6 +73,48 @@ def test_a_shared_node_is_a_grade_lower_for_slurm_splits_nothing(tools, shared, 
     meter = opened()
     assert meter.grade is grade
     assert any("does not split" in note for note in meter.notes) is (grade is Grade.C)
+
+
+def test_two_jobs_on_one_node_get_their_parts_of_it_and_not_twice_the_whole(tools, tmp_path):
+    energy, jobs = tools(shared="OK"), tmp_path / "bin" / "jobs"
+    jobs.write_text("1|1|1\n2|3|1\n")  # id, CPUs, nodes
+    now = [0.0]
+    one = opened(now=lambda: now[0])
+    (tmp_path / "bin" / "sstat").write_text(
+        f'#!/bin/sh\necho "1.batch|$(cat {energy})"; echo "2.batch|$(cat {energy})"\n'
+    )
+    other = opened({"SLURM_JOB_ID": "2"}, now=lambda: now[0])
+    before = [one.read().values[0], other.read().values[0]]
+
+    energy.write_text("1000")
+    now[0] = 10.0
+    parts = [one.read().values[0] - before[0], other.read().values[0] - before[1]]
+
+    assert parts == [250.0, 750.0]
+    assert one.method is Method.MODELLED
+    assert {component.name for component in one.components()} == {"calibration", "split"}
+
+
+def test_a_job_alone_on_a_node_that_may_be_shared_gets_all_of_it(tools, tmp_path):
+    energy = tools(shared="OK")
+    now = [0.0]
+    meter = opened(now=lambda: now[0])
+    energy.write_text("1000")
+    now[0] = 10.0
+
+    assert meter.read().values == (1000.0,)
+    assert [component.name for component in meter.components()] == ["calibration"]
+
+
+def test_a_job_that_comes_in_between_is_charged_for_half_of_that_time(tools, tmp_path):
+    energy, jobs = tools(shared="OK"), tmp_path / "bin" / "jobs"
+    now = [0.0]
+    meter = opened(now=lambda: now[0])
+    jobs.write_text("1|1|1\n2|1|1\n")
+    energy.write_text("1000")
+    now[0] = 10.0
+
+    assert meter.read().values == (750.0,)  # the mean of a whole and a half
 
 
 @pytest.mark.parametrize(
@@ -183,6 +225,22 @@ JOB_SCRIPT = """
         "usable": SlurmMeter.probe().usable,
     }))
 """
+# Waits until both jobs run, and measures for some seconds in which neither ends.
+PART_SCRIPT = """
+    import json, subprocess, time
+    from outweigh.backends.meters.slurm import SlurmMeter
+
+    while len(subprocess.run(["squeue", "-h", "-t", "R"], capture_output=True, text=True).stdout.split("\\n")) < 3:
+        time.sleep(0.2)
+    time.sleep(2.0)
+    meter = SlurmMeter()
+    meter.open()
+    first_s, first = time.monotonic(), meter.read().values[0]
+    time.sleep(9.0)
+    second_s, second = time.monotonic(), meter.read().values[0]
+    time.sleep(8.0)
+    print(json.dumps({"watts": (second - first) / (second_s - first_s), "method": meter.method}))
+"""
 
 
 @contextlib.contextmanager
@@ -240,8 +298,8 @@ def until(holds, limit_s=60.0):
         time.sleep(0.1)
 
 
-@pytest.mark.slow
-def test_a_real_slurm_job_reads_its_own_step(tmp_path_factory):
+@pytest.fixture
+def slurm_folder(tmp_path_factory):
     missing = [tool for tool in ("slurmctld", "slurmd", "munged", "unshare") if shutil.which(tool) is None]
     if missing:
         remedy = f"there is no {missing[0]} here: apt-get install slurm-wlm munge"
@@ -250,7 +308,12 @@ def test_a_real_slurm_job_reads_its_own_step(tmp_path_factory):
         pytest.skip(remedy)
     if os.geteuid() != 0:
         pytest.skip("a mount namespace and slurmd need root")
-    b = tmp_path_factory.mktemp("slurm")
+    return tmp_path_factory.mktemp("slurm")
+
+
+@pytest.mark.slow
+def test_a_real_slurm_job_reads_its_own_step(slurm_folder):
+    b = slurm_folder
     (b / "job.py").write_text(textwrap.dedent(JOB_SCRIPT))
     with cluster(b) as run:
         run("sbatch", "--wait", "--chdir", str(b), "-o", f"{b}/said", "--wrap", f"{sys.executable} {b}/job.py")
@@ -262,3 +325,18 @@ def test_a_real_slurm_job_reads_its_own_step(tmp_path_factory):
     assert told["grade"] == "C"
     assert any("does not split" in note for note in told["notes"])
     assert told["usable"]
+
+
+@pytest.mark.slow
+def test_two_jobs_on_a_real_node_of_50_w_are_charged_50_w_together(slurm_folder):
+    b = slurm_folder
+    (b / "job.py").write_text(textwrap.dedent(PART_SCRIPT))
+    with cluster(b) as run:
+        for name in ("one", "two"):
+            run("sbatch", "--mem=100", "--chdir", str(b), "-o", f"{b}/{name}", "--wrap", f"{sys.executable} {b}/job.py")
+        until(lambda: all((b / name).exists() and "watts" in (b / name).read_text() for name in ("one", "two")), 120)
+    told = [json.loads((b / name).read_text().splitlines()[-1]) for name in ("one", "two")]
+    # Half of a synthetic 50 W each, by whole seconds of a counter; a doubled charge would be 100 W together.
+    assert [each["watts"] for each in told] == pytest.approx([25.0, 25.0], abs=8.0)
+    assert sum(each["watts"] for each in told) == pytest.approx(50.0, abs=12.0)
+    assert {each["method"] for each in told} == {"modelled"}

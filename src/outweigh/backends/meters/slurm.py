@@ -3,8 +3,10 @@
 Read by `sstat` for the running step, in joules since the step began. Steps of one job overlap (the batch step runs
 while `srun` steps do) and each counts the same nodes, so only our own step is read and steps are never added. What
 Slurm reads depends on the site: baseboard controllers and Cray counters see nodes, `rapl` packages and memory, `gpu`
-boards. It counts whole nodes and splits nothing: on a shared node the other jobs' joules are in it, and the grade is
-one lower with a note. A finished job's total is in `sacct`; that is an import, not a meter.
+boards. It counts whole nodes and splits nothing: two jobs on one node each see all of it. On a node that may be shared
+we split it, by the CPUs of those that run there (`squeue`, asked as often as the energy): a model, so the grade is one
+lower and the parts of all jobs add up to the node, not to twice the node. A job that has its node to itself gets all.
+A finished job's total is in `sacct`; that is an import, not a meter.
 
 Where no plugin gathers energy (`AcctGatherEnergyType = (null)` or `.../none`), Slurm shows 0 and the meter refuses.
 The figure is refreshed as often as `JobAcctGatherFrequency=energy=` says, else as `AcctGatherNodeFreq`; a window must
@@ -42,6 +44,9 @@ _UNKNOWN_J = 2**63  # NO_VAL64 is just below 2^64
 _SHARED = ("OK", "YES", "FORCE")
 
 _CALIBRATION = 0.05 / 3**0.5
+# What a job draws is anything from nothing to twice its share: CPUs say little of it.
+_SPLIT = 1.0 / 3**0.5
+_OF_SPLIT = "from nothing to twice the share of the node's CPUs, rectangular"
 _OF_BMC = "ENERGY STAR Program Requirements for Computer Servers: +/- 5 % above 200 W, rectangular"
 _OF_RAPL = "5 % limit, rectangular: Khan et al. 2018, doi:10.1145/3177754, through HongyuHe/energat#4"
 
@@ -71,6 +76,9 @@ class SlurmMeter:
         self._scope = Scope.NODE
         self._every_s = _DEFAULT_EVERY_S
         self._last: tuple[float, float] | None = None
+        self._splits, self._node = False, ""
+        self._whole: tuple[float, float] | None = None  # the nodes' joules, and our share, when they were last read
+        self._ours_j, self._theirs_j = 0.0, 0.0
         self.grade = Grade.B
         self.method = Method.COUNTER
         self.source = "slurm"
@@ -97,7 +105,8 @@ class SlurmMeter:
 
     def open(self) -> None:
         """Find our step and what is gathered. Raises MeterUnavailable with the way to mend it."""
-        self._last = None
+        self._last = self._whole = None
+        self._ours_j = self._theirs_j = 0.0
         job = self._environment.get("SLURM_JOB_ID", "")
         if not job:
             raise MeterUnavailable(
@@ -121,11 +130,14 @@ class SlurmMeter:
         nodes = told.get("NumNodes", "1")
         shared = told.get("OverSubscribe", "OK").partition(":")[0] in _SHARED
         self.grade = Grade.C if shared else Grade.B
+        self._splits, self._node = shared and nodes == "1", told.get("NodeList", "")
+        self.method = Method.MODELLED if self._splits else Method.COUNTER
         self.source = f"slurm ConsumedEnergyRaw ({plugin}) of step {self._step}, {nodes} node(s)"
         notes = [f"refreshed every {self._every_s:g} s: windows much longer than that"]
         if shared:
+            how = "we split it by CPUs" if self._splits else "nor do we for several nodes, whose parts it does not give"
             notes.append(
-                "the nodes may be shared with other jobs, and Slurm does not split their energy: "
+                f"the nodes may be shared with other jobs, and Slurm does not split their energy: {how}; "
                 "ask for --exclusive to have it alone"
             )
         if plugin in _SCOPES:
@@ -142,14 +154,16 @@ class SlurmMeter:
             raise MeterUnavailable("slurm", "it is not open", "Call open() first")
         now_s = self._now()
         if self._last is None or now_s - self._last[0] >= _ASK_EVERY_S:
-            self._last = (now_s, self._ask())
+            whole_j = self._ask()
+            self._last = (now_s, self._part(whole_j) if self._splits else whole_j)
         return Sample(now_s, (self._last[1],))
 
     def components(self) -> tuple[UncertaintyComponent, ...]:
         if self._scope is Scope.GPU:  # no accuracy is stated for what its plugin reads
             return ()
         source = _OF_RAPL if self._scope is Scope.PSYS else _OF_BMC
-        return (UncertaintyComponent("calibration", _CALIBRATION, source),)
+        known = (UncertaintyComponent("calibration", _CALIBRATION, source),)
+        return (*known, UncertaintyComponent("split", _SPLIT, _OF_SPLIT)) if self._theirs_j > 0 else known
 
     def close(self) -> None:
         self._open = False
@@ -167,6 +181,28 @@ class SlurmMeter:
                 "slurm", f"step {self._step}: {why}", "Run inside a batch script or srun, with JobAcctGatherType set"
             )
         return float(value)
+
+    def _part(self, whole_j: float) -> float:
+        """Our part of the joules the node has used since the step began, at the share we held when they were used."""
+        share = self._share()
+        before_j, before = self._whole or (0.0, share)
+        since_j = (whole_j - before_j) * (before + share) / 2
+        self._ours_j += since_j
+        self._theirs_j += whole_j - before_j - since_j
+        self._whole = (whole_j, share)
+        return self._ours_j
+
+    def _share(self) -> float:
+        """Our CPUs among those of all jobs that run on our node."""
+        job = self._step.partition(".")[0]
+        said = self._run(
+            "squeue", "--noheader", "--array", "--states=RUNNING,COMPLETING", f"--nodelist={self._node}",
+            "--format=%A|%C|%D",
+        )  # fmt: skip
+        rows = [line.strip().split("|") for line in said.splitlines() if line.count("|") == 2]
+        cpus = [(row[0], float(row[1]) / float(row[2])) for row in rows if row[1].isdigit() and row[2].isdigit()]
+        mine = sum(held for name, held in cpus if name == job)
+        return mine / sum(held for _, held in cpus) if mine else 1.0
 
     def _run(self, *command: str) -> str:
         tool = shutil.which(command[0])
