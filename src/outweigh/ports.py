@@ -420,6 +420,9 @@ class KeepsFollowings(Protocol):
     somebody else has taken over is refused whole, with LeaseLost. Fails with LedgerError.
     """
 
+    def append_all(self, receipts: Sequence[Receipt]) -> tuple[str, ...]:
+        """As `Store.append`, many with one flush, all or none; their addresses."""
+
     def follow(self, following: str, body: str, bodies: Mapping[str, str]) -> bool:
         """Begin one, with its jobs by key, all or nothing; False when it is there already, and nothing changes."""
 

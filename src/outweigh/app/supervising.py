@@ -148,8 +148,8 @@ def supervise(
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="planner") as planner:
         supervisor = Supervisor(
             store, executor, body, clock, Outlook(body.rates, clock.now(), look), settle=settle,
-            append=lambda receipt: store.append(Receipt.from_dict(dict(receipt))), rules=rules, planner=planner,
-            told=told,
+            append=lambda bodies: store.append_all([Receipt.from_dict(dict(body)) for body in bodies]), rules=rules,
+            planner=planner, told=told,
         )  # fmt: skip
         box.append(supervisor)
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -47,8 +47,11 @@ _FATES: Final = {
 }
 #: After a refusal a job is left alone so long, twice as long after each further one [wall s].
 _PATIENCE_S, _MOST_PATIENCE_S = 10.0, 600.0
-#: Steps in one write: a cycle must not hold the ledger's lock for long.
-_STEPS: Final = 2_000
+#: Steps in one write, and wall time a cycle gives to steps [s]: what does not fit is for the next one.
+_STEPS: Final = 200
+_ACTING_S: Final = 0.3
+#: Receipts of one cycle: they share one flush.
+_RECEIPTS: Final = 100
 
 
 @dataclass(slots=True)
@@ -78,7 +81,8 @@ class Supervisor:
         clock: plan time over wall time.
         outlook: prices and carbon, and where newer ones come from.
         settle: called with each job that has ended, to make its receipt: returns its body.
-        append: puts a receipt's body into the ledger; the same one twice is kept once. Returns its address.
+        append: puts bodies of receipts into the ledger, all or none; the same one twice is kept once. Returns their
+            addresses.
         planner: who answers planning questions; None answers in the cycle.
         holder: names this process among all; by default its pid, its start and its machine.
 
@@ -96,7 +100,7 @@ class Supervisor:
         outlook: Outlook,
         *,
         settle: Callable[[Tracked], dict[str, object]],
-        append: Callable[[Mapping[str, object]], str],
+        append: Callable[[Sequence[Mapping[str, object]]], Sequence[str]],
         rules: Rules | None = None,
         planner: Pool | None = None,
         told: Told = lambda _: None,
@@ -163,10 +167,10 @@ class Supervisor:
             self._vintage(now)
             self._slips(now)
             self._plan_again(now)
-            done.steps = self._act(now)
+            done.steps = self._act(now, begun_s)
         self._settle_some()
         self._write_changes()
-        self._append_some(begun_s)
+        self._append_some()
         for job in self.jobs.values():
             word = job.fate.value if job.fate is not None else job.state.value if job.state else job.stage.value
             done.states[word] = done.states.get(word, 0) + 1
@@ -340,16 +344,21 @@ class Supervisor:
 
     # --- acting -------------------------------------------------------------------------------------
 
-    def _act(self, now: datetime) -> int:
+    def _act(self, now: datetime, begun_s: float) -> int:
         can = self.executor.abilities
         wanted: list[tuple[Tracked, Wanted]] = []
         for job in self.jobs.values():
             if job.stage is not Stage.OVER:
                 wanted.extend((job, each) for each in decide(job, now, can, self.rules))
-        for first in range(0, len(wanted), _STEPS):
-            if not self._take(wanted[first : first + _STEPS], now):
+        # What is to start now goes before what is only told of its time.
+        wanted.sort(key=lambda one: (one[1].begin is not None, one[1].begin or now))
+        taken = 0
+        while taken < len(wanted) and (not taken or time.perf_counter() - begun_s < _ACTING_S):
+            batch = wanted[taken : taken + _STEPS]
+            taken += len(batch)
+            if not self._take(batch, now):
                 break
-        return len(wanted)
+        return taken
 
     def _take(self, wanted: list[tuple[Tracked, Wanted]], now: datetime) -> bool:
         """Write these down, then take them; False when the executor fell silent, and the rest is for later."""
@@ -411,7 +420,7 @@ class Supervisor:
             nodes=terms.nodes,
             work_s=self.clock.wall_s(job.needs_s()),
             cwd=self.following.cwd,
-            environment=(("OUTWEIGH_JOB", job.name), ("OUTWEIGH_SITE", each.site)),
+            environment=(("OUTWEIGH_JOB_NAME", job.name), ("OUTWEIGH_SITE", each.site)),
         )
 
     def _refused(self, job: Tracked, each: Wanted, err: ExecutorError, now: datetime) -> None:
@@ -466,12 +475,15 @@ class Supervisor:
                 job.receipt, job.changed = dict(self._settle(job)), True
                 self._to_append.append(job)
 
-    def _append_some(self, begun_s: float) -> None:
-        """Receipts into the ledger, each flushed: as many as fit in half a second of the cycle."""
-        while self._to_append and time.perf_counter() - begun_s < 0.5:
-            job = self._to_append[0]
-            job.address, job.changed = self._append(job.receipt or {}), True
-            self._to_append.pop(0)
+    def _append_some(self) -> None:
+        """Receipts into the ledger, with one flush; what is more is for the next cycle."""
+        jobs = self._to_append[:_RECEIPTS]
+        if not jobs:
+            return
+        addresses = self._append([job.receipt or {} for job in jobs])
+        for job, address in zip(jobs, addresses, strict=True):
+            job.address, job.changed = address, True
+        del self._to_append[: len(jobs)]
 
     def _write_changes(self) -> None:
         worth = self._outcomes or self.following.changed or any(job.changed for job in self.jobs.values())

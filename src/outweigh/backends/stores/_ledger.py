@@ -70,6 +70,10 @@ class LedgerStore(ABC):
 
     # Followings: see `ports.KeepsFollowings`.
 
+    def append_all(self, receipts: Sequence[Receipt]) -> tuple[str, ...]:
+        with self._translated():
+            return self._ledger().append_all(receipts)
+
     def follow(self, following: str, body: str, bodies: Mapping[str, str]) -> bool:
         with self._translated():
             return self._followings().follow(following, body, bodies)

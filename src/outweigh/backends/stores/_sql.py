@@ -281,27 +281,34 @@ class SqlLedger:
         return self._writer.begin()
 
     def append(self, receipt: Receipt) -> str:
-        row = _row(receipt, self.location)
+        return self.append_all((receipt,))[0]
+
+    def append_all(self, new: Sequence[Receipt]) -> tuple[str, ...]:
+        rows = [_row(receipt, self.location) for receipt in new]
         with self.writing() as connection:
             # The head comes first: where the database locks rows, this is the lock that puts writers in a line.
             last = connection.execute(select(head.c.kept, head.c.chain).with_for_update()).one_or_none()
             if last is None:
                 raise LedgerCorrupt(self.location, "its head is missing", _RESTORE)
-            kept = connection.execute(
-                select(receipts.c.address).where(receipts.c.run_id == row["run_id"])
-            ).scalar_one_or_none()
-            if kept == row["address"]:
-                return str(kept)
-            if kept is not None:
-                raise LedgerError(
-                    self.location,
-                    f"run {receipt.run_id} is kept already with other content ({str(kept)[:12]})",
-                    "A receipt never changes: record a new run under a new id",
-                )
-            chain = link(last.chain, row["address"])
-            connection.execute(insert(receipts).values(**row, seq=last.kept + 1, prev_chain=last.chain, chain=chain))
-            connection.execute(update(head).values(kept=last.kept + 1, chain=chain))
-        return str(row["address"])
+            count, chain = last.kept, last.chain
+            for row in rows:
+                kept = connection.execute(
+                    select(receipts.c.address).where(receipts.c.run_id == row["run_id"])
+                ).scalar_one_or_none()
+                if kept == row["address"]:
+                    continue
+                if kept is not None:
+                    raise LedgerError(
+                        self.location,
+                        f"run {row['run_id']} is kept already with other content ({str(kept)[:12]})",
+                        "A receipt never changes: record a new run under a new id",
+                    )
+                following = link(chain, row["address"])
+                connection.execute(insert(receipts).values(**row, seq=count + 1, prev_chain=chain, chain=following))
+                # One by one: the trigger lets the head move by no more than one.
+                connection.execute(update(head).values(kept=count + 1, chain=following))
+                count, chain = count + 1, following
+        return tuple(str(row["address"]) for row in rows)
 
     def get(self, address: str) -> Receipt:
         prefix = address.lower()

@@ -71,6 +71,15 @@ class PostgresqlStore(LedgerStore):
         return store
 
     def append(self, receipt: Receipt) -> str:
+        self._without_nul(receipt)
+        return super().append(receipt)
+
+    def append_all(self, receipts: Sequence[Receipt]) -> tuple[str, ...]:
+        for receipt in receipts:
+            self._without_nul(receipt)
+        return super().append_all(receipts)
+
+    def _without_nul(self, receipt: Receipt) -> None:
         # Only the columns: in the body JSON spells the character out as \\u0000.
         for field in ("run_id", "batch", "project", "variant"):
             if "\0" in getattr(receipt, field):
@@ -79,7 +88,6 @@ class PostgresqlStore(LedgerStore):
                     f"the {field} of a receipt holds a NUL character, which PostgreSQL text cannot",
                     f"Give a {field} without it, or keep this receipt in a SQLite ledger",
                 )
-        return super().append(receipt)
 
     def receipts(self, which: ReceiptFilter) -> Iterator[tuple[str, Receipt]]:
         """In the order they were written; `limit` keeps the latest. `within` takes every run that overlaps it."""
