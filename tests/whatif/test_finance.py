@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from outweigh.app.whatif_finance import finance as answer
 from outweigh.cli.whatif_finance import finance
 from outweigh.config.finance import load_case
 from outweigh.core.errors import ConfigError, InvalidQuantity, UsageError
@@ -194,3 +195,15 @@ def test_an_option_nobody_declared_and_a_rate_that_cannot_be_are_refused():
         case_of().gain("x")
     with pytest.raises(InvalidQuantity, match="discount rate"):
         npv([1.0], -1.0)
+
+
+def test_growth_beyond_what_can_be_counted_is_refused_and_no_units_at_all_are_a_case(tmp_path):
+    wild, none = tmp_path / "wild.toml", tmp_path / "none.toml"
+    wild.write_text(
+        CASE.replace('value = "30%", low = "10%", high = "60%"', 'value = "1e99%", low = "1%", high = "1e99%"')
+    )
+    none.write_text(CASE.replace("value = 400e6, low = 300e6", "value = 0, low = 0"))
+
+    with pytest.raises(InvalidQuantity, match="beyond what can be counted"):
+        answer(wild)
+    assert answer(none, scenarios=10).document["ways"][0]["energy_j"] == [0.0] * 6

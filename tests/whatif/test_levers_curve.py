@@ -113,6 +113,16 @@ def test_a_measured_saving_within_its_noise_is_not_counted_and_a_projection_with
     assert found.passed_over[0][1] == "its saving is within the noise"
 
 
+def test_levers_that_come_when_nothing_is_left_are_named_and_not_divided_by():
+    tiny = Ratio(1e-6, 1e-6, 1e-6)
+
+    found = curve(BASE, [Lever(f"lever {index}", tiny, cost=float(index)) for index in range(60)])
+
+    assert 0 < len(found.steps) < 60
+    assert {why for _, why in found.passed_over} == {"the levers before it leave nothing"}
+    assert all(math.isfinite(step.gross_per_tonne) for step in found.steps)
+
+
 def test_figures_that_cannot_be_and_one_name_twice_are_refused():
     with pytest.raises(InvalidQuantity, match="nothing to save"):
         Base(0.0, 0.1, 400.0, "EUR")

@@ -90,7 +90,7 @@ def _years(flows: Mapping[str, Flows]) -> list[tuple[str, ...]]:
 
 def _tornado(case: Case, option: str, most: int) -> Table:
     found = tornado(case, option, most)
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             f"{_money(bar.nothing_low)} to {_money(bar.nothing_high)}",
             bar.name.removeprefix(f"{option}: "),
@@ -110,7 +110,7 @@ def _words(case: Case, flows: Mapping[str, Flows]) -> Iterator[str]:
     nothing = flows[DO_NOTHING]
     for option in case.options:
         one = flows[option.name]
-        if option.rebound.value == 0 or option.change.value >= 0:
+        if option.rebound.value == 0 or option.change.value >= 0 or not nothing.kwh.sum():
             continue
         per_unit, total = _each(one) / _each(nothing) - 1, float(one.kwh.sum() / nothing.kwh.sum()) - 1
         units = float(one.units.sum() / nothing.units.sum()) - 1

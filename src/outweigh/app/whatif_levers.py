@@ -98,7 +98,7 @@ def headings(currency: str) -> tuple[str, ...]:
 def rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Rows of the table, from the document: doing nothing first, all levers together last."""
     base, total = document["base"], document["total"]
-    made = [
+    made: list[tuple[str, ...]] = [
         ("do nothing", f"emits {significant(base['carbon_g'] / 1e6, 4)}", f"draws {_mwh(base['energy_j'])}", "0", "0",
          "-", "-", "-", "-")
     ]  # fmt: skip

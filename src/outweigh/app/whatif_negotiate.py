@@ -92,8 +92,8 @@ def _lines(asked: Negotiation, found: Sheet) -> Iterator[str]:
     money = found.currency
     if (saved := found.pooling) is not None:
         parts = {kind: amount for kind, amount in found.pooled_parts().items() if amount}
-        of = ", ".join(f"{kind} {in_money(amount)}" for kind, amount in parts.items())
-        yield f"pooling, today's tariff: saves {in_money(saved)} {money} a year" + (f" ({of})" if of else "")
+        split = ", ".join(f"{kind} {in_money(amount)}" for kind, amount in parts.items())
+        yield f"pooling, today's tariff: saves {in_money(saved)} {money} a year" + (f" ({split})" if split else "")
     for offer in (one.name for one in asked.offers):
         said: dict[str, list[str]] = {}
         for who in found.today:

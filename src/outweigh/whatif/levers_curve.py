@@ -23,6 +23,9 @@ from dataclasses import dataclass
 from outweigh.core.constants import G_PER_TONNE
 from outweigh.core.errors import InvalidQuantity, UsageError
 
+# Below that share of a year nothing is saved that a float could tell.
+_LEAST = 1e-9
+
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
@@ -95,6 +98,10 @@ class Base:
         for what, figure in (("price of energy", self.price), ("price of carbon", self.carbon_price)):
             if not 0 <= figure < math.inf:
                 raise InvalidQuantity(what, f"{figure:g}", "it is 0 or more")
+        if not math.isfinite(self.money):
+            raise InvalidQuantity(
+                "cost of a year", f"{self.money:g}", "energy and prices are beyond what can be counted"
+            )
 
     @property
     def tonnes(self) -> float:
@@ -171,6 +178,8 @@ def curve(base: Base, levers: Sequence[Lever]) -> Curve:
         raise UsageError(f"two levers are called {min(twice)!r}", "Name them apart")
     counted, passed = _counted(base, levers)
     counted.sort(key=lambda lever: (_gross(base, lever), lever.carbon.value, lever.name))
+    counted, late = _while_something_is_left(counted)
+    passed += late
     steps: list[Step] = []
     for index, lever in enumerate(counted):
         kwh, tonnes, money = base.with_levers(counted[:index])
@@ -205,6 +214,18 @@ def curve(base: Base, levers: Sequence[Lever]) -> Curve:
     )
 
 
+def _while_something_is_left(levers: Sequence[Lever]) -> tuple[list[Lever], list[tuple[Lever, str]]]:
+    left, kept = 1.0, list[Lever]()
+    late: list[tuple[Lever, str]] = []
+    for lever in levers:
+        if left * (1 - lever.carbon.value) > _LEAST**2:
+            left *= lever.carbon.value
+            kept.append(lever)
+        else:
+            late.append((lever, "the levers before it leave nothing"))
+    return kept, late
+
+
 def _counted(base: Base, levers: Sequence[Lever]) -> tuple[list[Lever], list[tuple[Lever, str]]]:
     counted: list[Lever] = []
     passed: list[tuple[Lever, str]] = []
@@ -213,7 +234,7 @@ def _counted(base: Base, levers: Sequence[Lever]) -> tuple[list[Lever], list[tup
             passed.append((lever, lever.barred))
         elif lever.keeps_quality is False:
             passed.append((lever, "it is not shown to keep quality"))
-        elif lever.carbon.value >= 1:
+        elif lever.carbon.value > 1 - _LEAST:
             passed.append((lever, "it saves nothing"))
         elif lever.measured and lever.carbon.high >= 1:
             passed.append((lever, "its saving is within the noise"))

@@ -23,6 +23,7 @@ POOLED = "pooled"
 _HOUR_S = 3600
 # Volumes looked at: a fiftieth to fifty times the load.
 _WIDEST, _POINTS, _HALVINGS = 50.0, 33, 40
+_MOST_MILLI_WH = 2.0**62
 _LEAST_GROWTH, _MOST_GROWTH = -0.99, 10.0
 
 
@@ -178,6 +179,8 @@ def pooled(loads: Sequence[Load]) -> Load:
             raise SeriesMismatch(
                 f"a load from {first.start.isoformat()}", f"one from {other.start.isoformat()}", remedy
             )
+    if sum(float(load.milli_wh.sum(dtype=np.float64)) for load in loads) > _MOST_MILLI_WH:
+        raise InvalidQuantity("pooled load", "more than can be counted", "are the loads in W?")
     return Load(first.start, first.step_s, np.sum([load.milli_wh for load in loads], axis=0))
 
 
@@ -200,7 +203,7 @@ def break_even(today: Tariff, offered: Tariff, load: Load) -> tuple[Turn, ...]:
         one = scaled(load, factor)
         return bill(offered, one).total - bill(today, one).total
 
-    factors = np.geomspace(1 / _WIDEST, _WIDEST, _POINTS)
+    factors = np.geomspace(1 / _WIDEST, min(_WIDEST, _MOST_MILLI_WH / float(load.milli_wh.sum())), _POINTS)
     signs = [dearer(float(factor)) for factor in factors]
     found = []
     for low, high, at_low, at_high in zip(factors, factors[1:], signs, signs[1:], strict=False):

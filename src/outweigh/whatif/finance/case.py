@@ -155,6 +155,14 @@ class Case:
         Returns:
             Arrays of shape (years + 1,), or (n, years + 1) where arrays were given.
         """
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = self._flows(option, given)
+        if not all(np.isfinite(one).all() for one in (found.cash, found.kwh, found.tonnes, found.units)):
+            remedy = "check units, growth and prices: some figure is beyond what can be counted"
+            raise InvalidQuantity("business case", f"{option!r} over {self.years} years", remedy)
+        return found
+
+    def _flows(self, option: str, given: Mapping[str, Floats | float] | None) -> Flows:
         values = {name: one.value for name, one in self.ranged().items()} | dict(given or {})
         base = {name: np.asarray(values[name], dtype=np.float64)[..., None] for name in BASE}
         if option == DO_NOTHING:

@@ -16,7 +16,7 @@ from outweigh.core.errors import InvalidQuantity
 from outweigh.whatif.finance.case import DO_NOTHING, Case, Ranged
 
 Floats = NDArray[np.float64]
-_MOST_DRAWS = 1_000_000
+_MOST_DRAWS = 100_000
 
 
 @dataclass(frozen=True, slots=True)

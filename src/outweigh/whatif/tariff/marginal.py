@@ -117,7 +117,8 @@ class Question:
         kw_per_milli_wh = power_mw_per_step(load) / MILLI_WH_PER_KWH
         added = self.cooling.added_kw(load.milli_wh * kw_per_milli_wh, drawn * kw_per_milli_wh) / kw_per_milli_wh
         # Rounding the running total, and not each step, keeps the sum.
-        whole: NDArray[np.int64] = np.diff(np.rint(np.cumsum(added)).astype(np.int64), prepend=0)
+        total: NDArray[np.int64] = np.rint(np.cumsum(added)).astype(np.int64)
+        whole: NDArray[np.int64] = np.diff(total, prepend=np.int64(0))
         return whole
 
 
