@@ -366,6 +366,36 @@ def test_what_slurm_saw_is_not_guessed():
         read("sacct.txt", plugin="crystal-ball")
 
 
+def test_two_jobs_on_one_node_are_charged_with_it_once_together():
+    hour = "2026-03-01T10:00:00|2026-03-01T11:00:00"
+    rows = (
+        "JobID|State|Start|End|ConsumedEnergyRaw|NodeList|AllocCPUS",
+        f"1|COMPLETED|{hour}|360000|n1|2",
+        f"2|COMPLETED|{hour}|360000|n1|6",
+        f"3|COMPLETED|{hour}|720000|n[2-3]|16",  # alone on its nodes
+        "4|COMPLETED|2026-03-01T11:00:00|2026-03-01T12:00:00|360000|n1|2",  # after them
+    )
+    by_job = {dict(receipt.labels)["job"]: receipt for receipt in read("sacct.txt", "\n".join(rows)).receipts}
+
+    assert {job: receipt.total.value.joules for job, receipt in by_job.items()} == {
+        "1": 90_000.0, "2": 270_000.0, "3": 720_000.0, "4": 360_000.0,
+    }  # fmt: skip
+    assert [by_job[job].total.method for job in "123"] == [Method.MODELLED, Method.MODELLED, Method.INTEGRATED]
+    assert by_job["1"].grade is Grade.C
+    assert any("360000 J" in note for note in by_job["1"].notes)
+
+
+def test_a_job_is_charged_with_its_part_for_as_long_as_another_was_there():
+    rows = (
+        "JobID|State|Start|End|ConsumedEnergyRaw|NodeList|AllocCPUS",
+        "1|COMPLETED|2026-03-01T10:00:00|2026-03-01T12:00:00|720000|n1|4",
+        "2|COMPLETED|2026-03-01T11:00:00|2026-03-01T12:00:00|360000|n1|4",
+    )
+    joules = [receipt.total.value.joules for receipt in read("sacct.txt", "\n".join(rows)).receipts]
+
+    assert joules == pytest.approx([360_000.0 + 180_000.0, 180_000.0])  # 100 W: an hour alone, an hour of halves
+
+
 def test_sacct_json_gives_a_job_its_batch_steps_energy():
     found = read("sacct.json")
 

@@ -15,14 +15,20 @@ import subprocess
 import sys
 import textwrap
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from outweigh.backends.meters.slurm import SlurmMeter
+from outweigh.core.budget import Phase
 from outweigh.core.errors import MeterUnavailable
-from outweigh.core.measurement import Grade, Method, Scope
+from outweigh.core.intervals import Interval
+from outweigh.core.measurement import Grade, Measurement, Method, Scope
+from outweigh.core.quantities import Energy
+from outweigh.core.receipt import Receipt, RunStatus
+from outweigh.measure import merge_receipts, node_labels
 
 further = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("further_meters.py"))))
 JOB = {"SLURM_JOB_ID": "1"}
@@ -115,6 +121,20 @@ def test_a_job_that_comes_in_between_is_charged_for_half_of_that_time(tools, tmp
     now[0] = 10.0
 
     assert meter.read().values == (750.0,)  # the mean of a whole and a half
+
+
+def test_ranks_on_two_nodes_that_read_one_step_are_one_receipt_with_its_joules_once(tools, tmp_path):
+    tools()
+    step = opened({**JOB, "SLURM_CLUSTER_NAME": "t"})
+    interval = Interval.starting(datetime(2026, 1, 1, tzinfo=UTC), 60.0)
+    total = Measurement(Energy(6_000.0), interval, Scope.NODE, Grade.B, Method.COUNTER, "slurm")
+    receipts = []
+    for node in ("here", "there"):
+        (tmp_path / node).write_text(f"boot id of {node}")
+        labels = tuple(sorted(node_labels(step, tmp_path / node).items()))
+        receipts.append(Receipt(node, "p", Phase.TRAINING, RunStatus.COMPLETED, total, None, None, labels=labels))
+
+    assert merge_receipts(receipts).total.value.joules == pytest.approx(6_000.0)
 
 
 @pytest.mark.parametrize(

@@ -35,14 +35,20 @@ _WORST_FIRST = (RunStatus.UNUSABLE, RunStatus.INTERRUPTED, RunStatus.FAILED, Run
 def node_labels(meter: Meter, boot_id: Path = Path("/proc/sys/kernel/random/boot_id")) -> dict[str, str]:
     """Labels for a rank's receipt: which node, since which boot, and which devices an open meter counts.
 
+    A meter whose figure holds several nodes (`spans`: Slurm's, of a job step) has that for its node, so that ranks
+    which all read it are united and not added.
+
     Raises:
         UsageError: the platform gives no boot id (it is a file of Linux).
     """
+    devices = sorted({channel.device for channel in meter.channels if channel.counted})
+    spans = getattr(meter, "spans", "")
+    if spans:
+        return {NODE: hashlib.sha256(spans.encode()).hexdigest()[:16], DEVICES: ",".join(devices)}
     try:
         text = boot_id.read_text(encoding="ascii").strip()
     except OSError as err:
         raise UsageError(f"{boot_id} cannot be read ({err.strerror})", "Label receipts with `node` yourself") from err
-    devices = sorted({channel.device for channel in meter.channels if channel.counted})
     return {NODE: hashlib.sha256(text.encode()).hexdigest()[:16], DEVICES: ",".join(devices)}
 
 

@@ -29,6 +29,7 @@ from outweigh.core.errors import (
     NotPermitted,
     SiteUnknown,
 )
+from outweigh.data.host_lists import hosts
 
 NAME: Final = "slurm"
 _NO_VALUE: Final = 0xFFFFFFF0  # NO_VAL and INFINITE are just above
@@ -181,7 +182,7 @@ def _of_json(job: Mapping[str, Any]) -> SlurmJob:
         held=reason in _HELD or (words[:1] == ["PENDING"] and _number(job.get("priority"), 1) == 0),
         restarts=_number(job.get("restart_cnt")),
         features=str(job.get("features") or ""),
-        nodes=_hosts(str(job.get("nodes") or "")),
+        nodes=hosts(str(job.get("nodes") or "")),
         submitted=_moment(job.get("submit_time")),
         begin=_moment(job.get("eligible_time")),
         started=_moment(job.get("start_time")),
@@ -219,7 +220,7 @@ def _of_text(line: str) -> SlurmJob:
         held=reason in _HELD or (told.get("JobState") == "PENDING" and told.get("Priority") == "0"),
         restarts=_number(told.get("Restarts")),
         features=told.get("Features", "").replace("(null)", ""),
-        nodes=_hosts(told.get("NodeList", "").replace("(null)", "")),
+        nodes=hosts(told.get("NodeList", "").replace("(null)", "")),
         submitted=_moment(told.get("SubmitTime")),
         begin=_moment(told.get("EligibleTime")),
         started=_moment(told.get("StartTime")),
@@ -257,19 +258,3 @@ def _of_wait_status(status: int) -> int:
 
 def _with_signal(number: int) -> int:
     return 128 + number if number else 0
-
-
-def _hosts(text: str) -> tuple[str, ...]:
-    """Names of a Slurm host list.
-
-    >>> _hosts("se[1-3,07],fr1")
-    ('se1', 'se2', 'se3', 'se07', 'fr1')
-    """
-    names = []
-    for head, inside, tail in re.findall(r"([^,\[\]]+)(?:\[([^\]]*)\])?([^,\[\]]*)", text):
-        for part in inside.split(",") if inside else [""]:
-            first, _, last = part.partition("-")
-            numbers = range(int(first), int(last) + 1) if last.isdecimal() and first.isdecimal() else None
-            width = len(first)
-            names += [f"{head}{each:0{width}d}{tail}" for each in numbers] if numbers else [f"{head}{part}{tail}"]
-    return tuple(names)

@@ -15,7 +15,7 @@ A pause is by checkpoint where the job declares one: the signal goes to the batc
 queue when the job has saved. Else `scontrol suspend`, which most clusters keep to their operators (NotPermitted). After
 a requeue Slurm waits two minutes; a resume takes that away.
 
-What Slurm measures of a job's energy is asked for where slurmdbd is (`sacct`), and is of whole nodes.
+What a job draws is not said here: run it under `outweigh measure --meter slurm`, or import `sacct`.
 
 Source: sbatch(1), scontrol(1), squeue(1), scancel(1), slurm.conf(5); seen on Slurm 22.05.8.
 """

@@ -103,6 +103,11 @@ class SlurmMeter:
             ),
         )
 
+    @property
+    def spans(self) -> str:
+        """What its figure holds, where it is more than this node: all nodes of the step, of one cluster."""
+        return f"slurm {self._environment.get('SLURM_CLUSTER_NAME', '')} {self._step}" if self._open else ""
+
     def open(self) -> None:
         """Find our step and what is gathered. Raises MeterUnavailable with the way to mend it."""
         self._last = self._whole = None

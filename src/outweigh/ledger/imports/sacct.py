@@ -1,13 +1,15 @@
 """Slurm's accounting: `sacct --parsable2` (or `--parsable`) with ConsumedEnergyRaw, or `sacct --json`. Joules.
 
-Text needs the columns JobID, Start, End and ConsumedEnergyRaw; JobName, State, Cluster and ExitCode are used where
-they are. In JSON a step's energy is `statistics.energy.consumed`, and times are seconds since the Unix epoch.
+Text needs the columns JobID, Start, End and ConsumedEnergyRaw; JobName, State, Cluster, ExitCode, NodeList and
+AllocCPUS are used where they are. In JSON a step's energy is `statistics.energy.consumed`, and times are seconds since
+the Unix epoch.
 
 One receipt a job. Slurm meters nodes, and each step is given the whole of its nodes while it ran: steps that overlap
 in time (extern, batch, and what batch starts) hold the same joules and are never added. The job's own figure is taken,
 else that of extern, else of batch, else steps that follow one another are added; of steps side by side the largest is a
 lower bound. 0 and blank mean that no energy plugin looked: such a job is left out. Two jobs on one node both hold it
-whole.
+whole: where the dump says nodes and CPUs, what several of its jobs were charged with is split among them (`_sharing`),
+and a part is graded C. Jobs that are not in the dump are not known of.
 
 What the plugin sees is not in the dump: give it as `About.plugin` (AcctGatherEnergyType without its prefix).
 
@@ -17,6 +19,7 @@ Source: sacct(1) (ConsumedEnergyRaw, formats), Slurm REST API v0.0.38 and newer 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -25,6 +28,7 @@ from typing import Any
 from outweigh.core.intervals import Interval
 from outweigh.core.measurement import Grade, Method, Scope
 from outweigh.core.receipt import RunStatus
+from outweigh.data.host_lists import hosts
 from outweigh.ledger.imports._foreign import (
     RAPL,
     About,
@@ -38,9 +42,11 @@ from outweigh.ledger.imports._foreign import (
     refuse,
     table,
 )
+from outweigh.ledger.imports._sharing import Claim, parts
 
 REQUIRED = ("JobID", "Start", "End", "ConsumedEnergyRaw")
 _NO_VALUE_J = 2.0**63  # NO_VAL64 and INFINITE64 are just below 2^64
+_OF_SPLIT = (1.0, "from nothing to twice the share of the node's CPUs, rectangular")
 _UNKNOWN_TIMES = ("", "Unknown", "None", "INVALID")
 _PLUGINS = {
     "rapl": (Scope.PACKAGE, Grade.B, Method.COUNTER, RAPL),
@@ -66,6 +72,8 @@ class _Entry:
     state: str = ""
     cluster: str = ""
     exit_code: int | None = None
+    nodes: tuple[str, ...] = ()
+    cpus: float = 0.0
 
 
 def read(text: str, about: About) -> Foreign:
@@ -79,6 +87,7 @@ def read(text: str, about: About) -> Foreign:
         jobs[entry.cluster, entry.job].append(entry)
     found, left_out = [], []
     scope, grade, method, doubt = _PLUGINS[about.plugin]
+    split = parts(_claims(jobs))
     for (cluster, job), group in jobs.items():
         head = next((entry for entry in group if not entry.step), group[0])
         taken, notes = _taken(group)
@@ -90,10 +99,18 @@ def read(text: str, about: About) -> Foreign:
             left_out.append(f"job {job}: it has not ended, or lasted no time")
             continue
         plugin = about.plugin or "unknown plugin"
-        total = energy(
-            joules, interval, scope=scope, grade=grade, method=method, source=f"slurm ({plugin})", doubt=doubt
-        )  # fmt: skip
-        notes.append("the whole of its nodes: other jobs on them hold the same joules")
+        part = split.get(f"{cluster}/{job}")
+        if part is None:
+            total = energy(
+                joules, interval, scope=scope, grade=grade, method=method, source=f"slurm ({plugin})", doubt=doubt
+            )  # fmt: skip
+            notes.append("the whole of its nodes: other jobs on them hold the same joules")
+        else:
+            total = energy(
+                part, interval, scope=scope, grade=Grade.worst((grade, Grade.C)), method=Method.MODELLED,
+                source=f"slurm ({plugin}), split by CPUs", doubt=_OF_SPLIT,
+            )  # fmt: skip
+            notes.append(f"its part of nodes that other jobs were on; Slurm charged it with all {joules:g} J of them")
         found.append(
             receipt(
                 about,
@@ -108,6 +125,18 @@ def read(text: str, about: About) -> Foreign:
             )
         )
     return Foreign(tuple(found), tuple(left_out))
+
+
+def _claims(jobs: Mapping[tuple[str, str], list[_Entry]]) -> dict[str, Claim]:
+    """What each job was charged with, of those whose nodes and CPUs are known."""
+    found = {}
+    for (cluster, job), group in jobs.items():
+        head = next((entry for entry in group if not entry.step), group[0])
+        taken, _ = _taken(group)
+        if taken is not None and taken[1] is not None and taken[1].seconds > 0 and head.nodes and head.cpus > 0:
+            nodes = tuple(f"{cluster}/{node}" for node in head.nodes)
+            found[f"{cluster}/{job}"] = Claim(nodes, head.cpus, taken[1], taken[0])
+    return found
 
 
 def _taken(group: list[_Entry]) -> tuple[tuple[float, Interval | None] | None, list[str]]:
@@ -164,6 +193,8 @@ def _text(text: str, about: About) -> list[_Entry]:
                 row.get("State", ""),
                 row.get("Cluster", ""),
                 int(code) if code.isdecimal() else None,
+                _nodes(row.get("NodeList", "")),
+                float(row["AllocCPUS"]) if row.get("AllocCPUS", "").isdecimal() else 0.0,
             )
         )
     return found
@@ -182,7 +213,8 @@ def _json(text: str, about: About) -> list[_Entry]:
         number_, cluster = str(record.get("job_id", "")), str(record.get("cluster", ""))
         name = str(record.get("name", ""))
         start, end = _epoch(about, times.get("start")), _epoch(about, times.get("end"))
-        found.append(_Entry(0, number_, "", start, end, None, name, word, cluster))
+        nodes, cpus = _nodes(str(record.get("nodes") or "")), _cpus(about, record)
+        found.append(_Entry(0, number_, "", start, end, None, name, word, cluster, None, nodes, cpus))
         for entry in record.get("steps", []):
             step = mapping(about, entry, "a step")
             its = mapping(about, step.get("time"), "a step's time")
@@ -201,6 +233,17 @@ def _json(text: str, about: About) -> list[_Entry]:
                 )
             )
     return found
+
+
+def _nodes(text: str) -> tuple[str, ...]:
+    return () if text in ("", "None assigned", "(null)") else hosts(text)
+
+
+def _cpus(about: About, record: Mapping[str, Any]) -> float:
+    """CPUs that a job held, by its trackable resources (tres)."""
+    allocated = mapping(about, record.get("tres") or {}, "a job's tres").get("allocated") or []
+    counts = [_plain(each.get("count")) for each in allocated if isinstance(each, dict) and each.get("type") == "cpu"]
+    return float(counts[0]) if counts and isinstance(counts[0], int | float) else 0.0
 
 
 def _plain(value: Any) -> Any:
