@@ -186,6 +186,20 @@ def test_tiers_filled_by_the_whole_month_bill_its_energy_once_whatever_the_perio
     assert sum(line.quantity for line in both.lines) == pytest.approx(whole.kwh)
 
 
+def test_tiers_shared_over_periods_of_different_prices_can_fall_with_load_and_the_tariff_says_so():
+    noon = (Window(0, 12 * 60),), (Window(12 * 60, 24 * 60),)
+    energy = tuple(
+        EnergyRate(name, (Tier(Decimal(100), Decimal(price)), Tier(None, Decimal(0))), hours)
+        for name, price, hours in (("am", 1, noon[0]), ("pm", 0, noon[1]))
+    )
+    tariff = simple(energy=energy, tier_volume=TierVolume.MONTH)
+    morning, day = (Load.from_kwh(START, 3600, [100 / 12] * 12 + [rest] * 12) for rest in (0.0, 100 / 12))
+
+    # 100 kWh before noon fill the dear tier; 100 more after noon take half of it for nothing.
+    assert (bill(tariff, morning).total, bill(tariff, day).total) == (100, 50)
+    assert not tariff.rises_with_load
+
+
 @settings(max_examples=40, deadline=None)
 @given(tariff=tariffs(), load=loads())
 def test_the_lines_of_a_bill_are_whole_cents_and_add_up_by_month_and_by_kind(tariff, load):
