@@ -223,7 +223,7 @@ def break_even(today: Tariff, offered: Tariff, load: Load) -> tuple[Turn, ...]:
 def term(today: Decimal, offered: Decimal, years: int, growth: float, rate: float) -> Term:
     """What a fixed price is worth over its years, paid at the end of each.
 
-    >>> term(Decimal(100), Decimal(110), 2, 0.10, 0.0).worth
+    >>> round(term(Decimal(100), Decimal(110), 2, 0.10, 0.0).worth, 6)
     -10.0
     """
     now, then = float(today), float(offered)

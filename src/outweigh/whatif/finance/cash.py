@@ -26,8 +26,8 @@ def npv(flows: ArrayLike, rate: ArrayLike) -> Floats:
         flows: shape (..., n).
         rate: yearly discount rate, shape (...); 0.08 is 8 %.
 
-    >>> float(npv([-100.0, 110.0], 0.1))
-    0.0
+    >>> round(float(npv([-100.0, 121.0], 0.1)), 6)
+    10.0
     """
     paid, yearly = np.asarray(flows, dtype=np.float64), np.asarray(rate, dtype=np.float64)
     if not (np.isfinite(yearly).all() and (yearly > -1).all()):
