@@ -153,3 +153,59 @@ def test_plans_that_are_followed_are_listed(plan, tmp_path):
     listed = json.loads(outweigh("run", "--list", "--json", cwd=tmp_path).stdout)
 
     assert (listed["jobs"], listed["over"], listed["leader"]) == (3, True, "nobody")
+
+
+def test_a_plan_is_corrected_by_receipts_and_says_from_how_many(tmp_path, monkeypatch, capsys):
+    from contextlib import closing
+    from datetime import UTC, datetime, timedelta
+
+    from outweigh.backends.stores.sqlite import SqliteStore
+    from outweigh.core.budget import Phase
+    from outweigh.core.intervals import Interval
+    from outweigh.core.measurement import Grade, Measurement, Method, Scope
+    from outweigh.core.quantities import Energy
+    from outweigh.core.receipt import Receipt, RunStatus
+    from outweigh.run.settling import JOB, PREDICTED_J, PREDICTED_S, RAN_S
+
+    monkeypatch.chdir(tmp_path)
+    began = datetime(2026, 11, 1, tzinfo=UTC)
+    with closing(SqliteStore.open(tmp_path / "ledger.sqlite")) as store:
+        for i in range(3):
+            # Predicted 2 h at 10 kW; it took 4 h at 5 kW.
+            total = Measurement(
+                Energy(7.2e7),
+                Interval(began, began + timedelta(hours=4)),
+                Scope.NODE,
+                Grade.B,
+                Method.COUNTER,
+                "made up",
+            )
+            labels = {JOB: "train", RAN_S: "14400.0", PREDICTED_S: "7200.0", PREDICTED_J: "7.2e7"}
+            store.append(
+                Receipt(
+                    f"run-{i}",
+                    "made-up",
+                    Phase.TRAINING,
+                    RunStatus.COMPLETED,
+                    total,
+                    None,
+                    None,
+                    labels=tuple(sorted(labels.items())),
+                )
+            )
+    (tmp_path / "jobs.toml").write_text(
+        '[plan]\nfrom = "2026-12-01T00:00Z"\nhorizon = "24 h"\n[site.fr]\nzone = "FR"\npue = 1.2\n'
+        'price = "0.1 EUR/kWh"\nintensity = "50 gCO2e/kWh"\n'
+        '[[job]]\nname = "train"\nwithin = "20 h"\nwork = "2 h"\npower = "10 kW"\n'
+        '[[job]]\nname = "new"\nwithin = "20 h"\nwork = "2 h"\npower = "10 kW"\n'
+    )
+
+    assert run(["plan", "jobs.toml", "--learn", "ledger.sqlite", "--json", "--no-frontier"]) == 0
+
+    plan = json.loads(capsys.readouterr().out)
+    train, new = plan["jobs"]
+    # n receipts weigh n / (n + 1): here 2 to the power of 3/4, and its inverse.
+    assert train["work_h"] == pytest.approx(2 * 2**0.75)
+    assert train["levels"][0]["power_w"] == pytest.approx(1e4 / 2**0.75)
+    assert (new["work_h"], new["levels"][0]["power_w"]) == (2.0, 1e4)
+    assert any("3 receipts" in text for text in plan["notes"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ def plan_file(
     frontier: bool | None = None,
     goal_gap: float = 0.005,
     time_limit_s: float | None = None,
+    learn: Path | str | None = None,
     now: datetime | None = None,
     progress: Progress = lambda _what, _fraction: None,
 ) -> Planned:
@@ -60,6 +61,7 @@ def plan_file(
         frontier: also plan at other prices of carbon; by default up to FRONTIER_JOBS jobs.
         goal_gap: stop improving once the plan is proven within this share of the best.
         time_limit_s: stop improving then.
+        learn: ledger with receipts of earlier runs of these jobs, by which run time and power are corrected.
 
     Raises:
         ConfigError, UsageError: the file of jobs.
@@ -67,6 +69,11 @@ def plan_file(
         PlanInfeasible: the jobs do not fit, with which, where and how much is missing.
     """
     spec = load_jobs(path, now or datetime.now(UTC))
+    said: list[str] = []
+    if learn is not None:
+        from outweigh.app.learning import corrected
+
+        spec, said = corrected(spec, learn)
     asked = Sources([open_source(text) for text in sources], [open_source(f"file:{each}") for each in files])
     progress("carbon and price", 0.0)
     found = survey(spec, asked)
@@ -86,6 +93,7 @@ def plan_file(
     if steps > 1:
         others = dict.fromkeys(factor * (price or _USUAL_PRICE) for factor in _FRONTIER)
         points += [_point(p, solve(p, i + 1, schedule), chosen=False) for i, p in enumerate(others) if p != price]
+    found = replace(found, notes=(*said, *found.notes))
     document = _document(spec, found, schedule, points if steps > 1 else [])
     return Planned(document, [_row(job, found.currency) for job in _by_start(document["jobs"])], list(_lines(document)))
 

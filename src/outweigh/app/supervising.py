@@ -61,6 +61,7 @@ class Options:
         every_s: wall seconds between two cycles; None is 5, and 0.5 where the clock runs fast.
         again: follow a plan once more that was followed to its end.
         rules: None are the defaults, widened to what a fast clock makes of a second.
+        executor: in place of the one `on` names. look: in place of sources and files.
     """
 
     on: str = "local"
@@ -74,6 +75,7 @@ class Options:
     phase: str = "training"
     rules: Rules | None = None
     executor: JobExecutor | None = None
+    look: Look | None = None
 
 
 def read_plan_file(path: Path) -> dict[str, Any]:
@@ -136,7 +138,7 @@ def supervise(
     body, _ = Following.read(store, following)
     clock = PlanClock.from_dict(body.clock)
     rules = options.rules or _rules(clock.factor, options.every_s)
-    look = looking(body.document, options.sources, options.files)
+    look = options.look or looking(body.document, options.sources, options.files)
     if look is None and not any(each == following for each, _ in store.followings(over=True)):
         told("no --source or --file: the prices and carbon the plan was made on stay in force")
     box: list[Supervisor] = []

@@ -29,6 +29,9 @@ _MOST_ROWS = 40
     "--frontier/--no-frontier", default=None, help="Plan at other prices of carbon too; up to 300 jobs unasked."
 )
 @click.option("--gap", type=float, default=0.5, show_default=True, metavar="%", help="Stop this close to the bound.")
+@click.option(
+    "--learn", default=None, metavar="LEDGER", help="Correct run times and powers by the receipts of earlier runs."
+)
 @click.option("--time-limit", type=float, default=None, metavar="SECONDS", help="Stop improving then.")
 @json_option
 def command(
@@ -38,6 +41,7 @@ def command(
     out: tuple[Path, ...],
     frontier: bool | None,
     gap: float,
+    learn: str | None,
     time_limit: float | None,
     as_json: bool,
 ) -> None:
@@ -57,7 +61,7 @@ def command(
     with progress("planning") as bar:
         done = plan_file(
             jobs, sources=sources, files=files, frontier=frontier, goal_gap=gap / 100, time_limit_s=time_limit,
-            progress=bar,
+            learn=learn, progress=bar,
         )  # fmt: skip
     for path in out:
         write_page(done.document, path)

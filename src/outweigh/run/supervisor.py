@@ -448,11 +448,14 @@ class Supervisor:
         elif each.kind in (StepKind.PAUSE, StepKind.MOVE):
             job.cannot |= {each.kind.value}
             said = f"{said} It {'runs through' if each.kind is StepKind.PAUSE else 'stays where it is'}"
+        elif each.kind in (StepKind.RELEASE, StepKind.RESUME) and not job.vain:
+            said = ""  # it may have started in between: the next look tells
         job.vain += 1
         patience_s = min(_PATIENCE_S * 2 ** (job.vain - 1), _MOST_PATIENCE_S)
         if not must_run(job, now, self.rules):
             job.wait_until = now + timedelta(seconds=self.clock.plan_s(patience_s))
-        self._note(job, said)
+        if said:
+            self._note(job, said)
 
     def _refuse_past(self, now: datetime) -> None:
         """What should have been done before it was ever followed is not started: its plan is an old one."""

@@ -1,0 +1,185 @@
+"""A day of sixty jobs on a real Slurm while something is killed again and again, twenty times each.
+
+`python benchmarks/supervisor_faults.py [supervisor] [slurmctld] [slurmd] [source] [database]`: all by default, one day
+each. Every job writes a line when it is done: a job without one is lost, a job with two was run twice.
+OUTWEIGH_BENCH_FAULTS is how often (20), OUTWEIGH_BENCH_FACTOR how many times as fast the clock runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from outweigh.app.supervising import run_plan
+from outweigh.core.errors import GridUnavailable
+from outweigh.registry import job_executors
+from outweigh.run.rates import Rates
+from shape import Row, finish
+from supervisor_day import JOBS, ROOT, SETTINGS, SITES, Day, folder, made_day, slurm_helper
+
+FAULTS = int(os.environ.get("OUTWEIGH_BENCH_FAULTS", "20"))
+KINDS = ("supervisor", "slurmctld", "slurmd", "source", "database")
+
+
+@dataclass
+class Following:
+    """A supervisor in a process of its own, that can be killed and started again."""
+
+    day: Day
+    cluster: Any
+    ledger: str
+    process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        command = [
+            sys.executable, "-m", "outweigh", "run", str(self.day.folder / "plan.json"), "--on", "slurm", "--json",
+            "--clock-factor", str(self.day.factor), "--every", "0.5", "--ledger", self.ledger,
+        ]  # fmt: skip
+        environment = {**self.cluster.environment, "OUTWEIGH_STATE": str(self.day.folder / "state")}
+        with (self.day.folder / "told").open("a") as told, (self.day.folder / "report.json").open("w") as report:
+            self.process = subprocess.Popen(command, env=environment, stdout=report, stderr=told, cwd=self.day.folder)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    @property
+    def done(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
+
+
+def day_with(kind: str) -> list[Row]:
+    tools = slurm_helper()
+    missing = [tool for tool in tools.TOOLS if shutil.which(tool) is None]
+    if missing:
+        return [Row(f"{kind}: killed {FAULTS} times", None, "", note=f"not there: {', '.join(missing)}")]
+    with folder() as at, tools.SlurmCluster(at / "c", sites=SITES, cpus=2 * JOBS, settings=SETTINGS) as cluster:
+        day = made_day(at)
+        (at / "plan.json").write_text(json.dumps(day.plan))
+        if kind == "source":
+            return judged(kind, day, *source_down(day, cluster))
+        if kind == "database":
+            server = runpy.run_path(str(ROOT / "tests" / "stores" / "postgres_server.py"))
+            if server["binaries"]() is None:
+                return [Row("database: killed", None, "", note="there is no PostgreSQL server here")]
+            with server["serving"]() as running:
+                running.sql("CREATE DATABASE ledger")
+                return judged(kind, day, *killing(day, cluster, running.url("ledger"), lambda _: (
+                    running.kill, running.start, 0.5)))  # fmt: skip
+        following_of: list[Following] = []
+
+        def how(following: Following) -> tuple[Callable[[], None], Callable[[], None], float]:
+            following_of.append(following)
+            if kind == "supervisor":
+                return following.kill, following.start, 0.2
+            if kind == "slurmctld":
+                return cluster.kill_controller, cluster.start_controller, 1.0
+            chance = random.Random(1)
+            hit: list[str] = []
+
+            def strike() -> None:
+                hit.append(chance.choice(SITES))
+                cluster.kill_node(hit[-1])
+
+            return strike, lambda: cluster.start_node(hit[-1]), 2.0
+
+        return judged(kind, day, *killing(day, cluster, str(at / "ledger.sqlite"), how))
+
+
+def killing(day: Day, cluster: Any, ledger: str, how: Callable[[Following], Any]) -> tuple[dict[str, Any], int]:
+    """The report of the day, and how often something was killed and brought back in it."""
+    following = Following(day, cluster, ledger)
+    kill, bring_back, dead_s = how(following)
+    following.start()
+    chance = random.Random(2)
+    day_s = 86_400 * 0.95 / day.factor
+    times = 0
+    time.sleep(3.0)
+    while times < FAULTS and not (following.done and kill != following.kill):
+        if following.done:
+            break
+        kill()
+        # Of ten times one is long enough for the node to be taken for dead (SlurmdTimeout is 10 s).
+        time.sleep(14.0 if dead_s == 2.0 and times % 10 == 4 else dead_s * chance.uniform(0.5, 1.5))
+        bring_back()
+        times += 1
+        time.sleep(max(day_s / FAULTS - dead_s, 1.0) * chance.uniform(0.6, 1.2))
+    assert following.process is not None
+    following.process.wait(900)
+    text = (day.folder / "report.json").read_text()
+    if not text.strip():
+        raise RuntimeError((day.folder / "told").read_text()[-3000:])
+    return json.loads(text), times
+
+
+def source_down(day: Day, cluster: Any) -> tuple[dict[str, Any], int]:
+    """A source that is down every other time it is asked, and says something a little else in between."""
+    asked = [0]
+
+    def look(now: datetime, rates: Rates) -> Rates:
+        asked[0] += 1
+        if asked[0] % 2:
+            raise GridUnavailable("made-up", "it is down", "Wait for it")
+        return replace(rates, carbon=rates.carbon * (1 + 0.002 * random.Random(asked[0]).random()))
+
+    executor = job_executors.get("slurm")(folder=day.folder / "jobs", environment={"SLURM_CONF": str(cluster.conf)})
+    report: dict[str, Any] = {}
+
+    def follow() -> None:
+        report.update(run_plan(day.plan, "day", day.options("slurm", executor, look=look), told=lambda _: None))
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    thread.join()
+    return report, (asked[0] + 1) // 2
+
+
+def judged(kind: str, day: Day, report: dict[str, Any], times: int) -> list[Row]:
+    done = day.completions("planned")
+    lost, twice = done.count(0), sum(n > 1 for n in done)
+    late = [job for job in report["jobs"] if not job["deadline_met"]]
+    # A job that was started again from its beginning after its node died may have had no time left.
+    hopeless = [job for job in late if job["restarts"] and not _could(job)]
+    name = f"{kind} down" if kind == "source" else f"{kind} killed"
+    note = f"{times} times in the day; {report['counts']['restarted']} jobs restarted or paused"
+    missed = len(late) - len(hopeless)
+    carbon = report["actual"]["carbon_kg"] / report["predicted"]["carbon_kg"]
+    return [
+        Row(f"{name}: jobs lost", lost, "jobs", None, "0", lost == 0, note),
+        Row(f"{name}: jobs run twice to completion", twice, "jobs", None, "0", twice == 0),
+        Row(f"{name}: late that could have been in time", missed, "jobs", None, "0", missed == 0,
+            f"{len(hopeless)} late that could not" if hopeless else ""),
+        Row(f"{name}: realised carbon over the plan's", carbon, ""),
+        Row(f"{name}: times", times, "", None, f"{FAULTS}", times >= FAULTS),
+    ]  # fmt: skip
+
+
+def _could(job: dict[str, Any]) -> bool:
+    last = datetime.fromisoformat(job["stints"][-1]["start"])
+    spare_s = (datetime.fromisoformat(job["deadline"]) - last).total_seconds()
+    return spare_s >= job["planned"]["run_s"]
+
+
+def main() -> int:
+    chosen = [kind for kind in KINDS if kind in sys.argv[1:]] or list(KINDS)
+    return finish("supervisor_faults", [row for kind in chosen for row in day_with(kind)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
