@@ -80,8 +80,7 @@ class ProcessJobs:
                 state = JobState.HELD if request.hold else JobState.WAITING
                 record = Record(request, self._now(), state, request.site, request.begin)
                 self._records.put(record)
-            self._bring_up_to_date()
-            return (self._records.get(request.key) or record).status()
+            return self._bring_up_to_date()[request.key].status()
 
     def find(self, key: str) -> JobStatus | None:
         return self.observe((key,)).get(key)

@@ -113,6 +113,8 @@ class Records:
     def __init__(self, executor: str, folder: Path | None) -> None:
         self._executor = executor
         self.folder = folder if folder is not None else state_folder() / "jobs" / executor
+        # What is over does not change, and soon is most of what there is.
+        self._over: dict[str, tuple[tuple[int, int], Record]] = {}
 
     def prefix(self, key: str) -> Path:
         """What the names of a job's other files begin with."""
@@ -151,15 +153,22 @@ class Records:
         """Raises ExecutorUnavailable where the file is not one of ours."""
         path = self.folder / f"{key}.json"
         try:
+            found = path.stat()
+            written, kept = (found.st_ino, found.st_mtime_ns), self._over.get(key)
+            if kept is not None and kept[0] == written:
+                return kept[1]
             body = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as err:
             raise self._unreadable(path, str(err)) from err
         try:
-            return _decoded(body)
+            record = _decoded(body)
         except (KeyError, TypeError, ValueError) as err:
             raise self._unreadable(path, f"{type(err).__name__} {err}") from err
+        if record.state.over:
+            self._over[key] = (written, record)
+        return record
 
     def drop(self, key: str) -> None:
         """As if it had never been there."""
