@@ -295,3 +295,8 @@ def on_own_slurm(tmp_path: Path) -> Iterator[Slurm]:
 @pytest.fixture
 def kubernetes_case() -> type[Kubernetes]:
     return Kubernetes
+
+
+@pytest.fixture
+def slurm_case() -> type[Slurm]:
+    return Slurm

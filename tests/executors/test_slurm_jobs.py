@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import shutil
+import tempfile
 import textwrap
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from outweigh.backends.executors._slurm_tools import SlurmTools
-from outweigh.core.errors import ExecutorUnavailable, JobRefused
+from outweigh.core.errors import ExecutorUnavailable, JobRefused, NotPermitted
 from outweigh.core.jobs import JobRequest, JobState
 from outweigh.registry import job_executors
 
+slurm = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("slurm_cluster.py"))))
 ENDED = tuple(state for state in JobState if state.over)
 
 
@@ -159,6 +165,49 @@ def test_a_job_that_slurm_takes_back_is_not_over_though_it_stopped_well(on_slurm
 
     assert (done.state, done.restarts, len(done.stints)) == (JobState.COMPLETED, 1, 2)
     assert count.read_text().count("x") == 2
+
+
+@pytest.fixture
+def open_slurm(tmp_path, slurm_case):
+    """A cluster in a folder that other users may read."""
+    with tempfile.TemporaryDirectory(prefix="slurm") as folder:
+        Path(folder).chmod(0o755)
+        with slurm.slurm_cluster(Path(folder) / "c") as running:
+            (Path(folder) / "c").chmod(0o755)
+            yield slurm_case(tmp_path, running)
+
+
+@pytest.mark.slow
+def test_what_a_user_may_not_do_is_said_and_the_job_goes_on(open_slurm, monkeypatch):
+    case = open_slurm
+    executor = case.make()
+    held, running, deaf = case.job(20, begin=case.now() + timedelta(hours=1)), case.job(3), case.deaf(30)
+    for request in (held, running, deaf):
+        executor.submit(request)
+    for request in (running, deaf):
+        case.until(executor, request.key, JobState.RUNNING)
+    case.later(1.0)
+    tools = case.folder / "bin"
+    tools.mkdir()
+    real, setpriv = shutil.which("scontrol"), shutil.which("setpriv")
+    shim = written(
+        tools / "scontrol",
+        f'#!/bin/sh\nexec {setpriv} --reuid=65534 --regid=65534 --clear-groups {real} "$@"\n',
+    )
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+
+    with pytest.raises(NotPermitted):
+        executor.hold(held.key)
+    with pytest.raises(NotPermitted):
+        executor.pause(running.key)
+    executor.pause(deaf.key)
+    told = case.until(executor, deaf.key, JobState.RUNNING, also=lambda status: bool(status.notes))
+
+    assert executor.observe((held.key,))[held.key].state is JobState.WAITING
+    assert "may not suspend" in told.notes[0]
+    assert case.until(executor, running.key, *ENDED).state is JobState.COMPLETED
+    assert case.until(executor, deaf.key, *ENDED).state is JobState.COMPLETED
 
 
 def test_slurm_without_json_says_the_same(on_slurm):
