@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from outweigh.core.errors import JobOver, JobRefused, JobUnknown, NotOffered, SiteUnknown, UsageError
-from outweigh.core.jobs import Ability, JobState
+from outweigh.core.errors import InvalidQuantity, JobOver, JobRefused, JobUnknown, NotOffered, SiteUnknown, UsageError
+from outweigh.core.jobs import Ability, JobRequest, JobState
 from outweigh.ports import JobExecutor
 from outweigh.registry import job_executors
 
@@ -292,12 +292,26 @@ def test_an_option_that_cannot_be_is_refused_with_a_remedy(name):
     assert caught.value.remedy
 
 
-def test_keys_that_would_not_survive_a_scheduler_are_refused():
-    from outweigh.core.errors import InvalidQuantity
-    from outweigh.core.jobs import JobRequest
+def test_what_a_shell_would_read_otherwise_reaches_the_command_as_it_is(case, executor):
+    said = case.folder / "said it's $HOME"
+    odd = "a 'b' \"c\" $HOME `x` \\ *; \n é"
+    command = ("sh", "-c", 'printf %s "$2$V" > "$1"', "x", str(said), odd)
+    request = JobRequest(case.job().key, command, work_s=0.1, environment=(("V", odd),), cwd=str(case.folder))
 
+    executor.submit(request)
+    done = case.until(executor, request.key, *ENDED)
+
+    assert done.state is JobState.COMPLETED
+    if not executor.simulated:
+        assert said.read_text(encoding="utf-8") == odd + odd
+
+
+def test_keys_that_would_not_survive_a_scheduler_are_refused():
     for key in ("", "A", "a b", "-a", "a-", "a" * 47, "a/b", "a;b"):
         with pytest.raises(InvalidQuantity):
             JobRequest(key, ("true",))
+    for bad in ({"environment": (("A; rm", "x"),)}, {"environment": (("A", "\0"),)}, {"cwd": "\0"}):
+        with pytest.raises(InvalidQuantity):
+            JobRequest("a", ("true",), **bad)
     with pytest.raises(InvalidQuantity):
         JobRequest("a", ("true",), begin=datetime(2026, 1, 1))  # noqa: DTZ001

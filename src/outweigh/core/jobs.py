@@ -132,6 +132,11 @@ class JobRequest:
         what = f"of job {self.key}"
         if not self.command or not self.command[0]:
             raise InvalidQuantity(f"command {what}", repr(self.command), "give a program and its arguments")
+        for name, value in self.environment:
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or "\0" in value:
+                raise InvalidQuantity(f"environment {what}", repr(name), "use letters, digits and _, and no NUL")
+        if any("\0" in word for word in (*self.command, self.cwd, self.output)):
+            raise InvalidQuantity(f"command {what}", "a text with a NUL in it", "leave it out")
         if self.begin is not None:
             if self.begin.tzinfo is None:
                 raise InvalidQuantity(f"begin {what}", self.begin.isoformat(), "give it a time zone; we keep UTC")

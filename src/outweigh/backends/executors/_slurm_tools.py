@@ -36,7 +36,8 @@ _NO_VALUE: Final = 0xFFFFFFF0  # NO_VAL and INFINITE are just above
 _HELD: Final = ("JobHeldUser", "JobHeldAdmin")
 _NO_ANSWER: Final = re.compile(
     r"unable to contact|connection (refused|timed out|reset)|communication|socket timed out|zero bytes|standby"
-    r"|transport endpoint|temporarily unable|protocol authentication|munge|no route|resource temporarily|failure to",
+    r"|transport endpoint|temporarily unable|protocol authentication|munge|no route|resource temporarily|failure to"
+    r"|configuration source|fetch_config|slurm\.conf",
     re.IGNORECASE,
 )
 _FORBIDDEN: Final = re.compile(
@@ -99,7 +100,10 @@ class SlurmTools:
     def jobs(self) -> list[SlurmJob]:
         if self._has_json:
             try:
-                return [_of_json(job) for job in json.loads(self.run("squeue", "--json", "--all"))["jobs"]]
+                body = json.loads(self.run("squeue", "--json", "--all"))
+                if body.get("errors"):  # an empty list beside an error is not "no jobs"
+                    raise ExecutorUnavailable(NAME, f"squeue said {body['errors']}"[:300], "Look again later")
+                return [_of_json(job) for job in body["jobs"]]
             except (NotOffered, ValueError, KeyError, TypeError, AttributeError):
                 self._has_json = False  # built without it, or in words we do not know
         text = self.run("scontrol", "--oneliner", "--all", "show", "job")
@@ -147,7 +151,8 @@ def _failure(command: Sequence[str], said: str, key: str) -> ExecutorError:
     said = " ".join(said.split()) or f"{command[0]} failed without a word"
     short = said[:300]
     if _NO_ANSWER.search(said):
-        return ExecutorUnavailable(NAME, short, "See whether slurmctld is up (`scontrol ping`)")
+        remedy = "See whether slurmctld is up (`scontrol ping`), and SLURM_CONF names its slurm.conf"
+        return ExecutorUnavailable(NAME, short, remedy)
     if _FORBIDDEN.search(said):
         return NotPermitted(NAME, short, "Ask the cluster's operators, or do without")
     if _UNKNOWN.search(said):

@@ -41,6 +41,7 @@ from outweigh.registry import executors
 
 _OPTIONS: Final = ("partition", "account", "qos", "sites", "licence")
 _COMMENT: Final = "outweigh:"
+_PROBES_S: Final = 5.0
 
 
 @executors.register(NAME)
@@ -54,6 +55,7 @@ class SlurmExecutor:
         folder: of records, on a file system that the nodes share.
         now: the time in UTC; begin times are given to Slurm relative to it.
         environment: for Slurm's commands.
+        timeout_s: for each of them [s].
     """
 
     name: ClassVar[str] = NAME
@@ -70,6 +72,7 @@ class SlurmExecutor:
         folder: Path | None = None,
         now: Callable[[], datetime] = system_now,
         environment: Mapping[str, str] | None = None,
+        timeout_s: float = 30.0,
     ) -> None:
         self._submit_options = [
             f"--{name}={value}"
@@ -79,14 +82,14 @@ class SlurmExecutor:
         self._wanted_sites, self._licence = frozenset(sites), licence
         self._records = Records(NAME, folder)
         self._now = now
-        self._tools = SlurmTools(environment)
+        self._tools = SlurmTools(environment, timeout_s=timeout_s)
         self._look = Following(self._records, self._tools, now)
         self._seen: dict[str, datetime] = {}
 
     @classmethod
     def probe(cls) -> Availability:
         try:
-            sites = cls().sites()
+            sites = cls(timeout_s=_PROBES_S).sites()
         except ExecutorError as err:
             return Availability(name=NAME, usable=False, reason=err.reason, remedy=err.remedy)
         return Availability(
