@@ -318,7 +318,7 @@ def _rules(factor: float, every_s: float | None) -> Rules:
     usual = Rules()
     every = every_s if every_s is not None else (usual.every_s if factor <= 1 else 0.5)
     # What a scheduler takes to start a job, and we to look again, is minutes on a fast clock.
-    slowest_s = (2 * every + 1.0) * max(factor, 1.0)
+    slowest_s = (2 * every + 2.0) * max(factor, 1.0)
     return replace(
         usual, every_s=every, guard_s=max(usual.guard_s, slowest_s), slip_s=max(usual.slip_s, 3 * slowest_s),
         replan_s=max(usual.replan_s, 4 * slowest_s), ttl_s=max(usual.ttl_s, 6 * every),

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -50,6 +51,8 @@ _PATIENCE_S, _MOST_PATIENCE_S = 10.0, 600.0
 #: Steps in one write, and wall time a cycle gives to steps [s]: what does not fit is for the next one.
 _STEPS: Final = 200
 _ACTING_S: Final = 0.3
+#: Starts that say how long after its time one comes.
+_LAGS: Final = 30
 #: Receipts of one cycle: they share one flush.
 _RECEIPTS: Final = 100
 
@@ -125,6 +128,8 @@ class Supervisor:
         self._outcomes: dict[int, str] = {}
         self._to_append: list[Tracked] = []
         self._sites_asked: datetime | None = None
+        self._lags_s: deque[float] = deque(maxlen=_LAGS)
+        self._looked: datetime | None = None
 
     # --- leading ------------------------------------------------------------------------------------
 
@@ -163,6 +168,9 @@ class Supervisor:
         begun_s = time.perf_counter()
         now = self.clock.now()
         done = Cycle()
+        if self._looked is not None:
+            self._lags_s.append((now - self._looked).total_seconds())  # we may be what is late
+        self._looked = now
         if self._look(now, done):
             self._vintage(now)
             self._slips(now)
@@ -235,6 +243,8 @@ class Supervisor:
             for text in status.notes:
                 if job.say(text):
                     self._say(f"{job.name}: {text}")
+        if not job.begun and status.started is not None and (due := job.asked_begin or job.asked_at) is not None:
+            self._lags_s.append(max((status.started - due).total_seconds(), 0.0))
         job.seen = status
         if not status.state.over:
             job.seen_over = False
@@ -313,7 +323,7 @@ class Supervisor:
             return
         why, self._replan, self._asked_plan = self._replan, "", now
         asked = question(
-            self.jobs.values(), now, self.outlook.rates, self._sites, self.executor.abilities, self.rules,
+            self.jobs.values(), now, self.outlook.rates, self._sites, self.executor.abilities, self._guarded,
             gone=self.gone, early=self._stale,
         )  # fmt: skip
         if self._planner is None:
@@ -344,12 +354,19 @@ class Supervisor:
 
     # --- acting -------------------------------------------------------------------------------------
 
+    @property
+    def _guarded(self) -> Rules:
+        """The rules, with the guard widened by what a start was late at most of late; a job that waits for room for
+        long is a slip, and no lag."""
+        lag_s = min(max(self._lags_s, default=0.0), self.rules.slip_s)
+        return replace(self.rules, guard_s=self.rules.guard_s + lag_s)
+
     def _act(self, now: datetime, begun_s: float) -> int:
-        can = self.executor.abilities
+        can, rules = self.executor.abilities, self._guarded
         wanted: list[tuple[Tracked, Wanted]] = []
         for job in self.jobs.values():
             if job.stage is not Stage.OVER:
-                wanted.extend((job, each) for each in decide(job, now, can, self.rules))
+                wanted.extend((job, each) for each in decide(job, now, can, rules))
         # What is to start now goes before what is only told of its time.
         wanted.sort(key=lambda one: (one[1].begin is not None, one[1].begin or now))
         taken = 0
@@ -387,6 +404,7 @@ class Supervisor:
 
     def _ask(self, job: Tracked, each: Wanted) -> str:
         begin = None if each.begin is None else self.clock.to_wall(each.begin)
+        job.asked_at = self.clock.now() if begin is None else job.asked_at
         executor = self.executor
         if each.kind is StepKind.SUBMIT:
             self._absorb(job, in_plan_time(executor.submit(self._request(job, each, begin)), self.clock))

@@ -47,7 +47,7 @@ class Tracked:
         cannot: what was refused for it and is not asked again ("pause", "move", "hold").
         wait_until: nothing is asked of it before; after a refusal.
         vain: refusals in a row.
-        asked_begin: what its begin was last set to.
+        asked_begin: what its begin was last set to. asked_at: when it was last let go at once; not kept.
         receipt: its body, written down before it is appended. address: in the ledger, once it is there.
         notes: what a person should know, in sentences.
         changed: differs from what the database has.
@@ -68,6 +68,7 @@ class Tracked:
     wait_until: datetime | None = None
     vain: int = 0
     asked_begin: datetime | None = None
+    asked_at: datetime | None = None
     receipt: dict[str, Any] | None = None
     address: str = ""
     notes: tuple[str, ...] = ()
