@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import os
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +20,8 @@ from outweigh.data.places import (
     zone_names,
 )
 from outweigh.data.tables import zone_intensities
+
+SHARED = Path(os.environ.get("OUTWEIGH_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data")) / "regions"
 
 
 def rows(name: str) -> list[dict[str, str]]:
@@ -159,3 +164,21 @@ def test_a_typical_day_has_twelve_months_of_twenty_four_hours_and_the_sun_shows_
         assert {len(row.hours) for row in months.values()} == {24}
     june = typical_days()["US-CAL-CISO"][6].hours
     assert min(june) == min(june[15:24])  # 20:00Z is noon in California
+
+
+def test_a_typical_hour_is_the_one_that_ends_at_the_stamp_of_eia_930() -> None:
+    # EIA-930 names an hour by its end (PUDL data dictionary, core_eia930__hourly_net_generation_by_energy_source).
+    path = SHARED / "us_ba_hourly_2022.csv.gz"
+    if not path.is_file():
+        pytest.skip("no reference data: set OUTWEIGH_SHARED_DATA")
+    stamped: list[list[float]] = [[] for _ in range(24)]
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        for row in csv.DictReader(lines):
+            if row["ba"] == "ERCO" and row["timestamp_utc"].startswith("2022-06") and row["solar_mwh"]:
+                stamped[int(row["timestamp_utc"][11:13])].append(float(row["carbon_intensity_gco2_kwh"]))
+
+    june = typical_days()["US-TEX-ERCO"][6].hours
+
+    # Only the hour over midnight of the month's ends differs, and figures are rounded to 0.1.
+    for hour in range(23):
+        assert june[hour] == pytest.approx(sum(stamped[hour + 1]) / len(stamped[hour + 1]), abs=0.15)

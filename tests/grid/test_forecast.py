@@ -34,6 +34,7 @@ from outweigh.core.series import (
 )
 from outweigh.grid import open_source
 from outweigh.grid.forecasting import CONFIDENCE, Forecaster, Method, backtest, fit, forecast
+from outweigh.grid.forecasting.combining import TRUST_DAYS, shares
 from outweigh.grid.forecasting.conformal import shift
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -397,6 +398,53 @@ def test_intervals_hold_what_they_promise_on_a_year_of_made_weather():
 
 
 # --- skill ----------------------------------------------------------------------------------------------
+
+
+DAYS_AGO = np.repeat(np.arange(60.0), 24)
+ONES = np.ones(60 * 24)
+
+
+def test_the_one_that_was_right_gets_all_the_share_but_what_the_model_has_on_trust():
+    came = np.random.default_rng(3).normal(300, 50, 60 * 24)
+    off = came + np.random.default_rng(4).normal(0, 50, (3, 60 * 24))
+    for right in range(3):
+        said = off.copy()
+        said[right] = came
+
+        share = shares(said, came, 50 * ONES, DAYS_AGO, 60)
+
+        trust = TRUST_DAYS / (60 + TRUST_DAYS)
+        assert share == pytest.approx(np.eye(3)[right] * (1 - trust) + np.array([trust, 0, 0]))
+
+
+def test_where_all_say_the_same_the_model_keeps_its_share():
+    came = np.random.default_rng(3).normal(300, 50, 60 * 24)
+
+    assert shares(np.stack([came + 7.3] * 3), came, 50 * ONES, DAYS_AGO, 60) == pytest.approx([1, 0, 0])
+
+
+def test_a_few_hours_at_a_hundred_times_the_usual_do_not_choose():
+    chance = np.random.default_rng(5)
+    came = chance.normal(30, 1, 60 * 24)
+    model, yesterday = came + chance.normal(6, 1, 60 * 24), came + chance.normal(0, 3, 60 * 24)
+    spikes = chance.choice(60 * 24, 8, replace=False)
+    yesterday[spikes] += 6000  # it repeats a spike on the day after; the model does not
+
+    assert shares(np.stack([model, yesterday, model]), came, 5 * ONES, DAYS_AGO, 60)[1] > 0.6
+
+
+@given(seed=st.integers(0, 10_000), days=st.integers(1, 40))
+@settings(deadline=None)
+def test_shares_are_shares_and_do_not_depend_on_the_unit(seed: int, days: int):
+    chance = np.random.default_rng(seed)
+    came, said = chance.normal(0, 1, days * 24), chance.normal(0, 1, (3, days * 24))
+    age, spread = np.repeat(np.arange(float(days)), 24), np.ones(days * 24)
+
+    share = shares(said, came, spread, age, days)
+
+    assert share.sum() == pytest.approx(1)
+    assert (share >= 0).all()
+    assert share == pytest.approx(shares(1e3 * said, 1e3 * came, 1e3 * spread, age, days))
 
 
 def test_where_nothing_can_be_foretold_it_says_so():

@@ -268,3 +268,27 @@ def test_what_cannot_be_done_ends_with_2_and_says_what_to_do(args: tuple[str, ..
 
     assert (done.returncode, done.stdout) == (2, "")
     assert says in done.stderr
+
+
+def test_a_history_shorter_than_any_usual_window_is_refused_with_what_to_do(tmp_path: Path):
+    history = write(tmp_path, 1)
+    history.write_text("".join(history.read_text().splitlines(keepends=True)[:2]))
+
+    done = outweigh("DE", "--file", str(history))
+
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "a history of 1 h" in done.stderr
+    assert "Give a longer one" in done.stderr
+
+
+def test_on_a_narrow_terminal_no_figure_is_cut(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    from outweigh.cli.main import run
+
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+
+    assert run(["grid", "bound", "US-CAL-CISO", "--job", "4h", "--window", "24h"]) == 0
+
+    said = capsys.readouterr().out
+    assert "in one piece: 31.0 %\n" in said
+    assert "\N{HORIZONTAL ELLIPSIS}" not in said

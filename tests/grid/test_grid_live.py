@@ -172,3 +172,10 @@ def test_the_doctor_shows_every_live_source_and_asks_none(provider, monkeypatch)
 
     assert all(one.usable and one.sees and one.grade for one in found)
     assert provider.asked == []
+
+
+def test_a_declaration_that_is_no_figure_is_not_taken_for_a_price(show):
+    code, out, err = show("DE", "--declare", "hello")
+
+    assert (code, out) == (2, "")
+    assert "'hello' is neither a carbon intensity nor a price" in err

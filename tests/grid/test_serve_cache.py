@@ -284,3 +284,12 @@ def test_what_a_source_may_fail_with_offline_is_typed(stand_in: Start, provider:
 
     with pytest.raises(OutweighError):
         open_source("neso").forecast("GB", DAY)
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_anything_is_served(tmp_path: Path):
+    from outweigh.app.grid_serve_cache import Recorder
+
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(OutweighError, match="cannot write"):
+        Recorder(tmp_path / "file" / "neso").open()

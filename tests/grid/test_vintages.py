@@ -133,6 +133,16 @@ def test_what_an_archive_answered_is_noted_and_not_copied(archive: Archive):
 # --- regret -------------------------------------------------------------------------------------------
 
 
+def test_without_a_forecast_kept_nothing_is_named_as_nearest_to_itself(tmp_path: Path):
+    Archive(tmp_path).put(said([1.0, 2.0]), retrieved_at=after(100))
+
+    with pytest.raises(FactorMissing) as refused:
+        regrets("DE", start="2026-01-01", end="2026-01-02", archive=tmp_path)
+
+    assert "grid fetch DE --forecast" in str(refused.value)
+    assert "nearest: DE" not in str(refused.value)
+
+
 def test_regret_by_hand():
     # Two hours of six. At once: (5+4)/2 = 4.5; best in one piece: (1+2)/2 = 1.5; chosen: (2+9)/2 = 5.5.
     actual = said([5.0, 4.0, 9.0, 1.0, 2.0, 9.0])

@@ -25,7 +25,6 @@ from outweigh.grid import (
 )
 from outweigh.ports import Offer
 
-
 # Generation by fuel comes hours to two days late (docs/grid-sources.md).
 LATE_DAYS = 3
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from outweigh.app.grid_history import YEAR_H, History, history_of
-from outweigh.core.errors import InvalidQuantity, UsageError
+from outweigh.core.errors import GapsTooLarge, InvalidQuantity, UsageError
 from outweigh.core.intervals import Interval
 from outweigh.core.series import CarbonSeries, DataQuality, PriceSeries
 from outweigh.grid import find_zone, open_source
@@ -69,6 +69,13 @@ def zone_bound(
         if windows:
             raise InvalidQuantity("window", f"{longest:g} h", f"the series has {series.seconds / 3600:g} h")
         fitting = [(job, window) for job, window in fitting if window * 3600 <= series.seconds]
+        if not fitting:
+            raise GapsTooLarge(
+                f"a history of {series.seconds / 3600:g} h",
+                "the shortest window that is usually asked about",
+                100,
+                "Give a longer one (a year is good), or --job and --window",
+            )
     found = bounds(series, fitting)
     typical = DataQuality.TYPICAL in series.qualities
     notes = tuple(_notes(history, found, typical))

@@ -13,7 +13,7 @@ from outweigh.app.grid_history import YEAR_H, History, history_of
 from outweigh.core.errors import UsageError
 from outweigh.core.intervals import Interval
 from outweigh.core.series import CarbonSeries, PriceSeries
-from outweigh.grid.forecasting import MAX_REACH_H, Errors, Method, Skill, backtest, fit_until
+from outweigh.grid.forecasting import CONFIDENCE, MAX_REACH_H, Errors, Method, Skill, backtest, fit_until
 
 LONGEST_H = 4 * YEAR_H  # older years say little of this one, and cost the same to read
 FRESH_H = 72.0  # a history that ends longer ago is of another time: the forecast begins where it ends
@@ -145,6 +145,7 @@ def _told(
     cells, records, slots = [], [], []
     for slot, bounds in zip(said.slots(), said.bounds, strict=True):
         assert isinstance(slot.value, float)
+        assert bounds is not None  # every hour of our own forecast has both
         cells.append(
             (
                 f"{slot.start.astimezone(zone_clocks):%a %Y-%m-%d %H:%M %z}",
@@ -174,7 +175,7 @@ def _told(
         "grade": said.worst_quality.grade.value,
         "method": origin.method,
         "clocks": clocks,
-        "confidence": said.bounds[0].confidence,
+        "confidence": CONFIDENCE,
         "provider": origin.provider,
         "source": origin.source,
         "licence": origin.licence,

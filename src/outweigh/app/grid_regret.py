@@ -101,7 +101,8 @@ def regrets(
     held = [one for one in kept.held(zone) if isinstance(one.meaning, kind) and SlotKind.FORECAST in one.kinds]
     if not held:
         what = "forecast of a price" if price else "carbon forecast"
-        raise FactorMissing(what, zone, kept.zones()[:4], f"`outweigh grid fetch {zone} --forecast` keeps one")
+        others = tuple(one for one in kept.zones() if one != zone)[:4]
+        raise FactorMissing(what, zone, others, f"`outweigh grid fetch {zone} --forecast` keeps one")
     meaning = held[0].meaning
     truth = kept.known(zone, meaning, Interval(first, last + timedelta(hours=window_h)), forecasts=False)
     found: list[tuple[datetime, Regret]] = []

@@ -80,6 +80,15 @@ class Recorder:
     replayed: int = 0
     unknown: list[str] = field(default_factory=list)
 
+    def open(self) -> None:
+        """Make the folder: one that cannot be written to is told before anything is served. Raises OutputError."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".", suffix=".part"):
+                pass
+        except OSError as err:
+            raise OutputError(str(self.folder), err.strerror or str(err), "Give a folder you may write to") from err
+
     def keep(self, exchange: Exchange) -> None:
         """Write it, whole or not at all; the same request again replaces the earlier answer. Raises OutputError."""
         try:
@@ -266,6 +275,8 @@ def serve_cache(
     recorder = Recorder(folder / source)
     if offline and not len(recorder):
         raise UsageError(f"there is nothing recorded in {recorder.folder}", "Record first, without --offline")
+    if not offline:
+        recorder.open()
     made = application(recorder, routes)
 
     def tell(url: str) -> None:

@@ -98,6 +98,7 @@ def zones(like: str, as_json: bool) -> None:
             (row["zone"], row["name"], row["carbon_years"], row["price_years"], "yes" if row["typical_day"] else "")
             for row in rows
         ),
+        entries_below=80,
     )
 
 

@@ -45,6 +45,6 @@ def bound(
         return
     for line in found.head:
         click.echo(line)
-    table(found.headings, found.rows)
+    table(found.headings, found.rows, cells_below=84)
     for line in found.notes:
         note(line)

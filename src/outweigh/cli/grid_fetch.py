@@ -83,6 +83,7 @@ def fetch(
                  str(one.requests))
                 for one in done.zones
             ),
+            cells_below=60,
         )  # fmt: skip
     for one in done.zones:
         if one.failure is not None:

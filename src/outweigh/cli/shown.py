@@ -45,12 +45,20 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "", entries_below: int = 0) -> None:
+def table(
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    title: str = "",
+    entries_below: int = 0,
+    cells_below: int = 0,
+) -> None:
     """A table fitted to the terminal; in a pipe as wide as it needs to be, so that no cell is cut.
 
     Args:
         entries_below: on a terminal narrower than this [columns], a row becomes an entry of several lines: where the
             last columns hold sentences, a table would be a word wide.
+        cells_below: on one narrower than this, every cell is a line under its heading's name: figures would be cut.
     """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -60,6 +68,12 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, title: str 
     if console.width < entries_below:
         for line in entries(headings, rows, console.width):
             click.echo(line)
+        return
+    if console.width < cells_below:
+        for row in rows:
+            for heading, cell in zip(headings, row, strict=True):
+                click.echo(f"{heading}: {cell}")
+            click.echo()
         return
     grid = Table(*headings, box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
     for row in rows:

@@ -88,7 +88,7 @@ class Series(Generic[M]):
         values: n means over their slots in `meaning.unit`, or why there is none.
         qualities: n; that of a gap says nothing.
         origin: where it comes from.
-        bounds: n prediction intervals in the same unit, None for a slot without (a gap, a value that is no forecast); or
+        bounds: n prediction intervals in the same unit, None for a slot without one (a gap, an outcome); or
             none at all.
 
     Raises:

@@ -76,6 +76,8 @@ class FixedGrid:
             if entry is None:
                 raise UsageError(f"{text!r} is no ZONE=FIGURE", _EXAMPLE)
             zone, figure = entry.groups()
+            if "/" not in figure:
+                raise UsageError(f"{figure!r} is neither a carbon intensity nor a price", _EXAMPLE)
             if _MASS.match(figure):
                 carbon[zone] = parse_intensity(figure)
             else:
