@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from outweigh import __version__
-from outweigh.cli.verbs import VERBS, Verb
+from outweigh.cli.verbs import VERBS
 from outweigh.core.errors import OutweighError
 
 _SIGINT_CODE, _SIGTERM_CODE = 130, 143  # 128 + signal, as a shell reports it
@@ -29,8 +29,6 @@ class _Verbs(click.Group):
         verb = _BY_NAME.get(cmd_name)
         if verb is None:
             return None
-        if not verb.built:
-            return _not_built(verb)
         command = importlib.import_module(f"outweigh.cli.{verb.module}").command
         assert isinstance(command, click.Command)
         return command
@@ -56,24 +54,9 @@ class _Verbs(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        rows = [(verb.name, verb.summary if verb.built else f"(not built yet) {verb.summary}") for verb in VERBS]
+        rows = [(verb.name, verb.summary) for verb in VERBS]
         with formatter.section("Verbs"):
             formatter.write_dl(rows)
-
-
-def _not_built(verb: Verb) -> click.Command:
-    def tell(**_: Any) -> NoReturn:
-        built = ", ".join(v.name for v in VERBS if v.built)
-        click.echo(f"outweigh {verb.name}: this room is not built yet. What works today: {built}.", err=True)
-        raise click.exceptions.Exit(2)
-
-    return click.Command(
-        verb.name,
-        params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
-        callback=tell,
-        help=f"(not built yet) {verb.summary}.",
-        context_settings={"ignore_unknown_options": True},
-    )
 
 
 @click.command(

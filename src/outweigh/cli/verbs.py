@@ -7,15 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """A verb of the command line. `module` is empty while its room is not built."""
+    """A verb of the command line, and the file it lives in."""
 
     name: str
     summary: str
-    module: str = ""
-
-    @property
-    def built(self) -> bool:
-        return bool(self.module)
+    module: str
 
 
 VERBS: tuple[Verb, ...] = (
