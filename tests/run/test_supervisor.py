@@ -5,10 +5,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from outweigh.core.errors import GridUnavailable, LeaseLost, UsageError
+from outweigh.core.errors import GridUnavailable, LeaseLost, LedgerError, UsageError
 from outweigh.core.jobs import JobState, Stint
 from outweigh.ports import ReceiptFilter
 from outweigh.run.deciding import Rules
+from outweigh.run.supervisor import follow_to_its_end
 from outweigh.run.tracked import Fate, Stage
 
 
@@ -412,3 +413,43 @@ def test_open_steps_are_closed_by_looking(world, day):
 
     assert [step.outcome for step in world.store.steps(name)] == ["looked up: not there", "done"]
     assert only(again).stage is Stage.ASKED
+
+
+def test_a_database_that_is_away_is_waited_for_and_nothing_is_asked_meanwhile(world, day):
+    supervisor = world.supervise(world.follow(day.planned([day.job()])))
+    away = [True] * 3
+    write, asked = supervisor.keeper.write, []
+
+    def failing(*args, **kwargs):
+        if away:
+            away.pop()
+            asked.append(len(world.executor.observe()))
+            raise LedgerError("ledger", "the server went away", "Start it and repeat")
+        return write(*args, **kwargs)
+
+    supervisor.keeper.write = failing
+
+    def sleep(_):
+        world.now += timedelta(minutes=15)
+
+    follow_to_its_end(supervisor, sleep=sleep)
+
+    assert asked == [0, 0, 0]
+    assert only(supervisor).fate is Fate.COMPLETED
+    assert sum("went away" in text for text in world.heard) == 1
+
+
+def test_a_second_supervisor_stands_by_and_ends_with_the_first(world, day):
+    name = world.follow(day.planned([day.job()]))
+    first, second = world.supervise(name), world.supervise(name, store=world.open_store())
+    first.lead()
+
+    def sleep(_):
+        first.cycle() if first.lease else None
+        world.now += timedelta(minutes=15)
+
+    follow_to_its_end(second, sleep=sleep)
+
+    assert second.lease is None
+    assert sum("stands by" in text for text in world.heard) == 1
+    assert len(world.executor.observe()) == 1

@@ -127,6 +127,8 @@ def run_plan(
             phase=options.phase, cwd=folder, names_sites=names_sites, again=options.again,
         )  # fmt: skip
         told(f"{'following' if new else 'going on with'} plan {following} on {options.on}")
+        if following in {each for each, _ in store.followings(over=True)}:
+            told("it was followed to its end before, and this is what came of it; --again runs its jobs once more")
         return supervise(store, executor, following, options, told=told, shown=shown)
 
 

@@ -207,7 +207,7 @@ class LeaseLost(OutweighError):
         self.following, self.holder = following, holder
 
     def __str__(self) -> str:
-        return f"plan {self.following[:12]} is led by {self.holder} now. {self.remedy}"
+        return f"another supervisor leads plan {self.following[:12]} now. {self.remedy}"
 
 
 # --- measurement unusable: exit 3 -------------------------------------------------------------------

@@ -22,6 +22,7 @@ from outweigh.core.errors import (
     JobOver,
     JobRefused,
     JobUnknown,
+    LedgerCorrupt,
     LedgerError,
     NotOffered,
     NotPermitted,
@@ -128,6 +129,7 @@ class Supervisor:
         self._outcomes: dict[int, str] = {}
         self._to_append: list[Tracked] = []
         self._sites_asked: datetime | None = None
+        self._missed: dict[str, datetime] = {}
         self._lags_s: deque[float] = deque(maxlen=_LAGS)
         self._looked: datetime | None = None
 
@@ -218,12 +220,15 @@ class Supervisor:
 
     def _look_at_sites(self, now: datetime) -> None:
         due = self._sites_asked is None or (now - self._sites_asked).total_seconds() >= self.rules.look_s
-        if not due:
+        if not due and not self._missed:
             return
         self._sites_asked = now
         there = self.executor.sites()
-        gone = frozenset(site for site in self.outlook.rates.sites if site not in there) if there else frozenset()
-        self._vanished(gone)
+        wanted = self.outlook.rates.sites if self.following.names_sites else ()
+        self._missed = {site: self._missed.get(site, now) for site in wanted if site not in there}
+        # A scheduler that was restarted has its nodes again a little later: a site is gone when it stays away.
+        limit = timedelta(seconds=self.rules.slip_s)
+        self._vanished(frozenset(site for site, since in self._missed.items() if now - since >= limit))
 
     def _vanished(self, gone: frozenset[str]) -> None:
         if gone == self.gone:
@@ -455,7 +460,7 @@ class Supervisor:
         elif isinstance(err, SiteUnknown):
             if each.kind is StepKind.SUBMIT:
                 job.stage, job.changed = Stage.KEPT, True
-            self._vanished(self.gone | {err.site})
+            self._missed.setdefault(err.site, now)  # looked at in every cycle from now on
         elif each.kind is StepKind.SUBMIT:
             job.stage, job.changed = Stage.KEPT, True
             if (each.hold or each.begin is not None) and isinstance(err, NotPermitted | NotOffered):
@@ -577,6 +582,8 @@ def follow_to_its_end(
             if done.over:
                 supervisor.let_go()
                 return
+        except LedgerCorrupt:
+            raise
         except LedgerError as err:
             if told != str(err):
                 supervisor.say(f"{err} It is tried again; nothing is asked of {supervisor.executor.name} meanwhile")
