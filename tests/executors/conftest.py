@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import os
 import runpy
@@ -24,6 +25,7 @@ from outweigh.registry import job_executors
 
 kubernetes_api = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("kubernetes_api.py"))))
 slurm = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("slurm_cluster.py"))))
+ALL_HERE = os.environ.get("OUTWEIGH_TEST_FRAMEWORKS") == "1"
 PATIENCE_S = 60.0  # for a loaded machine; no test waits that long where things work
 
 # A job of a second and more that keeps how far it is in a file, saves when told, and goes on from there.
@@ -170,7 +172,8 @@ class Kubernetes(Case):
         self.cluster = cluster
 
     def make(self) -> JobExecutor:
-        client = pytest.importorskip("kubernetes").client
+        from kubernetes import client
+
         settings = client.Configuration(host=self.cluster.url)
         settings.retries = False
         return job_executors.get("kubernetes")(
@@ -196,10 +199,17 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
         yield running
 
 
+def _must_have(package: str) -> None:
+    """Skips where it is not installed; fails where all frameworks are said to be."""
+    if importlib.util.find_spec(package) is None:
+        reason = f"{package} is not installed"
+        pytest.fail(reason, pytrace=False) if ALL_HERE else pytest.skip(reason)
+
+
 @pytest.fixture(scope="session")
 def ray_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a Ray of two nodes on loopback, `site:se` and `site:fr`."""
-    pytest.importorskip("ray")
+    _must_have("ray")
     os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="disabled", RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -248,14 +258,14 @@ def _param(name: str):
 
 @pytest.fixture
 def api_server() -> Iterator:
-    pytest.importorskip("kubernetes")
+    _must_have("kubernetes")
     with kubernetes_api.Cluster() as running:
         yield running
 
 
 @pytest.fixture
 def kueue_server() -> Iterator:
-    pytest.importorskip("kubernetes")
+    _must_have("kubernetes")
     with kubernetes_api.Cluster(kueue=True) as running:
         yield running
 

@@ -8,6 +8,7 @@ import runpy
 import shutil
 import tempfile
 import textwrap
+import time
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -216,9 +217,15 @@ def test_slurm_without_json_says_the_same(on_slurm):
     done = on_slurm.until(executor, request.key, *ENDED)
     tools = SlurmTools({"SLURM_CONF": str(on_slurm.cluster.conf)})
 
-    with_json = next(job for job in tools.jobs() if str(job.id) == done.id)
+    def told():
+        return next(job for job in tools.jobs() if str(job.id) == done.id)
+
+    end_s = time.monotonic() + 60.0
+    while (with_json := told()).state != "FAILED":  # it has left its end before Slurm says so
+        assert time.monotonic() < end_s, f"still {with_json}"
+        time.sleep(0.1)
     tools._has_json = False
-    without = next(job for job in tools.jobs() if str(job.id) == done.id)
+    without = told()
 
     assert without == with_json
     assert (without.exit_code, without.features, without.nodes) == (3, "se", ("se1",))
