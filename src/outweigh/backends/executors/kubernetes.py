@@ -99,7 +99,7 @@ class KubernetesExecutor:
     @classmethod
     def probe(cls) -> Availability:
         try:
-            from kubernetes import config  # type: ignore[import-not-found,unused-ignore]
+            from kubernetes import config
         except ImportError:
             remedy = "pip install 'outweigh[kubernetes]'"
             return Availability(name=_NAME, usable=False, reason="kubernetes is not installed", remedy=remedy)
@@ -439,8 +439,8 @@ class KubernetesExecutor:
     @contextlib.contextmanager
     def _asking(self, key: str = "") -> Iterator[None]:
         """What the API's refusals mean."""
-        from kubernetes.client.exceptions import ApiException  # type: ignore[import-not-found,unused-ignore]
-        from urllib3.exceptions import HTTPError  # type: ignore[import-not-found,unused-ignore]
+        from kubernetes.client.exceptions import ApiException
+        from urllib3.exceptions import HTTPError
 
         try:
             yield
