@@ -84,9 +84,9 @@ def on_ray() -> list[Row]:
         import ray  # noqa: F401
     except ImportError:
         return [Row("ray: sixty jobs", None, "", note="ray is not installed")]
-    from supervisor_ray import two_nodes
+    from supervisor_ray import nodes
 
-    with folder() as at, two_nodes(at, SITES, JOBS) as address:
+    with folder() as at, nodes(SITES, 2 * JOBS) as address:
         kind = job_executors.get("ray")
         made = [kind.make(f"address={address}", folder=at / f"jobs-{i}") for i in range(2)]
         return sixty("ray", made, "ray", at)

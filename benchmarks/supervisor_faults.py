@@ -7,6 +7,7 @@ OUTWEIGH_BENCH_FAULTS is how often (20), OUTWEIGH_BENCH_FACTOR how many times as
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -44,6 +45,7 @@ class Following:
     cluster: Any
     ledger: str
     process: subprocess.Popen[str] | None = None
+    tend: Callable[[], None] = lambda: None
 
     def start(self) -> None:
         command = [
@@ -89,6 +91,7 @@ def day_with(kind: str) -> list[Row]:
             if kind == "supervisor":
                 return following.kill, following.start, 0.2
             if kind == "slurmctld":
+                following.tend = lambda: resumed(cluster)
                 return cluster.kill_controller, cluster.start_controller, 1.0
             chance = random.Random(1)
             hit: list[str] = []
@@ -100,6 +103,14 @@ def day_with(kind: str) -> list[Row]:
             return strike, lambda: cluster.start_node(hit[-1]), 2.0
 
         return judged(kind, day, *killing(day, cluster, str(at / "ledger.sqlite"), how))
+
+
+def resumed(cluster: Any) -> None:
+    """A slurmctld that was killed starts jobs anew that its last note does not know to run, and drains nodes that still
+    have them ("Duplicate jobid"): an operator lets them go on, and so do we."""
+    with contextlib.suppress(subprocess.SubprocessError):
+        for line in cluster.run("sinfo", "-h", "-N", "-t", "drain", "-o", "%N").split():
+            cluster.run("scontrol", "update", f"nodename={line}", "state=resume")
 
 
 def killing(day: Day, cluster: Any, ledger: str, how: Callable[[Following], Any]) -> tuple[dict[str, Any], int]:
@@ -120,8 +131,12 @@ def killing(day: Day, cluster: Any, ledger: str, how: Callable[[Following], Any]
         bring_back()
         times += 1
         time.sleep(max(day_s / FAULTS - dead_s, 1.0) * chance.uniform(0.6, 1.2))
+        following.tend()
     assert following.process is not None
-    following.process.wait(900)
+    end_s = time.monotonic() + 900
+    while following.process.poll() is None and time.monotonic() < end_s:
+        time.sleep(2.0)
+        following.tend()
     text = (day.folder / "report.json").read_text()
     if not text.strip():
         raise RuntimeError((day.folder / "told").read_text()[-3000:])
