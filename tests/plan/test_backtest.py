@@ -185,7 +185,7 @@ def test_the_best_constant_is_an_hour_of_the_day():
     found = backtest(jobs, places(rate), [policy], carbon_price_per_tonne=0)
 
     assert set(found.fared[1].begun_at % 24) == {17}  # of a sine that is lowest at 18 h
-    assert "from step 17 of the day" in policy.what
+    assert policy.what == "from 17:00 UTC, at home"
     assert found.fared[1].of_oracle == pytest.approx(1)
 
 

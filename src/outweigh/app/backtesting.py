@@ -20,6 +20,7 @@ from outweigh.core.meaning import Gap
 from outweigh.core.series import CarbonSeries, PriceSeries
 from outweigh.grid import Answer, Level, Sources, open_source
 from outweigh.plan.backtest import CONFIDENCE, FEWEST_WEEKS, RESAMPLES, WEEK_S, Backtest, Fared, backtest
+from outweigh.plan.backtest_capacity import BestConstantWithin, PlanOnceWithin, ThresholdWithin
 from outweigh.plan.backtest_policies import BestConstant, Online, PlanOnce, PlanRolling, Policy, Threshold
 from outweigh.plan.problem import G_PER_TONNE, Floats, Job, Places
 from outweigh.plan.rolling import Rules
@@ -103,6 +104,8 @@ def backtest_file(
         "every_h": every_h,
     }
     document["notes"] += found.notes
+    if any(site.demand_charge is not None for site in spec.sites):
+        document["notes"].append("Demand charges are not in these figures: a back-test weighs energy and carbon.")
     return Backtested(document, [_row(one, found.currency) for one in document["policies"]], list(_lines(document)))
 
 
@@ -153,36 +156,61 @@ def backtest_document(
     Args:
         came: what came, on the steps that the jobs' times are counted in.
         outlook: what the plans go by.
-        capacity_kw: IT power the sites can give [kW], shape (S,) or (S, T); only the rolling plan keeps to it, and a
-            note says so where it binds any.
+        capacity_kw: IT power the sites can give [kW], shape (S,) or (S, T). Where there is any, every policy keeps to
+            it, starting now and the oracle too; the double threshold, whose promise is of one job alone, is left out.
     """
     rate = came.rate(carbon_price_per_tonne)
     per_day = max(1, round(86400 / came.step_s))
     limit = np.empty(0) if capacity_kw is None or np.isinf(capacity_kw).all() else capacity_kw
-    policies: list[Policy] = [
-        BestConstant(per_day),
-        Threshold(outlook, back=28 * per_day),
-        Threshold(outlook, percentile=None, back=7 * per_day, adaptive=True),
-        Online(back=28 * per_day),
-        PlanOnce(outlook),
-        PlanOnce(outlook, within_error=True),
-        PlanRolling(outlook, Rules(capacity_kw=limit)),
-    ]
+    policies = _within(outlook, per_day, limit) if limit.size else _without(outlook, per_day)
     told = [_Told(policy, progress, i / (len(policies) + 1)) for i, policy in enumerate(policies)]
     found = backtest(
-        came.jobs(jobs, work_quantile=work_quantile), came, told, carbon_price_per_tonne=carbon_price_per_tonne
-    )
+        came.jobs(jobs, work_quantile=work_quantile), came, told, carbon_price_per_tonne=carbon_price_per_tonne,
+        capacity_kw=capacity_kw,
+    )  # fmt: skip
     progress("done", 1.0)
     notes = []
     if found.left_out:
         notes.append(
             f"{len(found.left_out)} of {len(jobs)} jobs are left out: of their windows something is not known."
         )
-    if limit.size:
-        notes.append("The capacity of the sites binds the rolling plan only; the others, the oracle too, ignore it.")
-    if np.nanmin(rate) <= 0:
+    if found.within_capacity:
+        notes.append(
+            "Every policy keeps to the capacity of the sites, starting now and the oracle too. The double threshold is "
+            "left out: what it promises holds for a job that is alone."
+        )
+        undone = {one.name: one.undone for one in found.fared if one.undone}
+        if undone:
+            who = ", ".join(f"{many} by {name}" for name, many in undone.items())
+            notes.append(f"Left undone when the history ends: {who}. Less work is no saving, so none is stated there.")
+        if any(one.late for one in found.fared):
+            notes.append("A late job runs after its deadline, where it may be cheaper: read savings beside `late`.")
+    elif np.nanmin(rate) <= 0:
         notes.append("Rates fall to 0 or below: no competitive ratio holds for the double threshold.")
     return document_of(found, came, outlook, currency, carbon_price_per_tonne, notes)
+
+
+def _without(outlook: Outlook, per_day: int) -> list[Policy]:
+    return [
+        BestConstant(per_day),
+        Threshold(outlook, back=28 * per_day),
+        Threshold(outlook, percentile=None, back=7 * per_day, adaptive=True),
+        Online(back=28 * per_day),
+        PlanOnce(outlook),
+        PlanOnce(outlook, within_error=True),
+        PlanRolling(outlook),
+    ]
+
+
+def _within(outlook: Outlook, per_day: int, limit: Floats) -> list[Policy]:
+    return [
+        BestConstantWithin(per_day),
+        ThresholdWithin(outlook, back=28 * per_day),
+        ThresholdWithin(outlook, percentile=None, back=7 * per_day, adaptive=True),
+        PlanOnceWithin(outlook),
+        PlanOnceWithin(outlook, within_error=True),
+        PlanRolling(outlook, Rules(capacity_kw=limit)),
+    ]
 
 
 class _Told:
@@ -211,11 +239,13 @@ def document_of(
 
     - schema, outweigh_version, created; currency, carbon_price_per_tonne; start, end, step_s of the history;
       jobs: how many; sites: names; forecast: what the plans went by; confidence, resamples of the intervals.
+    - within_capacity: whether all policies kept to the capacity of the sites; otherwise none did.
     - policies: rows of policy, what, cost, carbon_g, objective; saving_share with saving_low_share and
-      saving_high_share (None below four weeks), saving_cost_share, saving_carbon_share, all against starting now;
-      oracle_share (of its saving; None where there is none), regret (beyond the oracle), late, pauses, moved (jobs away
-      from home); expectation_error (root mean square of expected less realised saving of a job), within_error_share
-      (of jobs whose expected saving was below that error so far), noise.
+      saving_high_share (None below four weeks), saving_cost_share, saving_carbon_share, all against starting now, and
+      None where either left jobs undone; oracle_share (of its saving; None where there is none), regret (beyond the
+      oracle; None where jobs are undone), late and undone (jobs), pauses, moved (jobs away from home);
+      expectation_error (root mean square of expected less realised saving of a job), within_error_share (of jobs whose
+      expected saving was below that error so far), noise.
     - recommendation: in a sentence. weeks: rows of start, policy, objective, saving_share: for a chart over time.
       hours: rows of hour (of the day, UTC), policy, energy_kwh (facility), and mean rate [currency/kWh]: for a chart of
       when each policy runs.
@@ -234,12 +264,13 @@ def document_of(
         "start": first.isoformat(),
         "end": (came.start + span).isoformat(),
         "step_s": came.step_s,
-        "jobs": len(found.jobs),
+        "jobs": int(found.jobs.count.sum()),
+        "within_capacity": found.within_capacity,
         "sites": list(came.names),
         "forecast": outlook.name,
         "confidence": CONFIDENCE,
         "resamples": RESAMPLES,
-        "policies": [_policy(one, now, int((one.site != home).sum())) for one in found.fared],
+        "policies": [_policy(one, now, int(found.jobs.count[one.site != home].sum())) for one in found.fared],
         "recommendation": recommendation(found),
         "weeks": list(_weeks(found, came)),
         "hours": list(_hours(found, came, carbon_price)),
@@ -249,12 +280,18 @@ def document_of(
 
 def recommendation(found: Backtest) -> str:
     """What the back-test says to do, in a sentence: a saving inside the noise is none."""
-    plans = [one for one in found.fared if one.error is not None or one.name.startswith("rolling")]
+    now = found.fared[0]
+    if now.undone:
+        return "Nothing is compared: starting at once leaves jobs undone within the capacity."
+    fair = [one for one in found.fared[1:-1] if one.saving is not None and one.late <= now.late]
+    plans = [one for one in fair if one.error is not None or one.name.startswith("rolling")]
+    constant = next((one for one in fair if one.name == BestConstant.name), None)
+    if not plans:
+        return "Start at once: every plan leaves more jobs late than starting at once does."
     best = min(plans, key=lambda one: one.objective)
-    constant = found.of(BestConstant.name)
-    if best.noise or best.saving.value <= 0:
+    if best.noise or best.saving is None or best.saving.value <= 0:
         return "Start at once: what planning would have saved lies inside the forecast's own error."
-    if constant.objective <= best.objective:
+    if constant is not None and constant.objective <= best.objective:
         return f"Keep one rule, {constant.what}: no plan on this forecast saved more."
     return f"Plan ({best.name}): it saved {100 * best.saving.value:.1f} % of what starting at once costs."
 
@@ -267,32 +304,35 @@ def _policy(one: Fared, now: Fared, moved: int) -> dict[str, Any]:
         "cost": one.cost,
         "carbon_g": one.carbon_g,
         "objective": one.objective,
-        "saving_share": one.saving.value,
-        "saving_low_share": one.saving.low,
-        "saving_high_share": one.saving.high,
+        "saving_share": one.saving.value if one.saving else None,
+        "saving_low_share": one.saving.low if one.saving else None,
+        "saving_high_share": one.saving.high if one.saving else None,
         "saving_cost_share": one.saving_cost,
         "saving_carbon_share": one.saving_carbon,
         "oracle_share": one.of_oracle,
         "regret": one.regret,
         "late": one.late,
+        "undone": one.undone,
         "pauses": one.pauses,
         "moved": moved,
         "expectation_error": one.error,
         "within_error_share": one.within_error,
-        "noise": one.noise if judged else None,
+        "noise": one.noise if judged and one.saving else None,
     }
 
 
 def _weeks(found: Backtest, came: Places) -> Iterator[dict[str, Any]]:
-    now = found.fared[0].week
+    first = found.fared[0]
+    now = first.week
     for one in found.fared:
+        whole = not (one.undone or first.undone)
         for week in np.unique(found.week_of).tolist():
             base = float(now[week])
             yield {
                 "start": (came.start + timedelta(seconds=week * WEEK_S)).isoformat(),
                 "policy": one.name,
                 "objective": float(one.week[week]),
-                "saving_share": (base - float(one.week[week])) / abs(base) if base else None,
+                "saving_share": (base - float(one.week[week])) / abs(base) if base and whole else None,
             }
 
 
@@ -315,13 +355,19 @@ def _row(one: dict[str, Any], currency: str) -> tuple[str, ...]:
     return (
         one["policy"],
         f"{one['objective']:.4g} {currency}",
-        f"{100 * one['saving_share']:.1f} %" + (" (noise)" if one["noise"] else ""),
+        _saved(one),
         "" if low is None else f"{100 * low:.1f} to {100 * high:.1f} %",
         "" if oracle is None else f"{100 * oracle:.0f} %",
         f"{one['cost']:.4g} {currency}",
         f"{one['carbon_g'] / G_PER_TONNE:.3g} t",
         str(one["late"]),
     )
+
+
+def _saved(one: dict[str, Any]) -> str:
+    if one["saving_share"] is None:
+        return f"none: {one['undone']} undone" if one["undone"] else "none: nothing to compare"
+    return f"{100 * one['saving_share']:.1f} %" + (" (noise)" if one["noise"] else "")
 
 
 def _lines(document: dict[str, Any]) -> Iterator[str]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from outweigh.core.constants import S_PER_HOUR
 from outweigh.core.errors import InvalidQuantity
 from outweigh.plan.kernels import Windows, contiguous_use, now
 from outweigh.plan.offers import W_PER_KW, Runs, offers, runs, starting_now
 from outweigh.plan.online import PauseResume, Player
-from outweigh.plan.problem import G_PER_TONNE, ROUNDING_STEPS, Bools, Floats, Ints, Jobs, Places
+from outweigh.plan.problem import ROUNDING_STEPS, Bools, Floats, Ints, Jobs
 from outweigh.plan.rolling import Rolling, Rules, joined
 from outweigh.plan.rolling_outlook import Outlook
 
@@ -23,12 +24,24 @@ class Case:
     Attributes:
         jobs: released at steps. rate: what came [currency/kWh of IT], shape (S, T). step_h: [h].
         home: where each job runs if nobody plans, shape (J,).
+        limit_kw: IT power the sites can give [kW], shape (S, T); empty is no limit.
+        sites: their names; empty where they have none. day_s: how far into its day (UTC) step 0 begins [s].
     """
 
     jobs: Jobs
     rate: Floats
     step_h: float
     home: Ints
+    limit_kw: Floats = field(default_factory=lambda: np.empty(0))
+    sites: tuple[str, ...] = ()
+    day_s: float = 0.0
+
+    def rule(self, place: int, step: int) -> str:
+        """A rule in words: always from this step of the day on (-1: at once), at this site (-1: at home)."""
+        minutes = round((self.day_s + step * self.step_h * S_PER_HOUR) / 60) % (24 * 60)
+        when = "at once" if step < 0 else f"from {minutes // 60:02d}:{minutes % 60:02d} UTC"
+        where = "home" if place < 0 else self.sites[place] if place < len(self.sites) else f"site {place}"
+        return f"{when}, at {where}"
 
     def at_home(self) -> Jobs:
         here = np.arange(self.rate.shape[0]) == self.home[:, np.newaxis]
@@ -49,27 +62,19 @@ class Case:
         kw = power[use.row] / W_PER_KW
         return Runs(use.row, site[use.row], use.step, use.work * speed[use.row], use.draw * kw * self.step_h)
 
-    def of_now(self, came: Places, carbon_price: float) -> tuple[float, float]:
-        """Carbon [g] and cost [currency] of starting now, at home."""
-        entries = self.through(self.jobs.release, self.home)
-        pue = came.pue if came.pue.ndim == 2 else np.repeat(came.pue[:, np.newaxis], came.steps, axis=1)
-        facility = entries.energy_kwh * pue[entries.site, entries.step]
-        grams = float((facility * came.carbon[0, entries.site, entries.step]).sum())
-        objective = float((entries.energy_kwh * self.rate[entries.site, entries.step]).sum())
-        objective += float(self.jobs.entry_cost[np.arange(len(self.jobs)), self.home].sum())
-        return grams, objective - grams / G_PER_TONNE * carbon_price
-
 
 class Promised(NamedTuple):
     """What a policy expected of each job when it decided, shape (J,) [currency]: the saving, and how far such
-    expectations had been off before, root mean square; None where nothing was known of that."""
+    expectations had been off before, root mean square; None where nothing was known of that. `against`: what the runs
+    that the saving was promised against came to; None where these are the runs of starting now."""
 
     saving: Floats
     error: Floats | None
+    against: Floats | None = None
 
 
 class Policy(Protocol):
-    """Decides over all jobs of a case. Whatever it does, it keeps deadlines."""
+    """Decides over all jobs of a case. It keeps deadlines; where capacity binds, as far as there is room."""
 
     @property
     def name(self) -> str: ...
@@ -125,11 +130,7 @@ class BestConstant:
                 paid = now(case.rate, Windows(site, start, jobs.deadline, length)) * kwh + jobs.entry_cost[each, site]
                 total = float(paid.sum())
                 if total < best[0]:
-                    hour_text = "at once" if hour < 0 else f"from step {hour} of the day"
-                    best, self.what = (
-                        (total, start, site),
-                        f"{hour_text}, at {'home' if place < 0 else f'site {place}'}",
-                    )
+                    best, self.what = (total, start, site), case.rule(place, hour)
         return case.through(best[1], best[2]), None
 
 
@@ -235,7 +236,7 @@ class Online:
             self._one(case, job, int(steps[job]), float(speed[job]), float(power[job]))
             for job in np.flatnonzero(can).tolist()
         ]
-        return joined([_of(stays, ~can), *paused]), None
+        return joined([of_jobs(stays, ~can), *paused]), None
 
     def _one(self, case: Case, job: int, steps: int, speed: float, power_w: float) -> Runs:
         jobs, site = case.jobs, int(case.home[job])
@@ -281,15 +282,15 @@ class PlanOnce:
     def play(self, case: Case) -> tuple[Runs, Promised | None]:
         jobs, each = case.jobs, np.arange(len(case.jobs))
         entries, expected, at_home = self._planned(case)
-        paid = _paid(case, entries)
-        base = _paid(case, case.through(jobs.release, case.home))
+        paid = paid_by(case, entries)
+        base = paid_by(case, case.through(jobs.release, case.home))
         entry = jobs.entry_cost[each, _sites(entries, len(jobs))] - jobs.entry_cost[each, case.home]
         promised = at_home - expected
         off = promised - (base - paid - entry)
         error = _error_before(jobs, off)
         if self.within_error:
             stay = promised < error
-            entries = joined([_of(entries, ~stay), _of(case.through(jobs.release, case.home), stay)])
+            entries = joined([of_jobs(entries, ~stay), of_jobs(case.through(jobs.release, case.home), stay)])
             promised = np.where(stay, 0.0, promised)
         return entries, Promised(promised, error)
 
@@ -309,7 +310,7 @@ class PlanOnce:
             if not known.all():
                 blind = np.zeros(len(jobs), dtype=np.bool_)
                 blind[lot[~known]] = True
-                parts.append(_of(case.through(jobs.release, case.home), blind))
+                parts.append(of_jobs(case.through(jobs.release, case.home), blind))
                 lot = lot[known]
             if lot.size:
                 entries, expected[lot], at_home[lot] = self._lot(case, lot, np.nan_to_num(rate), step)
@@ -342,7 +343,8 @@ class PlanRolling:
         return planner.result().runs, None
 
 
-def _paid(case: Case, entries: Runs) -> Floats:
+def paid_by(case: Case, entries: Runs) -> Floats:
+    """What the energy of every job came to [currency], shape (J,)."""
     cost = entries.energy_kwh * case.rate[entries.site, entries.step]
     return np.bincount(entries.job, cost, minlength=len(case.jobs)).astype(np.float64)
 
@@ -353,7 +355,8 @@ def _sites(entries: Runs, n: int) -> Ints:
     return site
 
 
-def _of(entries: Runs, jobs: Bools) -> Runs:
+def of_jobs(entries: Runs, jobs: Bools) -> Runs:
+    """The entries of these jobs; `jobs` shape (J,)."""
     keep = jobs[entries.job]
     return Runs(*(getattr(entries, name)[keep] for name in ("job", "site", "step", "work", "energy_kwh")))
 

@@ -35,12 +35,14 @@ def render(doc: Mapping[str, Any]) -> str:
             ("jobs", significant(doc["jobs"])),
             ("sites", ", ".join(doc["sites"])),
             ("planned on", doc["forecast"]),
+            ("capacity", "kept by all" if doc.get("within_capacity") else "none declared"),
             ("price of carbon", f"{doc['carbon_price_per_tonne']:g} {money}/t"),
         ],
         headings=(
             "policy", "cost + carbon x its price", "saving", "interval", "of the oracle's", "cost", "carbon",
-            "jobs not in time", "pauses", "moved",
+            "jobs late", "undone", "pauses", "moved",
         ),
+        rules="within the capacity of the sites" if doc.get("within_capacity") else "as if the sites had room for all",
         rows=[_row(one, money) for one in doc["policies"]],
     )  # fmt: skip
 
@@ -50,12 +52,19 @@ def _row(one: Mapping[str, Any], money: str) -> tuple[str, ...]:
     return (
         f"{one['policy']}: {one['what']}",
         f"{significant(one['objective'], 4)} {money}",
-        f"{100 * one['saving_share']:.1f} %" + (" (noise)" if one["noise"] else ""),
+        _saved(one),
         "" if low is None else f"{100 * low:.1f} to {100 * high:.1f} %",
         "" if oracle is None else f"{100 * oracle:.0f} %",
         f"{significant(one['cost'], 4)} {money}",
         si(one["carbon_g"], "g") if one["carbon_g"] < 1e6 else f"{significant(one['carbon_g'] / 1e6)} t",
         str(one["late"]) if one["late"] else "none",
+        str(one["undone"]) if one.get("undone") else "none",
         significant(one["pauses"]),
         significant(one["moved"]),
     )
+
+
+def _saved(one: Mapping[str, Any]) -> str:
+    if one["saving_share"] is None:
+        return "not compared"
+    return f"{100 * one['saving_share']:.1f} %" + (" (noise)" if one["noise"] else "")

@@ -313,7 +313,7 @@ class _Look:
         release, deadline, need = self._window(job)
         best = math.inf
         for site in range(self.sites):
-            if not self._may(job, site):
+            if not self._may(job, site) or self._never_fits(job, site):
                 continue
             per_gb = self.places.move_cost_per_gb
             away = self.places.names[site] != job.home
@@ -335,6 +335,21 @@ class _Look:
                     extra = job.checkpoint_kwh / kw
                     best = min(best, entry + kw * _with_pauses(inner, math.ceil(length - 1e-9), lost, extra))
         return best
+
+    def _never_fits(self, job: Job, site: int) -> bool:
+        """Whether every run of the job fills a step there with more than the site gives in any.
+
+        A run through of two steps or more fills one, one with pauses runs whole steps; a job whose pauses cost nothing
+        may run parts of steps.
+        """
+        release, deadline, need = self._window(job)
+        if job.preemptible and not (job.checkpoint_h or job.checkpoint_kwh):
+            return False
+        levels = [level for level in job.levels if need / level.speed <= deadline - release + 1e-9]
+        most, units = float(self.limit[site].max()), self._units(job)
+        return bool(levels) and all(
+            need / level.speed >= 2 and level.power_w / 1e3 * units > most * (1 + _RELATIVE) + 1e-12 for level in levels
+        )
 
     def _mixed(self, job: Job, row: Floats, room: Floats, need: float) -> float:
         """The cheapest work first: between two levels, a unit of work costs the power it adds over the speed."""

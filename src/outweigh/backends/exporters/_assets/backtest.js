@@ -9,7 +9,7 @@
 
   function savings(holder) {
     const width = holder.clientWidth, margin = left(width);
-    const rows = data.policies.map((p) => ({...p, v: 100 * p.saving_share, a: known(p.saving_low_share) ? 100 * p.saving_low_share : null, b: known(p.saving_high_share) ? 100 * p.saving_high_share : null}));
+    const rows = data.policies.filter((p) => known(p.saving_share)).map((p) => ({...p, v: 100 * p.saving_share, a: known(p.saving_low_share) ? 100 * p.saving_low_share : null, b: known(p.saving_high_share) ? 100 * p.saving_high_share : null}));
     const colour = (p) => (p.policy === names[names.length - 1] ? MUTED : p.noise ? "var(--inconclusive)" : p.v < 0 ? "var(--fail)" : "var(--incumbent)");
     return Plot.plot({
       width, height: 60 + names.length * 30, marginLeft: margin, marginRight: 24, marginTop: 8, marginBottom: 42, style: STYLE,
