@@ -337,3 +337,14 @@ def test_every_parameter_says_its_unit_source_and_how_it_was_checked() -> None:
             assert row.provenance.source
             assert row.checked
             assert row.provenance.grade.value == "D"
+
+
+@pytest.mark.parametrize("text", ["", "technology,parameter,value\n"])
+def test_a_file_without_a_single_parameter_is_no_calibration(capsys, tmp_path, text) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(text)
+
+    code, said = asked(capsys, "--dry", "12", "--wet", "9", "--parameters", str(path))
+
+    assert code == 2
+    assert "technology,parameter,value" in said.err

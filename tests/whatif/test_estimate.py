@@ -520,6 +520,19 @@ BAD = {
         ["--device", "nvidia-l4", "--parameters", "405B", "--tokens", "15T", "--pue", "1.2", "--tariff", str(SITE),
          "--start", "2026-03-02", "--count", "1"], 2, "years"),
     "no such file": (["--device", "nvidia-l4", *TRAIN, "--zone", "DE", "--file", "none.csv"], 4, "none.csv"),
+    "more requests than there are": (
+        ["--device", "nvidia-l4", "--parameters", "8B", "--requests", "1e300", "--output-tokens", "3"], 2, "1e30"),
+    "a start that nothing is billed at": (["--device", "nvidia-l4", *TRAIN, "--start", "2026-03-02"], 2, "--tariff"),
+    "a count that nothing is billed for": (["--device", "nvidia-l4", *TRAIN, "--count", "4"], 2, "--tariff"),
+    "parts of nothing": (["--device", "nvidia-l4", *TRAIN, "--parts"], 2, "--reconcile"),
+    "utilisation of declared hours": (
+        ["--device", "nvidia-l4", "--device-hours", "5", "--utilisation", "0.4"], 2, "--watts"),
+    "a tariff that is not there, and no PUE": (
+        ["--device", "nvidia-l4", *TRAIN, "--tariff", "none.toml", "--start", "2026-03-02", "--count", "1"], 2,
+        "none.toml"),
+    "no receipt of that name": (["--device", "nvidia-l4", *TRAIN, "--reconcile", "none.json"], 2, "neither a file"),
+    "intensity without its unit": (["--device", "nvidia-l4", *TRAIN, "--intensity", "400"], 2, "'400'"),
+    "price without its unit": (["--device", "nvidia-l4", *TRAIN, "--price", "0.15"], 2, "'0.15'"),
 }  # fmt: skip
 
 

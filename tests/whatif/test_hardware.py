@@ -192,6 +192,7 @@ def test_a_device_without_a_study_gets_the_range_of_those_that_have_one_and_says
         (["--pue", "1.2", "--cost", "30000 EUR", "--price", "0.1 USD/kWh"], "EUR"),
         (["--pue", "1.2", "--new-count", "1"], "needs"),
         (["--pue", "1.2", "--embodied", "-5"], "embodied"),
+        (["--pue", "1.2", "--embodied", "1e300"], "at most"),
         (["--pue", "1.2", "--start", "soon"], "2027-01-01"),
         (["--pue", "0.5"], "PUE"),
     ],

@@ -160,3 +160,19 @@ def test_no_bits_at_all_have_no_energy_of_a_bit(capsys):
 
     assert found["as_is_pj_per_bit_low"] is None
     assert found["as_is_w_low"] > 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--cold-pj", "1e300"], ["--carnot", "1e-300"], ["--cold-k", "1e-300"], ["--warm-k", "1e300"]],
+)
+def test_figures_beyond_what_can_be_computed_never_reach_the_answer(capsys, words):
+    code = outweigh(["whatif", "links", *words, "--json"])
+    said = capsys.readouterr()
+
+    assert code in {0, 2}
+    assert "Traceback" not in said.err
+    if code == 0:
+        json.loads(said.out, parse_constant=pytest.fail)
+    else:
+        assert "beyond what can be computed" in said.err

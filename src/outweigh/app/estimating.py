@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from string import hexdigits
 from typing import TYPE_CHECKING, Any
 
-from outweigh.app.estimating_asked import Asked, device_of, overheads_of, parse_range, place_of, work_of
+from outweigh.app.estimating_asked import Asked, check_belongs, device_of, overheads_of, parse_range, place_of, work_of
 from outweigh.app.estimating_rows import Table, compared, document, reconciled_document, reconciled_lines, table_of
 from outweigh.core.constants import S_PER_HOUR, S_PER_YEAR
 from outweigh.core.errors import UnusableMeasurement, UsageError
@@ -45,6 +46,7 @@ def estimated(asked: Asked, now: datetime | None = None) -> Estimated:
         UnusableMeasurement, LedgerError: receipts that do not fit.
     """
     now = now or datetime.now(UTC)
+    check_belongs(asked)
     work = work_of(asked)
     names: tuple[str, ...] = asked.devices or ("declared device",)
     if asked.reconcile and len(names) > 1:
@@ -88,20 +90,20 @@ def _with_tariff(asked: Asked, row: Estimate) -> Estimate:
         raise UsageError(
             "a tariff needs to know when, and how many devices", "Add --start 2026-03-02T09:00 --count 512"
         )
-    if isinstance(row.facility_energy.result, Missing):
-        return replace(row, money=replace(row.money, result=row.facility_energy.result))
     from outweigh.app.whatif_tariff import moment
     from outweigh.config.tariffs import load_tariff
     from outweigh.core.quantities import Power
     from outweigh.whatif.tariff import Load, bill
 
     tariff = load_tariff(asked.tariff)
+    start = moment(asked.start, tariff.timezone).astimezone(UTC)
+    if isinstance(row.facility_energy.result, Missing):
+        return replace(row, money=replace(row.money, result=row.facility_energy.result))
     energy = row.facility_energy.known
     seconds = row.device_s.known.value / asked.count
     if seconds <= 0:
         nothing = Propagated(0.0, energy.bounds, {})
         return replace(row, money=Figure("money", tariff.currency, nothing, Grade.D), currency=tariff.currency)
-    start = moment(asked.start, tariff.timezone).astimezone(UTC)
     if seconds > _LONGEST_S:
         problem = f"the run would take {seconds / S_PER_YEAR:,.0f} years on {asked.count} devices"
         raise UsageError(problem, "A tariff bills up to 20 years: give --count as many as work at once")
@@ -173,6 +175,12 @@ def _receipts(asked: Asked) -> Iterator[tuple[str, Receipt]]:
     for text in asked.reconcile:
         if text not in addresses:
             yield _from_file(Path(text))
+    for text in addresses:
+        if not set(text) <= set(hexdigits):
+            remedy = (
+                "Name a file that `outweigh ledger show` printed, or its address, as `outweigh ledger list` shows it"
+            )
+            raise UsageError(f"{text!r} is neither a file here nor a receipt's address", remedy)
     if addresses:
         with opened(asked.ledger) as store:
             for text in addresses:

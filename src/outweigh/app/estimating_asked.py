@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 DECLARED = "declared"
 _COUNTS = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
+_MOST = 1e30  # of anything that is counted: products of three counts and a device's rate stay within a float
 _ENDS, _WITH_MIDDLE = 2, 3  # parts of low:high, of low:central:high
 _YEAR = timedelta(days=365)
 
@@ -79,8 +80,10 @@ def parse_count(text: str, what: str) -> float:
         value = float(said[: len(said) - len(unit)])
     except ValueError:
         value = math.nan
-    if unit not in _COUNTS or not math.isfinite(value) or value < 0:
-        raise InvalidQuantity(what, repr(text), "write a count such as 8B, 15.6T or 2e12: 0 or more, and finite")
+    if unit not in _COUNTS or not 0 <= value <= _MOST:
+        raise InvalidQuantity(
+            what, repr(text), "write a count such as 8B, 15.6T or 2e12: 0 to 1e30, more is beyond any computer"
+        )
     return value * _COUNTS[unit]
 
 
@@ -99,6 +102,22 @@ def parse_range(text: str, name: str, unit: str) -> Ranged:
     if len(ends) == _ENDS:
         return Ranged.between(name, ends[0], ends[1], unit, DECLARED, Grade.D)
     return Ranged(name, ends[len(ends) // 2], ends[0], ends[-1], unit, DECLARED, Grade.D)
+
+
+def check_belongs(asked: Asked) -> None:
+    """Refuse what would be read and then left out of the answer.
+
+    Raises:
+        UsageError: an option that belongs to another that was not given.
+    """
+    if asked.tariff is None and (asked.start or asked.count is not None):
+        raise UsageError("--start and --count say when a run is billed, and no tariff is given", "Add --tariff FILE")
+    if not asked.reconcile and asked.parts:
+        raise UsageError("--parts says what receipts are, and none is given", "Add --reconcile RECEIPT")
+    if asked.device_hours and asked.utilisation:
+        raise UsageError(
+            "the power of declared hours does not follow from --utilisation", "Leave it out, or give --watts"
+        )
 
 
 def work_of(asked: Asked) -> Work:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from outweigh.app.files import opened, read_review
-from outweigh.compare.energy import log_ratio
 from outweigh.core.constants import J_PER_KWH
 from outweigh.core.errors import UsageError
 from outweigh.core.receipt import Receipt, RunStatus
@@ -105,6 +104,8 @@ def of_ledger(ledger: Path | str, batch: str = "", incumbent: str = "") -> Measu
     names = list(rounds)
     if incumbent and incumbent not in rounds:
         raise UsageError(f"no variant of that sitting is called {incumbent!r}", f"There are {', '.join(names)}")
+    from outweigh.compare.energy import log_ratio  # brings statistics that declared levers do without
+
     base = incumbent or names[0]
     key = receipts[0].batch
     levers: dict[str, Lever] = {}

@@ -182,9 +182,12 @@ def _own_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
-            return [(reader.line_num, {str(k).strip(): str(v or "").strip() for k, v in row.items()}) for row in reader]
+            rows = [(reader.line_num, {str(k).strip(): str(v or "").strip() for k, v in row.items()}) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as err:
         raise ConfigError(str(path), 0, "cannot be read", "Name a CSV file you may read") from err
+    if not rows:
+        raise ConfigError(str(path), 0, "it holds no parameters", "Write technology,parameter,value and a row for each")
+    return rows
 
 
 def _money(asked: Asked) -> Money | None:

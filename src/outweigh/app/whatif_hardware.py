@@ -25,6 +25,7 @@ from outweigh.whatif.hardware.keeping import Bound
 
 SCHEMA = "outweigh.hardware/1"
 EMBODIED = "embodied carbon"
+_MOST_KG = 1e9
 _DAYS = 365.2425
 
 
@@ -108,7 +109,9 @@ def weighed(asked: Asked, now: datetime | None = None) -> Weighed:
 
 def _embodied(asked: Asked) -> tuple[Ranged, str]:
     if asked.embodied:
-        return parse_range(asked.embodied, EMBODIED, "kgCO2e"), "embodied carbon of the new devices as declared"
+        declared = parse_range(asked.embodied, EMBODIED, "kgCO2e")
+        declared.at_most(_MOST_KG, f"kilograms of one device: at most {_MOST_KG:,.0f}")
+        return declared, "embodied carbon of the new devices as declared"
     rows = embodied_carbon()
     row = rows.get(asked.new)
     if row is not None:

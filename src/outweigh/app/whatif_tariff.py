@@ -29,6 +29,9 @@ from outweigh.whatif.tariff.terms import DAY_NAMES, Kind, Tariff
 from outweigh.whatif.tariff.urdb import tariff_from_urdb
 
 _FEWEST = 2  # rows that tell the length of a step
+_YEARS = (1900, 2200)  # of any time: clocks and months are known there
+_MOST_PUE = 1e3
+_MOST_RUNS = 1000
 SHOWN = (
     ("energy", (Kind.ENERGY,)),
     ("demand", (Kind.DEMAND,)),
@@ -120,8 +123,8 @@ def import_rate(path: Path, timezone: str, name: str | None = None) -> tuple[str
 # --- answers ------------------------------------------------------------------------------------------
 
 
-def bill_rows(bill: Bill) -> list[dict[str, object]]:
-    """A row per month and one for all of them: kinds, total, energy, highest billed demand."""
+def bill_rows(bill: Bill, question: Question) -> list[dict[str, object]]:
+    """A row per month and one for all of them: kinds, total, energy, carbon at its price, highest billed demand."""
     rows: list[dict[str, object]] = []
     for month in (*bill.months, None):
         lines = [line for line in bill.lines if month is None or line.month == month]
@@ -136,7 +139,12 @@ def bill_rows(bill: Bill) -> list[dict[str, object]]:
                 "billed_demand_w": float(max(billed, default=Decimal(0))) * 1e3,
             }
         )
-    rows[-1] |= {"energy_j": float(bill.kwh) * 3.6e6, "notes": list(bill.notes)}
+    carbon = question.carbon_of(bill.kwh)
+    rows[-1] |= {
+        "energy_j": float(bill.kwh) * 3.6e6,
+        "carbon": None if carbon is None else float(carbon),
+        "notes": list(bill.notes),
+    }
     return rows
 
 
@@ -188,6 +196,8 @@ def _way_row(way: Way, one: Marginal, question: Question) -> dict[str, object]:
 
 def curve_rows(question: Question, run: Run, runs: int) -> tuple[list[dict[str, object]], Curve]:
     """A row per run of the month, and the curve itself."""
+    if runs > _MOST_RUNS:
+        raise InvalidQuantity("number of runs", str(runs), f"each is billed: ask for at most {_MOST_RUNS:,}")
     found = curve(question, run, runs)
     rows: list[dict[str, object]] = [
         {
@@ -230,11 +240,15 @@ def moment(text: str, timezone: str) -> datetime:
         day = datetime.fromisoformat(text.strip())
     except ValueError as err:
         raise InvalidQuantity("time", repr(text), "write 2026-03-01 or 2026-03-01T06:00") from err
+    if not _YEARS[0] <= day.year < _YEARS[1]:
+        raise InvalidQuantity("time", repr(text), f"write a year from {_YEARS[0]} to {_YEARS[1] - 1}")
     return day if day.tzinfo is not None else day.replace(tzinfo=ZoneInfo(timezone))
 
 
 def _load(asked: Asked, tariff: Tariff) -> Load:
-    if (asked.load is None) == (asked.flat is None):
+    if asked.load is not None and asked.flat is not None:
+        raise UsageError("--load and --flat both say what is drawn", "Give one of them")
+    if asked.load is None and asked.flat is None:
         raise UsageError("a bill needs a load", 'Give --load FILE.csv, or --flat "5.2 MW"')
     if asked.load is not None:
         rows = _rows(asked.load)
@@ -312,6 +326,8 @@ def _spot(path: Path) -> PriceSeries:
 
 def _cooling(asked: Asked) -> Cooling | None:
     if asked.cooling is None:
+        if asked.pue is not None and asked.pue > _MOST_PUE:
+            raise InvalidQuantity("PUE", f"{asked.pue:g}", "facility over IT power, such as 1.2")
         return None if asked.pue is None else Cooling.flat(asked.pue)
     if asked.pue is not None:
         raise UsageError("--pue and --cooling both say what cooling draws", "Give one of them")
@@ -337,7 +353,10 @@ def _carbon(price: str | None, intensity: str | None) -> CarbonPrice | None:
     amount, slash, per = price.partition("/")
     if slash and per.strip() != "t":
         raise InvalidQuantity("carbon price", repr(price), "it is per tonne of CO2e; write it as '80 EUR/t'")
-    return CarbonPrice(parse_money(amount), CarbonIntensity(parse_intensity(intensity)))
+    money = parse_money(amount)
+    if money.amount < 0:
+        raise InvalidQuantity("carbon price", repr(price), "it is 0 or more")
+    return CarbonPrice(money, CarbonIntensity(parse_intensity(intensity)))
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:

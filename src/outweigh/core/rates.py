@@ -12,7 +12,7 @@ from outweigh.core.quantities import Price, check_currency
 _G_PER = {"g": 1.0, "kg": 1e3, "t": 1e6, "lb": 453.59237, "lbs": 453.59237}
 _KWH_PER = {"kWh": 1.0, "MWh": 1e3}
 _GAS = re.compile(r"\s*(?:CO2(?:e|eq)?)?\s*", re.IGNORECASE)
-_NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(\S.*?)\s*")
+_NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?![\d.])\s*(\S.*?)\s*")
 _UNITS = "gCO2e/kWh, kgCO2e/MWh, kgCO2e/kWh, tCO2e/MWh or lbCO2e/MWh"
 
 

@@ -128,7 +128,7 @@ def compare_links(link: Link, cooling: Cooling, device_w: float, use: float, ado
         adopted: share of the links that are replaced; at 0 nothing changes, to the last digit.
 
     Raises:
-        InvalidQuantity: a share that is none, or a power that is not above 0.
+        InvalidQuantity: a share that is none, a power that is not above 0, or figures beyond what can be computed.
     """
     for name, share in (("use of the link", use), ("adopted share", adopted)):
         if not 0 <= share <= 1:
@@ -140,6 +140,9 @@ def compare_links(link: Link, cooling: Cooling, device_w: float, use: float, ado
     new = Bounds(
         _cold_w(link, link.cold_pj_per_bit.low, lift.low, use), _cold_w(link, link.cold_pj_per_bit.high, lift.high, use)
     )
+    if not math.isfinite(new.high) or not math.isfinite(warm.high):
+        remedy = "the figures are beyond what can be computed: check energies of a bit, temperatures and the cooler"
+        raise InvalidQuantity("power of a link", f"{max(warm.high, new.high):g} W", remedy)
     ends = sorted(old + adopted * (then - old) for old, then in ((warm.low, new.low), (warm.high, new.high)))
     mixed = Bounds(*ends)
     saved = Bounds(adopted * (warm.low - new.high), adopted * (warm.high - new.low))
@@ -153,7 +156,7 @@ def compare_links(link: Link, cooling: Cooling, device_w: float, use: float, ado
         Bounds(saved.low / (warm.low + device_w), saved.high / (warm.high + device_w)), lift,
         _break_even(link, link.warm_pj_per_bit.high, link.cold_pj_per_bit.low, lift.low),
         _break_even(
-            link, link.warm_pj_per_bit.central, link.cold_pj_per_bit.central, math.sqrt(lift.low * lift.high)
+            link, link.warm_pj_per_bit.central, link.cold_pj_per_bit.central, math.sqrt(lift.low) * math.sqrt(lift.high)
         ),
         _break_even(link, link.warm_pj_per_bit.low, link.cold_pj_per_bit.high, lift.high),
         Bounds(

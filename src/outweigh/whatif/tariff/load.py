@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,7 @@ MILLI_WH_PER_KWH = 10**6
 _HOUR_S = 3600
 # A day of int64 milliwatt-hours at this power fits a year many times over.
 _MOST_KW = 1e9
+_LONGEST_S = 100 * 366 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,9 @@ class Run:
     def __post_init__(self) -> None:
         if self.start.tzinfo is None:
             raise InvalidQuantity("start of a run", str(self.start), "write its time with a zone")
-        if not 0 <= self.power.watts < _MOST_KW * 1e3 or not 0 <= self.seconds < math.inf:
+        if not 0 <= self.power.watts < _MOST_KW * 1e3 or not 0 <= self.seconds <= _LONGEST_S:
             given = f"{self.power.to_kw():g} kW for {self.seconds:g} s"
-            raise InvalidQuantity("run", given, "power and duration are finite and not negative")
+            raise InvalidQuantity("run", given, "give 0 or more, and at most a thousand gigawatts for a hundred years")
 
     @property
     def energy(self) -> Energy:

@@ -27,6 +27,7 @@ from outweigh.whatif.tariff.load import MILLI_WH_PER_KWH, Load, Run, power_mw_pe
 from outweigh.whatif.tariff.terms import Kind, Tariff
 
 _HOUR_S = 3600
+_LONGEST_EVERY_S = 366 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,10 @@ class Question:
     def bill(self, load: Load | None = None) -> Bill:
         return bill(self.tariff, load or self.load, history=self.history, spot=self.spot)
 
+    def carbon_of(self, kwh: Decimal) -> Decimal | None:
+        """Carbon of so much energy at its declared price, beside any bill; None where none is declared."""
+        return _carbon(self, kwh)
+
     def cooled(self, drawn: NDArray[np.int64], load: Load | None = None) -> NDArray[np.int64]:
         """What cooling draws on top of IT energy in each step [milliwatt-hours], shape (n,)."""
         load = load or self.load
@@ -185,7 +190,9 @@ def best_start(question: Question, run: Run, latest: datetime, *, every_s: int =
 
     Carbon counts where a price is declared.
     """
-    if latest < run.start or every_s <= 0:
+    if not 0 < every_s <= _LONGEST_EVERY_S:
+        raise InvalidQuantity("distance of starts", f"{every_s:g} s", "give above 0, and a year at most")
+    if latest < run.start:
         raise InvalidQuantity("latest start", latest.isoformat(), "it is not before the run's own start")
     before = question.bill()
     last = min(latest, question.load.end - timedelta(seconds=run.seconds))
@@ -246,7 +253,7 @@ class Slope(StrEnum):
 
     FALLS = "falls"
     RISES = "rises"
-    FLAT = "flat"
+    FLAT = "stays the same"
     MIXED = "falls and rises"
 
 
@@ -318,7 +325,7 @@ def slope(costs: Sequence[Decimal], grain: Decimal) -> Slope:
     """Where a row of costs goes; changes that rounding alone can make are none.
 
     >>> slope([Decimal(5), Decimal(4), Decimal(4)], Decimal("0.01")), slope([Decimal(1), Decimal(1)], Decimal("0.01"))
-    (<Slope.FALLS: 'falls'>, <Slope.FLAT: 'flat'>)
+    (<Slope.FALLS: 'falls'>, <Slope.FLAT: 'stays the same'>)
     """
     # Each bill has some dozens of rounded lines, each half a grain off at most.
     noise = grain * 50
