@@ -1,6 +1,9 @@
 """The command line of tariffs: what it prints adds up, and what it refuses teaches."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -179,7 +182,24 @@ BAD_ASKS = {
         "needs an intensity",
     ),
     "no tariff": (["bill", "none.toml", "--flat", "5 MW"], "no such file"),
-}
+    "two loads": (["bill", str(SITE / "site.toml"), *FIFTEEN_MONTHS, "--flat", "5 MW"], "Give one of them"),
+    "before all clocks": (
+        ["bill", str(SITE / "site.toml"), "--flat", "5 MW", "--from", "0001-01-01", "--to", "2026-01-01"], "1900"),
+    "after all clocks": (
+        ["bill", str(SITE / "site.toml"), "--flat", "5 MW", "--from", "9999-01-01", "--to", "9999-12-31"], "2199"),
+    "carbon that is paid for": (
+        ["bill", str(SITE / "site.toml"), *FIFTEEN_MONTHS, "--carbon-price", "-80 EUR/t", "--intensity", "350 g/kWh"],
+        "0 or more"),
+    "an eternal run": (
+        ["marginal", str(SITE / "site.toml"), *FIFTEEN_MONTHS, *RUN[:6], "--for", "1e300 d", *RUN[8:]], "years"),
+    "starts an eternity apart": (
+        ["marginal", str(SITE / "site.toml"), *FIFTEEN_MONTHS, *RUN, "--latest", "2026-04-20", "--every", "1e300 h"],
+        "distance of starts"),
+    "a PUE of nowhere": (
+        ["marginal", str(SITE / "site.toml"), *FIFTEEN_MONTHS, *RUN[:4], *RUN[6:], "--pue", "1e300"], "PUE"),
+    "more runs than can be billed": (
+        ["marginal", str(SITE / "site.toml"), *FIFTEEN_MONTHS, *RUN, "--runs", "1000000"], "at most 1,000"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("words", "says"), BAD_ASKS.values(), ids=BAD_ASKS)
@@ -188,3 +208,64 @@ def test_a_question_that_lacks_something_says_what(capsys, words, says):
 
     assert code == 2
     assert says in said.err
+
+
+def test_carbon_at_a_declared_price_stands_beside_the_bill_and_not_in_it(capsys):
+    # 5 MW for the 744 hours of January: 3,720 MWh x 0.350 t/MWh x 80 EUR/t = 104,160 EUR.
+    flat = ["bill", str(SITE / "site.toml"), "--flat", "5 MW", *JANUARY]
+    plain = rows(capsys, *flat)[-1]
+
+    found = rows(capsys, *flat, "--carbon-price", "80 EUR/t", "--intensity", "350 gCO2e/kWh")[-1]
+
+    assert plain["carbon"] is None
+    assert found["carbon"] == pytest.approx(104_160)
+    assert found["total"] == plain["total"]
+
+
+def test_the_list_of_rooms_names_each_with_a_sentence_that_is_not_cut(capsys):
+    assert outweigh(["whatif", "--help"]) == 0
+    said = capsys.readouterr().out
+
+    rooms = ["cooling", "finance", "hardware", "levers", "links", "negotiate", "policy", "supply", "tariff", "world"]
+    told = {line.split()[0]: line for line in said.splitlines() if line.split() and line.split()[0] in rooms}
+    assert sorted(told) == rooms
+    assert not [line for line in told.values() if line.endswith("...")]
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="a terminal is a POSIX thing")
+@pytest.mark.parametrize("columns", [40, 80])
+def test_no_figure_is_cut_on_a_narrow_terminal(columns):
+    import fcntl
+    import struct
+    import termios
+
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    words = ["whatif", "tariff", "bill", str(SITE / "site.toml"), "--flat", "5 MW", *JANUARY]
+    with subprocess.Popen([sys.executable, "-m", "outweigh", *words], stdout=theirs, stderr=subprocess.DEVNULL,
+                          env=os.environ | {"COLUMNS": str(columns), "TERM": "dumb"}) as running:  # fmt: skip
+        os.close(theirs)
+        said = b"".join(iter(lambda: _read(ours), b"")).decode()
+    os.close(ours)
+
+    assert running.returncode == 0
+    assert "586,640.00" in said
+    assert "\N{HORIZONTAL ELLIPSIS}" not in said
+
+
+def _read(descriptor):
+    try:
+        return os.read(descriptor, 65_536)
+    except OSError:  # Linux tells a closed terminal so
+        return b""
+
+
+def test_a_reader_that_goes_away_is_no_verdict():
+    words = ["whatif", "negotiate", str(ROOT / "examples" / "negotiation" / "sheet.toml")]
+    with subprocess.Popen([sys.executable, "-m", "outweigh", *words], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as running:  # fmt: skip
+        running.stdout.close()
+        said = running.stderr.read().decode()
+
+    assert running.returncode == 0
+    assert "Traceback" not in said

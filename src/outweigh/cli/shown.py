@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 _SHORT_CELL = 20
+_NO_LIMIT = 10_000  # columns
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line, full precision.")
 
@@ -55,6 +56,8 @@ def table(
 ) -> None:
     """A table fitted to the terminal; in a pipe as wide as it needs to be, so that no cell is cut.
 
+    On a terminal too narrow for its figures, every cell is a line under its heading's name.
+
     Args:
         entries_below: on a terminal narrower than this [columns], a row becomes an entry of several lines: where the
             last columns hold sentences, a table would be a word wide.
@@ -64,20 +67,32 @@ def table(
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False)
+    class Piped(Console):
+        def on_broken_pipe(self) -> None:
+            # rich would exit with 1, which is a verdict of ours; the front door knows what a closed pipe means.
+            raise BrokenPipeError
+
+    console = Piped(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False)
     if console.width < entries_below:
         for line in entries(headings, rows, console.width):
             click.echo(line)
         return
-    if console.width < cells_below:
-        for row in rows:
+    kept = list(rows)
+    grid = Table(*headings, box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    for row in kept:
+        grid.add_row(*row)
+    # The longest words of all columns side by side: in less room rich cuts figures, and half a figure is a wrong one.
+    needed = grid.__rich_measure__(console, console.options.update(max_width=_NO_LIMIT)).minimum
+    if console.width < cells_below or (sys.stdout.isatty() and console.width < needed):
+        if title:
+            click.echo(f"{title}\n")
+        for row in kept:
             for heading, cell in zip(headings, row, strict=True):
-                click.echo(f"{heading}: {cell}")
+                if cell:
+                    click.echo(f"{heading}: {cell}" if heading else cell)
             click.echo()
         return
-    grid = Table(*headings, box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
-    for row in rows:
-        grid.add_row(*row)
+    console.width = max(console.width, needed)
     console.print(grid)
 
 

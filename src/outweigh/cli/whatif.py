@@ -28,10 +28,14 @@ _FILE = click.Path(path_type=Path)
 @click.group("whatif", epilog="Example: outweigh whatif tariff bill examples/tariff/site.toml --flat '5 MW' "
              "--from 2026-01-01 --to 2027-01-01")  # fmt: skip
 def command() -> None:
-    """What would change: tariffs, cooling, supply, policy and the world's figures. Doing nothing comes first."""
+    """What would change, in money, energy and carbon. Doing nothing is the first row or column of every answer."""
 
 
-@command.group("tariff", epilog="The file is described in docs/tariffs.md.")
+@command.group(
+    "tariff",
+    short_help="Bills under a tariff file, and what one more run adds.",
+    epilog="The file is described in docs/tariffs.md.",
+)
 def tariff() -> None:
     """Bills under a tariff file, and what one more run adds to them."""
 
@@ -75,8 +79,9 @@ def bill(lines: bool, as_json: bool, **given: Any) -> int:
     """What a load costs under TARIFF, month by month, split by what it is for."""
     from outweigh.app.whatif_tariff import SHOWN, ask, bill_rows, in_money, line_rows, power_words, shown_parts
 
-    made = ask(_asked(given)).bill()
-    rows = line_rows(made) if lines else bill_rows(made)
+    question = ask(_asked(given))
+    made = question.bill()
+    rows = line_rows(made) if lines else bill_rows(made, question)
     if as_json:
         echo_json(rows)
     elif lines:
@@ -105,6 +110,9 @@ def bill(lines: bool, as_json: bool, **given: Any) -> int:
         price = made.average_price
         if price is not None:
             click.echo(f"{made.kwh:,.0f} kWh, {price:.5f} {made.currency}/kWh on average")
+    if question.carbon is not None and not as_json:
+        carbon = in_money(question.carbon_of(made.kwh))
+        click.echo(f"carbon at its declared price, beside the bill: {carbon} {made.currency}")
     for one in made.notes:
         note(f"Note: {one}.")
     return 0

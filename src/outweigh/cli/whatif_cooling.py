@@ -15,6 +15,7 @@ _TECHNOLOGIES = click.Choice(["air", "cold-plate", "immersion-1", "immersion-2"]
 
 @click.command(
     "cooling",
+    short_help="PUE, water, money of air, cold plate and immersion.",
     epilog="Example: outweigh whatif cooling --it '10 MW' --dry 12 --humidity 70 --load 70% --price '0.12 EUR/kWh' "
     "--capex cold-plate='300 EUR/kW'",
 )

@@ -9,7 +9,11 @@ import click
 from outweigh.cli.shown import echo_json, json_option, note, table
 
 
-@click.command("finance", epilog="Example: outweigh whatif finance examples/finance/case.toml")
+@click.command(
+    "finance",
+    short_help="Cash flow over years, present value, tornado.",
+    epilog="Example: outweigh whatif finance examples/finance/case.toml",
+)
 @click.argument("case", type=click.Path(path_type=Path))
 @click.option("--scenarios", type=click.IntRange(min=1), default=1000, show_default=True, help="Draws of all inputs.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the draws.")

@@ -12,6 +12,7 @@ from outweigh.cli.shown import echo_json, json_option, note, table
 
 @click.command(
     "hardware",
+    short_help="Keep devices or replace them: energy, carbon debt, money.",
     epilog="Example: outweigh whatif hardware nvidia-a100-sxm-80gb nvidia-b200-sxm --count 512 --zone DE --pue 1.2 "
     "--cost '35000 EUR'",
 )

@@ -12,7 +12,11 @@ from outweigh.cli.shown import echo_json, json_option, note, table
 _FILE = click.Path(path_type=Path)
 
 
-@click.command("levers", epilog="Example: outweigh whatif levers examples/levers/levers.toml --out curve.html")
+@click.command(
+    "levers",
+    short_help="Every lever on one marginal abatement cost curve.",
+    epilog="Example: outweigh whatif levers examples/levers/levers.toml --out curve.html",
+)
 @click.argument("levers", type=_FILE)
 @click.option("--review", type=_FILE, default=None, help="review.json whose variants are the measured levers.")
 @click.option("--ledger", type=_FILE, default=None, help="Or a ledger that holds a sitting of variants.")
@@ -37,7 +41,7 @@ def levers(out: tuple[Path, ...], as_json: bool, **asked: Any) -> None:
     if as_json:
         echo_json([found.document])
     else:
-        table(found.headings, found.rows, entries_below=160)
+        table(found.headings, found.rows, cells_below=160)
         if found.passed_rows:
             table(found.passed_headings, found.passed_rows)
         for line in found.lines:

@@ -9,7 +9,11 @@ import click
 from outweigh.cli.shown import echo_json, json_option, note, table
 
 
-@click.command("links", epilog="Example: outweigh whatif links --gbit-per-s 400 --use 30% --leak '10 mW'")
+@click.command(
+    "links",
+    short_help="Superconducting links beside optics, a projection.",
+    epilog="Example: outweigh whatif links --gbit-per-s 400 --use 30% --leak '10 mW'",
+)
 @click.option("--device", default="nvidia-h100-sxm", show_default=True, help="What is linked, of the hardware table.")
 @click.option("--device-power", default="", help='Or its power: "1.2 kW".')
 @click.option("--gbit-per-s", type=float, default=400.0, show_default=True, help="Rate of its link.")

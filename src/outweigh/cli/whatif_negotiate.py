@@ -9,7 +9,11 @@ import click
 from outweigh.cli.shown import echo_json, json_option, note, table
 
 
-@click.command("negotiate", epilog="Example: outweigh whatif negotiate examples/negotiation/sheet.toml")
+@click.command(
+    "negotiate",
+    short_help="Buyers alone and pooled under today's tariff and offers.",
+    epilog="Example: outweigh whatif negotiate examples/negotiation/sheet.toml",
+)
 @click.argument("sheet", type=click.Path(path_type=Path))
 @json_option
 def negotiate(sheet: Path, as_json: bool) -> None:

@@ -10,7 +10,11 @@ import click
 from outweigh.cli.shown import echo_json, json_option, note, table
 
 
-@click.command("policy", epilog="Example: outweigh whatif policy examples/placement/placement.toml --new 30%")
+@click.command(
+    "policy",
+    short_help="Shocks, support that home would need, firm rankings.",
+    epilog="Example: outweigh whatif policy examples/placement/placement.toml --new 30%",
+)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--carbon-price", "carbon_prices", multiple=True, metavar="PRICE",
               help='"70 EUR/t"; may be repeated. Default: 0, 70 and 150.')  # fmt: skip

@@ -9,7 +9,11 @@ import click
 from outweigh.cli.shown import echo_json, json_option, note, progress, table
 
 
-@click.command("supply", epilog="Example: outweigh whatif supply examples/supply/site.toml")
+@click.command(
+    "supply",
+    short_help="Sun, wind, battery and contracts, hour by hour.",
+    epilog="Example: outweigh whatif supply examples/supply/site.toml",
+)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--share", default="100%", show_default=True, help="Of all that may be built.")
 @click.option(

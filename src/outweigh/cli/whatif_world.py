@@ -10,7 +10,11 @@ import click
 from outweigh.cli.shown import echo_json, json_option, note, table
 
 
-@click.command("world", epilog="Example: outweigh whatif world --energy '3 GWh'")
+@click.command(
+    "world",
+    short_help="A claim about AI's electricity beside published figures.",
+    epilog="Example: outweigh whatif world --energy '3 GWh'",
+)
 @click.option("--scenario", default="article", show_default=True, help="Which figure is the claim; --json names all.")
 @click.option("--country", default="", metavar="CODE", help="Compare the claim with a country: JP, or its name.")
 @click.option(
@@ -41,7 +45,7 @@ def world(as_json: bool, against: str | None, **asked: Any) -> None:
     if as_json:
         echo_json([found.document])
         return
-    table(found.headings, found.rows, entries_below=160)
+    table(found.headings, found.rows, cells_below=160)
     for line in found.lines:
         click.echo(line)
     for line in found.notes:
