@@ -45,10 +45,10 @@ _FILE = click.Path(path_type=Path)
 @click.option("--region", default="", help="Cloud region, for PUE, water, zone: aws:eu-central-1.")
 @click.option("--pue", default="", metavar="PUE", help="Facility over IT energy: 1.2, or 1.1:1.4.")
 @click.option("--wue", default="", metavar="L/KWH", help="Water at the site per kWh of IT energy.")
-@click.option("--intensity", default="", metavar="G", help='Declared, location-based: "423.5 gCO2e/kWh".')
+@click.option("--intensity", default="", metavar="G", help='Declared, location-based: "350 gCO2e/kWh".')
 @click.option("--intensity-scope", type=click.Choice(["lifecycle", "direct"]), default="lifecycle", show_default=True,
               help="What a declared --intensity counts.")  # fmt: skip
-@click.option("--price", default="", help='Declared: "0.15 EUR/kWh".')
+@click.option("--price", default="", help='Of electricity: "0.12 EUR/kWh".')
 @click.option("--tariff", default=None, type=_FILE, help="Or bill the run under a tariff file, with the next two.")
 @click.option("--start", default="", metavar="TIME", help="When it would start: 2026-03-02T09:00.")
 @click.option("--count", type=click.IntRange(min=1), default=None, help="How many devices work at once.")

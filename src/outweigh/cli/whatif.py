@@ -42,8 +42,8 @@ def tariff() -> None:
 
 def _site_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
-        click.option("--intensity", default=None, help='Carbon of what is drawn, as in "350 gCO2e/kWh".'),
-        click.option("--carbon-price", default=None, help='A declared price of carbon, as in "80 EUR/t".'),
+        click.option("--intensity", default=None, help='Declared, location-based: "350 gCO2e/kWh".'),
+        click.option("--carbon-price", default=None, help='Declared price of carbon: "80 EUR/t".'),
         click.option("--spot", default=None, type=_FILE, help="CSV of market prices: start,EUR/MWh."),
         click.option(
             "--history", default=None, type=_FILE, help="CSV of earlier demand, for ratchets: charge,month,kw."

@@ -31,12 +31,12 @@ from outweigh.cli.shown import echo_json, json_option, note, table
 @click.option("--intensity", default="", metavar="G", help='Declared, location-based: "350 gCO2e/kWh".')
 @click.option("--intensity-scope", type=click.Choice(["lifecycle", "direct"]), default="lifecycle", show_default=True,
               help="What a declared --intensity counts.")  # fmt: skip
-@click.option("--price", default="", help='Of power: "0.15 EUR/kWh".')
+@click.option("--price", default="", help='Of electricity: "0.12 EUR/kWh".')
 @click.option("--file", type=click.Path(path_type=Path), default=None, help="Your own carbon or prices.")
 @click.option("--cost", default="", help='Of buying and installing one NEW device: "35000 EUR".')
 @click.option("--resale", default="", help="Got for one OLD device.")
 @click.option("--embodied", default="", metavar="KG", help="Carbon of making one NEW device [kg]: 164:354.")
-@click.option("--discount", default="", metavar="RATE", help="Yearly rate on money: 5%.")
+@click.option("--rate", "--discount", "discount", default="", metavar="RATE", help="Yearly interest on money: 5%.")
 @click.option("--start", default="", metavar="DAY", help="Day of the purchase; today by default.")
 @json_option
 def hardware(as_json: bool, **asked: Any) -> None:
