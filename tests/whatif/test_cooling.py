@@ -274,6 +274,8 @@ def asked(capsys, *words):
         (["--dry", "12", "--wet", "9", "--capex", "immersion-1=3 USD/kW", "--price", "1 EUR/kWh"], "not in EUR"),
         (["--dry", "12", "--wet", "9", "--water", "3 EUR/m3"], "price of electricity"),
         (["--dry", "12", "--wet", "9", "--price", "1 EUR/kWh", "--carbon-price", "80 EUR/t"], "intensity"),
+        (["--dry", "12", "--wet", "9", "--price", "1 EUR/kWh", "--intensity", "350 g/kWh"], "--carbon-price"),
+        (["--dry", "12", "--wet", "9", "--intensity", "350 g/kWh"], "--price"),
         (["--dry", "12", "--wet", "9", "--price", "1 EUR/kWh", "--years", "0"], "years above 0"),
     ],
 )
@@ -348,3 +350,13 @@ def test_a_file_without_a_single_parameter_is_no_calibration(capsys, tmp_path, t
 
     assert code == 2
     assert "technology,parameter,value" in said.err
+
+
+def test_weather_of_a_year_that_clocks_do_not_know_is_refused(capsys, tmp_path) -> None:
+    path = tmp_path / "weather.csv"
+    path.write_text("start,dry_c,humidity_pct\n9999-12-31T22:00,5,50\n9999-12-31T23:00,5,50\n")
+
+    code, said = asked(capsys, "--weather", str(path), "--timezone", "America/New_York")
+
+    assert code == 2
+    assert "2199" in said.err

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from outweigh.app.whatif_tariff import import_rate
 from outweigh.config.tariff_text import tariff_text
 from outweigh.config.tariffs import loads_tariff
 from outweigh.core.errors import ConfigError
@@ -139,6 +140,8 @@ def test_what_a_bill_cannot_hold_is_named_on_the_tariff():
         ({"energyweekdayschedule": [[0] * 24] * 11}, "12 months"),
         ({"energyweekdayschedule": [[7] * 24] * 12}, "period 7 of 2"),
         ({"fixedchargefirstmeter": 3, "fixedchargeunits": "$/kWh"}, "fixed charge"),
+        ({"energyratestructure": [[{"rate": "x"}]], "energyweekdayschedule": ALL_DAY}, "no figure"),
+        ({"energyratestructure": [[{"rate": float("nan")}]], "energyweekdayschedule": ALL_DAY}, "no figure"),
     ],
 )
 def test_a_rate_that_would_bill_something_else_in_silence_is_refused(change, says):
@@ -146,3 +149,11 @@ def test_a_rate_that_would_bill_something_else_in_silence_is_refused(change, say
 
     with pytest.raises(ConfigError, match=says):
         tariff_from_urdb({**LP1, "energyweekendschedule": weekend, **change}, CHICAGO)
+
+
+def test_json_nested_beyond_all_sense_is_refused(tmp_path):
+    path = tmp_path / "rate.json"
+    path.write_text("[" * 100_000)
+
+    with pytest.raises(ConfigError, match="not JSON"):
+        import_rate(path, CHICAGO, None)

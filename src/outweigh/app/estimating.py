@@ -197,7 +197,7 @@ def _from_file(path: Path) -> tuple[str, Receipt]:
         receipt = Receipt.from_dict(body)
     except OSError as err:
         raise UsageError(f"{path} cannot be read ({err.strerror})", remedy) from err
-    except (ValueError, KeyError, TypeError, AttributeError) as err:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
         raise UsageError(f"{path} is no receipt ({type(err).__name__}: {err})", remedy) from err
     return receipt.content_hash, receipt
 

@@ -192,9 +192,11 @@ def _own_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
 
 def _money(asked: Asked) -> Money | None:
     if not asked.price:
-        if any((asked.capex, asked.carbon_price, asked.water, asked.heat)):
+        if any((asked.capex, asked.carbon_price, asked.intensity, asked.water, asked.heat)):
             raise UsageError("money needs the price of electricity", 'Add --price "0.12 EUR/kWh"')
         return None
+    if asked.intensity and not asked.carbon_price:
+        raise UsageError("an intensity needs a price of carbon here", 'Add --carbon-price "80 EUR/t"')
     price = parse_price(asked.price)
     capex: dict[Technology, float] = {}
     for text in asked.capex:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from outweigh.core.errors import ConfigError, UsageError
 
 _FEWEST = 2  # rows that tell the length of a step
+_YEARS = (1900, 2200)
 _MISSING = "What is missing stays missing: cut the file there, or fill it and say so"
 
 
@@ -102,6 +103,8 @@ def _moment(path: Path, line: int, text: str, zone: ZoneInfo) -> float:
     except ValueError as err:
         remedy = "Write 2026-03-01T06:00, or 2026-03-01T06:00+01:00"
         raise ConfigError(str(path), line, f"{text!r} is not a time", remedy) from err
+    if not _YEARS[0] <= stamp.year < _YEARS[1]:
+        raise ConfigError(str(path), line, f"{text!r} is no year", f"Write one from {_YEARS[0]} to {_YEARS[1] - 1}")
     return (stamp if stamp.tzinfo is not None else stamp.replace(tzinfo=zone)).timestamp()
 
 

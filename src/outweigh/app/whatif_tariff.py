@@ -107,7 +107,7 @@ def import_rate(path: Path, timezone: str, name: str | None = None) -> tuple[str
     except OSError as err:
         remedy = "Name a JSON file of the Utility Rate Database"
         raise ConfigError(str(path), 0, f"cannot be read ({err.strerror})", remedy) from err
-    except ValueError as err:
+    except (ValueError, RecursionError) as err:
         raise ConfigError(str(path), 0, f"not JSON: {err}", "Fetch it with format=json and detail=full") from err
     rates = found.get("items", [found]) if isinstance(found, dict) else found
     if not isinstance(rates, list) or not all(isinstance(rate, dict) for rate in rates) or not rates:

@@ -80,7 +80,7 @@ class Money:
             given = f"{self.years:g} years at {self.rate:g}"
             raise InvalidQuantity("term", given, "years above 0 and up to 100, a rate from 0 to below 1")
         if self.per_tonne > 0 and self.intensity is None:
-            raise UsageError("a price of carbon needs an intensity", 'Give --intensity "350 g/kWh"')
+            raise UsageError("a price of carbon needs an intensity", 'Give --intensity "350 gCO2e/kWh"')
 
     @property
     def annuity(self) -> float:

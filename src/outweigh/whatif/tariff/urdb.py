@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 from outweigh.core.errors import ConfigError
 from outweigh.whatif.tariff.clocks import schedule
@@ -258,9 +258,20 @@ def _runs(row: Sequence[int]) -> Iterator[tuple[int, int, int]]:
 
 
 def _number(value: object) -> Decimal:
-    return (
-        Decimal(str(value)) if isinstance(value, int | float | Decimal) and not isinstance(value, bool) else Decimal(0)
-    )
+    """A figure, 0 where the database leaves it out.
+
+    Raises:
+        ConfigError: there is something that is no figure: read as 0 it would be a free price.
+    """
+    if value is None or value == "":
+        return Decimal(0)
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        number = Decimal("nan")
+    if isinstance(value, bool) or not number.is_finite():
+        raise ConfigError("URDB", 0, f"{value!r} is no figure", "Correct the file, or write the tariff by hand")
+    return number
 
 
 def _says_something(value: object) -> bool:
