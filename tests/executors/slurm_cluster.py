@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 TOOLS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol", "squeue", "sinfo")
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 
 CONF = """ClusterName=t
 SlurmctldHost={host}(127.0.0.1)
