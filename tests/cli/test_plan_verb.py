@@ -51,7 +51,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert done.returncode == 0, done.stderr
     assert "finetune" in done.stdout
-    assert "certificate: no plan costs less than" in done.stderr
+    assert "certificate: cost and priced carbon come to" in done.stderr
     return folder
 
 
@@ -105,7 +105,7 @@ def test_json_is_one_object_with_units_in_the_keys(tmp_path: Path):
     ("old", "new", "code", "said"),
     [
         ('work = "6 h"', 'work = "13 h"', 2, "longer than its window"),
-        ('capacity = "10 kW"', 'capacity = "0 W"', 2, "kWh"),
+        ('capacity = "10 kW"', 'capacity = "0 W"', 2, "draws 8 kW"),
         ('capacity = "10 kW"', 'capacity = "7 kW"', 2, "'a'"),
         ('zone = "US-CAL-CISO"', 'zone = "US-CAL-CIS"', 2, "US-CAL-CISO"),
         (

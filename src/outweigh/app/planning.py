@@ -8,14 +8,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from outweigh import __version__
 from outweigh.app.places import Surveyed, survey
+from outweigh.app.watching import Watched, record_of, watched
 from outweigh.config.jobs import load_jobs
 from outweigh.core.errors import UsageError
 from outweigh.core.rounding import si, significant
 from outweigh.core.series import CarbonSeries, PriceSeries
-from outweigh.grid import Answer, Sources, open_source
+from outweigh.grid import Answer, Sources
+from outweigh.plan.plancheck import now_at_home
 from outweigh.plan.planfile import SCHEMA, outcome_body, plan_body, plan_id
+from outweigh.plan.problem import G_PER_TONNE
+from outweigh.plan.saving_error import Moved, error_of_saving
 from outweigh.plan.shared import Schedule, plan_jobs
 from outweigh.plan.sites import PlanSpec
 from outweigh.registry import exporters
@@ -24,6 +30,7 @@ Progress = Callable[[str, float], None]
 
 #: Times the price of carbon at which the frontier is drawn; 0 is money alone.
 _FRONTIER = (0.0, 0.25, 0.5, 2.0, 4.0)
+_ONE_FORECAST = "The rates are one forecast"
 _USUAL_PRICE = 100.0  # per tonne, for the frontier of a plan that puts no price on carbon
 #: Up to so many jobs the frontier is drawn unasked: it takes five more plans.
 FRONTIER_JOBS = 300
@@ -51,13 +58,16 @@ def plan_file(
     time_limit_s: float | None = None,
     learn: Path | str | None = None,
     now: datetime | None = None,
+    into: Path | None = None,
     progress: Progress = lambda _what, _fraction: None,
 ) -> Planned:
     """Plan the jobs of a file over its sites.
 
     Args:
-        sources: live sources to ask for carbon and price, "name" or "name:argument", in this order.
+        sources: live sources to ask for carbon and price, "name" or "name:argument", in this order. Of a horizon that
+            is not over, their forecast is asked for where they have one.
         files: the user's own series, asked next.
+        into: folder of an archive that the answers are kept in, so that the plan can be made again from it.
         frontier: also plan at other prices of carbon; by default up to FRONTIER_JOBS jobs.
         goal_gap: stop improving once the plan is proven within this share of the best.
         time_limit_s: stop improving then.
@@ -68,13 +78,15 @@ def plan_file(
         FactorMissing, GapsTooLarge: a zone without figures, or a gap where a job might run.
         PlanInfeasible: the jobs do not fit, with which, where and how much is missing.
     """
-    spec = load_jobs(path, now or datetime.now(UTC))
+    now = now or datetime.now(UTC)
+    spec = load_jobs(path, now)
     said: list[str] = []
     if learn is not None:
         from outweigh.app.learning import corrected
 
         spec, said = corrected(spec, learn)
-    asked = Sources([open_source(text) for text in sources], [open_source(f"file:{each}") for each in files])
+    live, own = watched(sources, now, into), watched((f"file:{each}" for each in files), now, into)
+    asked = Sources(live, own)
     progress("carbon and price", 0.0)
     found = survey(spec, asked)
     price = 0.0 if spec.carbon_price is None else spec.carbon_price.amount
@@ -94,7 +106,7 @@ def plan_file(
         others = dict.fromkeys(factor * (price or _USUAL_PRICE) for factor in _FRONTIER)
         points += [_point(p, solve(p, i + 1, schedule), chosen=False) for i, p in enumerate(others) if p != price]
     found = replace(found, notes=(*said, *found.notes))
-    document = _document(spec, found, schedule, points if steps > 1 else [])
+    document = _document(spec, found, schedule, points if steps > 1 else [], [*live, *own], goal_gap, time_limit_s)
     return Planned(document, [_row(job, found.currency) for job in _by_start(document["jobs"])], list(_lines(document)))
 
 
@@ -109,14 +121,27 @@ def write_page(document: dict[str, Any], path: Path, page: str = "plan-html") ->
     exporters.get(page if path.suffix == ".html" else "json")().write(document, path)
 
 
-def _document(spec: PlanSpec, found: Surveyed, schedule: Schedule, frontier: list[dict[str, Any]]) -> dict[str, Any]:
-    body = plan_body(spec.jobs, found.places, found.capacity, schedule, dict(spec.asks))
+def _document(
+    spec: PlanSpec,
+    found: Surveyed,
+    schedule: Schedule,
+    frontier: list[dict[str, Any]],
+    asked: Sequence[Watched],
+    goal_gap: float,
+    time_limit_s: float | None,
+) -> dict[str, Any]:
+    body = plan_body(
+        spec.jobs, found.places, found.capacity, schedule, dict(spec.asks), work_quantile=spec.work_quantile
+    )
     for site, sited in zip(body["sites"], found.sited, strict=True):
         site["zone"] = sited.carbon.zone.key
         site["sources"] = {"carbon": _source(sited.carbon), "price": _source(sited.price)}
+        seen = {"carbon": record_of(sited.carbon.series, asked), "price": record_of(sited.price.series, asked)}
+        site["seen"] = seen if any(seen.values()) else None
     certificate = schedule.certificate
-    saved = schedule.baseline.objective - schedule.objective
-    share = saved / abs(schedule.baseline.objective) if schedule.baseline.objective else 0.0
+    saving = _saving(spec, found, schedule)
+    # What they say of one forecast is said of its intervals, where there are any.
+    notes = [note for note in schedule.notes if not note.startswith(_ONE_FORECAST)]
     document = {
         "schema": SCHEMA,
         "outweigh_version": __version__,
@@ -126,31 +151,80 @@ def _document(spec: PlanSpec, found: Surveyed, schedule: Schedule, frontier: lis
         "currency": found.currency,
         "carbon_price_per_tonne": schedule.carbon_price_per_tonne,
         "carbon_meaning": str(found.sited[0].carbon.series.meaning),
+        "asked": {"goal_gap": goal_gap, "time_limit_s": time_limit_s, "work_quantile": spec.work_quantile},
         **body,
         "it_energy_kwh": schedule.it_energy_kwh,
         "facility_energy_kwh": sum(site["facility_energy_kwh"] for site in body["sites"]),
         "plan": outcome_body(schedule.outcome),
         "against": [outcome_body(one) for one in (schedule.baseline, schedule.best_constant)],
-        "saving": {"objective": saved, "share": share, "noise": None, "statement": _saving(schedule, found)},
+        "saving": saving,
         "certificate": {
             "objective": certificate.objective, "lower_bound": certificate.lower_bound, "gap": certificate.gap,
             "currency": certificate.currency, "method": certificate.method,
         },
         "frontier": sorted(frontier, key=lambda point: point["carbon_price_per_tonne"]),
-        "notes": [*schedule.notes, *found.notes],
+        "notes": [saving["error_note"], *notes, *found.notes],
     }  # fmt: skip
     return {**document, "plan_id": plan_id(document)}
 
 
-def _saving(schedule: Schedule, found: Surveyed) -> str:
+def _saving(spec: PlanSpec, found: Surveyed, schedule: Schedule) -> dict[str, Any]:
+    """The saving against starting now, and whether it is larger than the forecasts' own error (k = 2)."""
     against = schedule.baseline
     saved = against.objective - schedule.objective
-    share = saved / abs(against.objective) if against.objective else 0.0
+    error = _error(spec, found, schedule)
+    nothing = saved <= 1e-9 * abs(against.objective) and not against.late
+    noise = True if nothing else None if isinstance(error, str) else saved <= 2 * error
+    return {
+        "objective": saved,
+        "share": saved / abs(against.objective) if against.objective else 0.0,
+        "error_objective": None if isinstance(error, str) else error,
+        "noise": noise,
+        "statement": _statement(schedule, found, error, nothing=nothing),
+        "error_note": _error_note(found, error),
+    }
+
+
+def _error(spec: PlanSpec, found: Surveyed, schedule: Schedule) -> float | str:
+    places = found.places
+    shape = len(places.names), places.steps
+    now = now_at_home(spec.jobs, places, found.capacity, spec.work_quantile).runs
+    moved = places.pue[:, np.newaxis] * (now.it_kwh(*shape) - schedule.runs.it_kwh(*shape))
+    edges = places.start.timestamp() + places.step_s * np.arange(places.steps + 1, dtype=np.float64)
+    carbon = schedule.carbon_price_per_tonne / G_PER_TONNE
+    factors = [
+        Moved(one.site.name, moved[row], series, weight)
+        for row, one in enumerate(found.sited)
+        for series, weight in ((one.carbon.series, carbon), (one.price.series, 1.0))
+    ]
+    return error_of_saving(factors, edges)
+
+
+def _statement(schedule: Schedule, found: Surveyed, error: float | str, *, nothing: bool) -> str:
+    against, money = schedule.baseline, found.currency
+    if nothing:
+        return f"No plan is cheaper than {against.policy}: run it now."
+    saved = against.objective - schedule.objective
+    share = f" ({abs(saved / against.objective):.1%})" if against.objective else ""
     carbon = (against.carbon_g - schedule.carbon_g) / 1e3
-    more = "less" if carbon >= 0 else "more"
+    said = (
+        f"Against {against.policy}: {significant(abs(saved), 3)} {money}{share} "
+        f"{'less' if saved >= 0 else 'more'} of cost and priced carbon, {si(1e3 * abs(carbon), 'g')} of CO2e "
+        f"{'less' if carbon >= 0 else 'more'}."
+    )
+    if not isinstance(error, str) and saved <= 2 * error:
+        return f"{said} The forecasts' own error is {significant(2 * error, 2)} {money}: run it now."
+    return said
+
+
+def _error_note(found: Surveyed, error: float | str) -> str:
+    if isinstance(error, str):
+        return f"Whether the saving is more than the forecast's own error is not known: no interval comes with {error}."
+    if not error:
+        return "Carbon and prices are what was measured, settled or declared: no forecast's error is in the saving."
     return (
-        f"Against {against.policy}: {significant(saved, 3)} {found.currency} ({share:.1%}) less of cost and priced "
-        f"carbon, {si(1e3 * abs(carbon), 'g')} of CO2e {more}."
+        f"The saving could be off by {significant(2 * error, 2)} {found.currency} (k = 2), from the intervals of the "
+        "forecasts: the most over errors that last a step, 6 h, a day, or all through."
     )
 
 
@@ -211,7 +285,8 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
     )
     yield document["saving"]["statement"]
     yield (
-        f"certificate: no plan costs less than {significant(certificate['lower_bound'], 4)} {certificate['currency']} "
-        f"(gap {certificate['gap']:.2%}); {certificate['method']}"
+        f"certificate: cost and priced carbon come to {significant(certificate['objective'], 4)} {money}, and no plan "
+        f"brings them below {significant(certificate['lower_bound'], 4)} {money} (gap {certificate['gap']:.2%}); check "
+        "the file with outweigh plan --check"
     )
     yield from document["notes"]

@@ -14,6 +14,8 @@ QUESTIONS: Mapping[str, str] = {
     "--scenarios": "plan_scenarios",
     "--place": "plan_place",
     "--backtest": "plan_backtest",
+    "--check": "plan_check",
+    "--replay": "plan_replay",
 }
 _JOBS = "plan_jobs"
 

@@ -33,6 +33,10 @@ _MOST_ROWS = 40
     "--learn", default=None, metavar="LEDGER", help="Correct run times and powers by the receipts of earlier runs."
 )
 @click.option("--time-limit", type=float, default=None, metavar="SECONDS", help="Stop improving then.")
+@click.option(
+    "--into", type=click.Path(path_type=Path, file_okay=False), default=None, metavar="FOLDER",
+    help="Keep what the sources said in this archive, so that the plan can be replayed.",
+)  # fmt: skip
 @json_option
 def command(
     jobs: Path,
@@ -43,6 +47,7 @@ def command(
     gap: float,
     learn: str | None,
     time_limit: float | None,
+    into: Path | None,
     as_json: bool,
 ) -> None:
     """Plan when and where every job of JOBS (a TOML file, docs/planner.md) runs, with a proof of how good the plan is.
@@ -52,6 +57,8 @@ def command(
     \b
     Other questions of this verb, each with a help of its own (outweigh plan --backtest --help):
       JOBS --backtest           what each policy would have saved over history
+      --check PLAN              is a plan file sound, trusting nothing that made it
+      --replay PLAN             make it again on what it saw
       PROJECT --energy QUANTITY share a month of serving over a project's sites
       --scenarios FILE          shares over sites for months, under declared risks
       --place                   rank and spread over the regions of three clouds
@@ -61,7 +68,7 @@ def command(
     with progress("planning") as bar:
         done = plan_file(
             jobs, sources=sources, files=files, frontier=frontier, goal_gap=gap / 100, time_limit_s=time_limit,
-            learn=learn, progress=bar,
+            learn=learn, into=into, progress=bar,
         )  # fmt: skip
     for path in out:
         write_page(done.document, path)

@@ -159,6 +159,15 @@ class Noted:
         return series
 
 
+def noted(source: GridSource, into: Archive | None = None, now: Callable[[], datetime] | None = None) -> Noted | None:
+    """`source` with all that it is asked noted: one that looks through an archive as it is, any other into `into`.
+    None where it is neither, as nothing could be replayed."""
+    archive = source.archive if isinstance(source, _Looks) else into
+    if archive is None:
+        return None
+    return Noted(source, archive) if now is None else Noted(source, archive, now)
+
+
 S = TypeVar("S", CarbonSeries, PriceSeries)
 
 # --- what it cost -------------------------------------------------------------------------------------

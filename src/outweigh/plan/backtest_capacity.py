@@ -237,8 +237,7 @@ class ThresholdWithin(Threshold):
 
 
 def _one(job: int, site: int, step: int, work: float, kwh: float) -> Runs:
-    where = (np.array([each], dtype=np.int64) for each in (job, site, step))
-    return Runs(*where, np.array([work]), np.array([kwh]))
+    return Runs(np.array([job]), np.array([site]), np.array([step]), np.array([work]), np.array([kwh]))
 
 
 class PlanOnceWithin(PlanOnce):

@@ -20,13 +20,21 @@ Document = dict[str, Any]
 
 
 def plan_body(
-    jobs: Sequence[Job], places: Places, capacity: Capacity, schedule: Schedule, asks: Mapping[str, Ask]
+    jobs: Sequence[Job],
+    places: Places,
+    capacity: Capacity,
+    schedule: Schedule,
+    asks: Mapping[str, Ask],
+    *,
+    work_quantile: float = 0.5,
 ) -> Document:
     """What a plan says of its horizon, sites and jobs, as plain JSON with the unit in every key.
 
     Times are ISO 8601 in UTC. Energy of a job is IT energy unless the key says facility; power of a piece is the mean
     IT power of one of its `count` jobs over the piece, and pieces of one `run` are of the same jobs. A step that is not
-    known is null. What planning again needs of a job and a site is there too.
+    known is null. What planning again needs of a job and a site is there too, and `runs` hold what the check needs: for
+    one of the jobs, stretches of like steps as [first step, how many, work of each in hours at speed 1, IT energy of
+    each in kWh].
     """
     it_kwh = schedule.runs.it_kwh(len(places.names), places.steps)
     pue = np.broadcast_to(places.pue if places.pue.ndim == 2 else places.pue[:, np.newaxis], it_kwh.shape)
@@ -48,6 +56,7 @@ def plan_body(
                 "price_per_kwh": _known(price[s]),
                 "intensity_g_per_kwh": _known(carbon[s]),
                 "capacity_price_per_kwh": _known(schedule.prices.limit[s]),
+                "demand_price_per_kw": _known(schedule.prices.demand[s]) if schedule.prices.demand.size else None,
                 "move_cost_per_gb": float(places.move_cost_per_gb[s]) if places.move_cost_per_gb.size else 0.0,
                 "demand_rate_per_kw": float(capacity.demand_rate[s]) if capacity.demand_rate.size else 0.0,
                 "peak_so_far_kw": float(capacity.peak_kw[s]) if capacity.peak_kw.size else 0.0,
@@ -55,7 +64,10 @@ def plan_body(
             }
             for s, name in enumerate(places.names)
         ],
-        "jobs": [_job(job, position, places, schedule, pue, price, carbon, asks) for position, job in enumerate(jobs)],
+        "jobs": [
+            _job(job, position, places, schedule, pue, price, carbon, asks, work_quantile)
+            for position, job in enumerate(jobs)
+        ],
     }
 
 
@@ -96,6 +108,23 @@ def pieces(runs: Runs, row: int) -> Iterator[tuple[float, float, float]]:
         yield begun
 
 
+def _stretches(runs: Runs, row: int, step_h: float) -> Iterator[list[float]]:
+    first, last = int(runs.offset[row]), int(runs.offset[row + 1])
+    held: list[float] | None = None
+    for step, work, kwh in zip(
+        runs.step[first:last].tolist(), runs.work[first:last].tolist(), runs.energy_kwh[first:last].tolist(),
+        strict=True,
+    ):  # fmt: skip
+        if held is not None and step == held[0] + held[1] and (work * step_h, kwh) == (held[2], held[3]):
+            held[1] += 1
+            continue
+        if held is not None:
+            yield held
+        held = [step, 1, work * step_h, kwh]
+    if held is not None:
+        yield held
+
+
 def _alike(one: float, other: float) -> bool:
     return abs(one - other) <= _SAME_POWER * max(one, other)
 
@@ -109,9 +138,10 @@ def _job(
     price: Floats,
     carbon: Floats,
     asks: Mapping[str, Ask],
+    work_quantile: float,
 ) -> Document:
     ask = asks.get(job.name, Ask())
-    runs, drawn = schedule.runs, list[Document]()
+    runs, drawn, held = schedule.runs, list[Document](), list[Document]()
     it_kwh = facility_kwh = cost = grams = 0.0
     for number, row in enumerate(schedule.of_job(position).tolist()):
         site, count = int(runs.site[row]), int(runs.count[row])
@@ -122,6 +152,10 @@ def _job(
         facility_kwh += float((kwh * pue[site, at]).sum())
         cost += float((kwh * pue[site, at] * price[site, at]).sum())
         grams += float((kwh * pue[site, at] * carbon[site, at]).sum())
+        held.append({
+            "site": places.names[site], "count": count, "start_step": float(runs.start[row]),
+            "end_step": float(runs.end[row]), "steps": list(_stretches(runs, row, places.step_h)),
+        })  # fmt: skip
         drawn.extend(
             {
                 "run": number,
@@ -141,6 +175,7 @@ def _job(
         "release": job.release.isoformat(),
         "deadline": job.deadline.isoformat(),
         "work_h": job.work_h,
+        "planned_work_h": job.work_at(work_quantile),
         "preemptible": job.preemptible,
         "start": min((piece["start"] for piece in drawn), default=None),
         "end": max((piece["end"] for piece in drawn), default=None),
@@ -150,6 +185,7 @@ def _job(
         "energy_cost": cost,
         "carbon_kg": grams / 1e3,
         "pieces": drawn,
+        "runs": held,
         "levels": [{"speed": level.speed, "power_w": level.power_w} for level in job.levels],
         "allowed_sites": [job.home] if not job.movable else sorted(job.sites or places.names),
         "checkpoint_h": job.checkpoint_h,

@@ -1,0 +1,249 @@
+"""A plan file taken apart again and checked: against its own jobs, sites and prices, and nothing that made it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+
+from outweigh.core.errors import OutweighError, UsageError
+from outweigh.core.plan import Certificate
+from outweigh.plan.planfile import SCHEMA, outcome_body, plan_body, plan_id
+from outweigh.plan.problem import Floats, Job, Level, Places
+from outweigh.plan.shared import Capacity, CapacityPrices, Outcome, Runs, Schedule, verify
+from outweigh.plan.shared.planning import evaluate
+from outweigh.plan.shared.policies import Placed, first_come
+from outweigh.plan.sites import Ask
+
+_RELATIVE: Final = 1e-8
+_MOST: Final = 20
+_AGAIN: Final = "Make it again with `outweigh plan JOBS --out plan.json`"
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rebuilt:
+    """What a plan file was made of, and the plan in it."""
+
+    jobs: tuple[Job, ...]
+    places: Places
+    capacity: Capacity
+    schedule: Schedule
+    asks: Mapping[str, Ask]
+
+
+def rebuild(document: Document, source: str) -> Rebuilt:
+    """Jobs, places, capacity and plan of a file of schema outweigh.plan/1. Uncertain work is the work planned for.
+
+    Raises:
+        UsageError: it is no such plan, or does not hold what this needs.
+    """
+    given = document.get("schema") if isinstance(document, Mapping) else None
+    if given != SCHEMA:
+        raise UsageError(f"{source} is no plan of schema {SCHEMA} (it says {given!r})", _AGAIN)
+    try:
+        jobs = tuple(_job(body) for body in document["jobs"])
+        places, capacity = _places(document), _capacity(document)
+        schedule = _schedule(document, jobs, places, capacity)
+        asks = {body["name"]: _ask(body) for body in document["jobs"]}
+    except OutweighError as err:
+        raise UsageError(f"{source} holds what no plan can: {err}", _AGAIN) from err
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as err:
+        raise UsageError(f"{source} lacks what a check needs, or says it otherwise ({err!r})", _AGAIN) from err
+    return Rebuilt(jobs, places, capacity, schedule, asks)
+
+
+def faults(document: Document, source: str) -> tuple[str, ...]:
+    """Everything that is wrong with a plan file, as sentences; empty when it is sound.
+
+    - Its id is the digest of what it says.
+    - All that `plan.shared.verify` looks at: windows, sites, work, capacity, sums, and the bound with its proof.
+    - Totals of sites and jobs, pieces and times are what the runs come to.
+    - Starting now, at home, is worked out again, and the saving is the distance to it.
+
+    What it cannot know is whether carbon and prices in the file are those of the grid: `--replay` looks up their
+    vintages. The best constant policy and the frontier are not worked out again.
+
+    Raises: see `rebuild`.
+    """
+    built = rebuild(document, source)
+    found: list[str] = []
+    for fault in _faults(document, built):
+        found.append(fault)
+        if len(found) == _MOST:
+            found.append("and more")
+            break
+    return tuple(found)
+
+
+def _faults(document: Document, built: Rebuilt) -> Iterator[str]:
+    stated = document.get("plan_id")
+    if stated != plan_id(document):
+        yield f"the id {str(stated)[:12]!r} is not the digest of the plan: it was changed after it was made"
+    yield from verify(built.schedule, built.jobs, built.places, built.capacity)
+    body = plan_body(built.jobs, built.places, built.capacity, built.schedule, built.asks)
+    # Of an uncertain duration the file holds the work that was planned for.
+    for one, said in zip(body["jobs"], document["jobs"], strict=True):
+        one["work_h"] = said["work_h"]
+    for key in ("horizon", "sites", "jobs"):
+        yield from _different(document[key], body[key], key)
+    total = sum(site["facility_energy_kwh"] for site in body["sites"])
+    yield from _different(document.get("facility_energy_kwh"), total, "facility_energy_kwh")
+    baseline = _baseline(built)
+    against = document.get("against") or [{}]
+    yield from _different(against[0], outcome_body(baseline), "against[0]")
+    saved = baseline.objective - built.schedule.objective
+    saving = document.get("saving") or {}
+    yield from _different(saving.get("objective"), saved, "saving.objective", size=abs(baseline.objective))
+    share = saved / abs(baseline.objective) if baseline.objective else 0.0
+    yield from _different(saving.get("share"), share, "saving.share", size=1.0)
+
+
+def _different(said: Any, found: Any, where: str, size: float | None = None) -> Iterator[str]:
+    """Where a document says otherwise than what was worked out; keys only it has are no matter."""
+    if isinstance(found, Mapping) and isinstance(said, Mapping):
+        for key, value in found.items():
+            yield from _different(said.get(key), value, f"{where}.{key}")
+    elif isinstance(found, list) and isinstance(said, list):
+        if len(found) != len(said):
+            yield f"{where} has {len(said)} entries, not {len(found)}"
+            return
+        scale = max((abs(one) for one in found if isinstance(one, float)), default=0.0)
+        for i, (one, other) in enumerate(zip(said, found, strict=True)):
+            yield from _different(one, other, f"{where}[{i}]", size=scale)
+    elif _number(found) and _number(said):
+        if not abs(said - found) <= _RELATIVE * max(abs(found), size or 0.0) + 1e-12:
+            yield f"{where} says {said!r}, the runs come to {found!r}"
+    elif said != found:
+        yield f"{where} says {said!r}, the runs come to {found!r}"
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def now_at_home(jobs: Sequence[Job], places: Places, capacity: Capacity, work_quantile: float = 0.5) -> Placed:
+    """The runs a plan is held against: start now, at home, in the order of release, waiting where there is no room."""
+    rows = places.jobs(jobs, work_quantile=work_quantile)
+    sites = np.arange(len(places.names))
+    return first_come(rows, capacity.by_step(places), np.ones(len(rows)), places.step_h, sites, home_first=True)
+
+
+def _baseline(built: Rebuilt) -> Outcome:
+    placed = now_at_home(built.jobs, built.places, built.capacity)
+    rows = built.places.jobs(built.jobs)
+    carbon_price = built.schedule.carbon_price_per_tonne
+    name = built.schedule.baseline.policy
+    return evaluate(name, placed.runs, rows, built.places, built.capacity, carbon_price, None, placed.late)
+
+
+# --- reading --------------------------------------------------------------------------------------------
+
+
+def _job(body: Document) -> Job:
+    allowed = [str(site) for site in body["allowed_sites"]]
+    return Job(
+        name=str(body["name"]),
+        release=datetime.fromisoformat(body["release"]),
+        deadline=datetime.fromisoformat(body["deadline"]),
+        work_h=float(body["planned_work_h"]),
+        levels=tuple(Level(float(one["speed"]), float(one["power_w"])) for one in body["levels"]),
+        preemptible=bool(body["preemptible"]),
+        home=str(body["home"]),
+        sites=frozenset(allowed),
+        checkpoint_h=float(body["checkpoint_h"]),
+        checkpoint_kwh=float(body["checkpoint_kwh"]),
+        data_gb=float(body["data_gb"]),
+        count=int(body["count"]),
+    )
+
+
+def _ask(body: Document) -> Ask:
+    return Ask(
+        tuple(body["command"]), body["checkpoint_signal"], body["checkpoint_grace_s"], body["cpus"], body["gpus"],
+        body["nodes"],
+    )  # fmt: skip
+
+
+def _places(document: Document) -> Places:
+    sites = document["sites"]
+    return Places(
+        names=tuple(str(site["name"]) for site in sites),
+        start=datetime.fromisoformat(document["horizon"]["start"]),
+        step_s=float(document["horizon"]["step_s"]),
+        price=_by_step(sites, "price_per_kwh", math.nan)[np.newaxis],
+        carbon=_by_step(sites, "intensity_g_per_kwh", math.nan)[np.newaxis],
+        pue=np.array([float(site["pue"]) for site in sites]),
+        move_cost_per_gb=np.array([float(site["move_cost_per_gb"]) for site in sites]),
+    )
+
+
+def _capacity(document: Document) -> Capacity:
+    sites, steps = document["sites"], int(document["horizon"]["steps"])
+    limit = [[None] * steps if site["capacity_kw"] is None else site["capacity_kw"] for site in sites]
+    return Capacity(
+        np.array([[math.inf if one is None else float(one) for one in row] for row in limit]),
+        demand_rate=np.array([float(site["demand_rate_per_kw"]) for site in sites]),
+        peak_kw=np.array([float(site["peak_so_far_kw"]) for site in sites]),
+    )
+
+
+def _by_step(sites: Sequence[Document], key: str, missing: float) -> Floats:
+    return np.array([[missing if one is None else float(one) for one in site[key]] for site in sites])
+
+
+def _schedule(document: Document, jobs: Sequence[Job], places: Places, capacity: Capacity) -> Schedule:
+    runs = _runs(document["jobs"], {name: i for i, name in enumerate(places.names)}, places.step_h)
+    sites, certificate = document["sites"], document["certificate"]
+    prices = CapacityPrices(_by_step(sites, "capacity_price_per_kwh", 0.0))
+    if capacity.charged:
+        prices = replace(prices, demand=_by_step(sites, "demand_price_per_kw", 0.0))
+    against = [_outcome(one) for one in document["against"]]
+    return Schedule(
+        names=tuple(job.name for job in jobs),
+        sites=places.names,
+        runs=runs,
+        outcome=_outcome(document["plan"]),
+        baseline=against[0],
+        best_constant=against[1],
+        alone=against[0],
+        it_energy_kwh=float(document["it_energy_kwh"]),
+        carbon_price_per_tonne=float(document["carbon_price_per_tonne"]),
+        certificate=Certificate(
+            float(certificate["objective"]), float(certificate["lower_bound"]), float(certificate["gap"]),
+            str(certificate["currency"]), str(certificate["method"]),
+        ),
+        prices=prices,
+    )  # fmt: skip
+
+
+def _runs(jobs: Sequence[Document], site_of: Mapping[str, int], step_h: float) -> Runs:
+    each = [(position, run) for position, job in enumerate(jobs) for run in job["runs"]]
+    entries = [
+        [(int(first) + i, float(work) / step_h, float(kwh)) for first, many, work, kwh in run["steps"] for i in
+         range(int(many))]
+        for _, run in each
+    ]  # fmt: skip
+    flat = [entry for one in entries for entry in one]
+    return Runs(
+        job=np.array([position for position, _ in each], dtype=np.int64),
+        site=np.array([site_of[run["site"]] for _, run in each], dtype=np.int64),
+        count=np.array([int(run["count"]) for _, run in each], dtype=np.int64),
+        start=np.array([float(run["start_step"]) for _, run in each]),
+        end=np.array([float(run["end_step"]) for _, run in each]),
+        offset=np.concatenate([[0], np.cumsum([len(one) for one in entries])]).astype(np.int64),
+        step=np.array([step for step, _, _ in flat], dtype=np.int64),
+        work=np.array([work for _, work, _ in flat], dtype=np.float64),
+        energy_kwh=np.array([kwh for _, _, kwh in flat], dtype=np.float64),
+    )
+
+
+def _outcome(body: Document) -> Outcome:
+    return Outcome(
+        str(body["policy"]), float(body["cost"]), 1e3 * float(body["carbon_kg"]), float(body["objective"]),
+        int(body["late_jobs"]),
+    )  # fmt: skip
