@@ -121,7 +121,9 @@ def killing(day: Day, cluster: Any, ledger: str, how: Callable[[Following], Any]
     chance = random.Random(2)
     day_s = 86_400 * 0.95 / day.factor
     times = 0
-    time.sleep(3.0)
+    while "following plan" not in (day.folder / "told").read_text() and not following.done:
+        time.sleep(0.2)
+    time.sleep(2.0)
     while times < FAULTS and not (following.done and kill != following.kill):
         if following.done:
             break

@@ -26,7 +26,7 @@ from outweigh.ports import JobExecutor, KeepsFollowings, Store
 from outweigh.registry import job_executors
 from outweigh.run.clock import PlanClock, system_now
 from outweigh.run.deciding import Rules
-from outweigh.run.following import Following, begin
+from outweigh.run.following import Following, begin, is_followed
 from outweigh.run.outlook import Look, Outlook
 from outweigh.run.rates import Rates
 from outweigh.run.reporting import run_document
@@ -117,7 +117,9 @@ def run_plan(
         LeaseLost: another supervisor took over.
     """
     with _opened(options) as (store, executor):
-        names_sites = _names_sites(executor, document, options.on)
+        # Who goes on may find the sites down, or the scheduler: what it is to do is in the database.
+        known = is_followed(store, document, options.on)
+        names_sites = True if known else _names_sites(executor, document, options.on)
         factor = options.clock_factor
         wall = system_now()
         clock = PlanClock(wall if factor == 1 else _start(document, source), wall, factor)
@@ -322,7 +324,8 @@ def _rules(factor: float, every_s: float | None) -> Rules:
     # What a scheduler takes to start a job, and we to look again, is minutes on a fast clock.
     slowest_s = (2 * every + 2.0) * max(factor, 1.0)
     return replace(
-        usual, every_s=every, guard_s=max(usual.guard_s, slowest_s), slip_s=max(usual.slip_s, 3 * slowest_s),
+        usual, every_s=every, guard_s=max(usual.guard_s, slowest_s), lead_s=max(usual.lead_s, slowest_s),
+        slip_s=max(usual.slip_s, 3 * slowest_s),
         replan_s=max(usual.replan_s, 4 * slowest_s), ttl_s=max(usual.ttl_s, 6 * every),
     )  # fmt: skip
 

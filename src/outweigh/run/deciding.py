@@ -22,6 +22,7 @@ class Rules:
     Attributes:
         guard_s: a job is started so long before the last moment that its deadline leaves.
         guard_share: and by this share of the run time that is left.
+        lead_s: a begin time that is given to a scheduler keeps so much before the last moment, should nobody watch.
         slip_s: later than planned by more than this is late, and the rest is planned again.
         hysteresis: share of what is planned that a new plan must save to take its place.
         replan_s: least time between two plans.
@@ -34,6 +35,7 @@ class Rules:
 
     guard_s: float = 120.0
     guard_share: float = 0.02
+    lead_s: float = 120.0
     slip_s: float = 900.0
     hysteresis: float = 0.01
     replan_s: float = 900.0
@@ -44,7 +46,17 @@ class Rules:
     misses: int = 3
 
     def __post_init__(self) -> None:
-        for name in ("guard_s", "guard_share", "slip_s", "hysteresis", "replan_s", "look_s", "stale_s", "ttl_s"):
+        for name in (
+            "guard_s",
+            "guard_share",
+            "lead_s",
+            "slip_s",
+            "hysteresis",
+            "replan_s",
+            "look_s",
+            "stale_s",
+            "ttl_s",
+        ):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise InvalidQuantity(name, str(getattr(self, name)), "give 0 or more")
         if not 0 < self.every_s < float("inf"):
@@ -75,14 +87,15 @@ def decide(job: Tracked, now: datetime, can: frozenset[Ability], rules: Rules) -
     if job.stage is Stage.OVER or (job.wait_until is not None and now < job.wait_until):
         return []
     piece = job.next_piece(now)
-    due = piece.start <= now + _AT_ONCE or must_run(job, now, rules)
+    begin = min(piece.start, job.latest_start(now, rules.lead_s + rules.guard_share * job.left_s(now)))
+    due = begin <= now + _AT_ONCE or must_run(job, now, rules)
     if job.stage is Stage.KEPT:
-        return _asking(job, piece.site, None if due else piece.start, can)
+        return _asking(job, piece.site, None if due else begin, can)
     if job.seen is None:
         return []  # asked, and the answer is not known: the next look tells
     state = job.seen.state
     if state in (JobState.HELD, JobState.WAITING):
-        return _waiting(job, piece.site, None if due else piece.start, now, can)
+        return _waiting(job, piece.site, None if due else begin, now, can)
     if state is JobState.RUNNING:
         return _running(job, now, can, rules)
     if state is JobState.PAUSED and due:

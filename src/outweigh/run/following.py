@@ -97,6 +97,15 @@ class Following:
         return found, {key: Tracked.from_text(key, text, found.terms) for key, text in jobs.items()}
 
 
+def is_followed(keeper: KeepsFollowings, document: Mapping[str, Any], on: str) -> bool:
+    """Whether this plan is on its way on this executor."""
+    return _name(str(document.get("plan_id")), on, 0) in {each for each, _ in keeper.followings()}
+
+
+def _name(plan_id: str, on: str, round_: int) -> str:
+    return hashlib.sha256(f"{plan_id} {on} {round_}".encode()).hexdigest()[:_ID]
+
+
 def begin(
     keeper: KeepsFollowings,
     document: Mapping[str, Any],
@@ -126,7 +135,7 @@ def begin(
     rates = Rates.of_plan(document)
     round_ = 0
     while True:
-        name = hashlib.sha256(f"{plan.plan_id} {on} {round_}".encode()).hexdigest()[:_ID]
+        name = _name(plan.plan_id, on, round_)
         over = name in {each for each, _ in keeper.followings(over=True)}
         if not (again and over):
             break
