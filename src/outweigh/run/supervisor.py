@@ -184,7 +184,7 @@ class Supervisor:
         for job in self.jobs.values():
             word = job.fate.value if job.fate is not None else job.state.value if job.state else job.stage.value
             done.states[word] = done.states.get(word, 0) + 1
-        if all(job.stage is Stage.OVER for job in self.jobs.values()) and not self._to_append and not self._open:
+        if all(job.stage is Stage.OVER for job in self.jobs.values()) and self._settled and not self._open:
             self._write(over=True)
             done.over = True
         done.seconds = time.perf_counter() - begun_s
@@ -495,11 +495,20 @@ class Supervisor:
 
     # --- keeping ------------------------------------------------------------------------------------
 
+    @property
+    def _settled(self) -> bool:
+        return not self._to_append and all(job.receipt is not None or not job.begun for job in self.jobs.values())
+
     def _settle_some(self) -> None:
+        # As many as a cycle appends: what is more is for the next one.
+        room = _RECEIPTS - len(self._to_append)
         for job in self.jobs.values():
             if job.stage is Stage.OVER and job.receipt is None and job.begun:
+                if room <= 0:
+                    return
                 job.receipt, job.changed = dict(self._settle(job)), True
                 self._to_append.append(job)
+                room -= 1
 
     def _append_some(self) -> None:
         """Receipts into the ledger, with one flush; what is more is for the next cycle."""
