@@ -59,6 +59,8 @@ def climb(
     most: float | None = None,
     unit: float | None = None,
     temperatures: Sequence[float] = TEMPERATURES,
+    turns: int = 150,
+    lessons: int = 3,
 ) -> Summit:
     """The best prices the temperatures lead to.
 
@@ -69,19 +71,29 @@ def climb(
         most: no price above this [currency per unit and hour]; far above all rates if not given.
         unit: the price that temperatures are shares of; the mean rate if not given.
         temperatures: falling, as shares of it.
+        turns: of the quasi-Newton method at one temperature, at most.
+        lessons: climbs at one temperature, at most, where every one teaches new runs (`Smooth.learn`).
     """
-    climber = _Climber(smooth, field, until, most, unit)
+    climber = _Climber(smooth, field, until, most, unit, turns)
     best: Summit | None = None
     at = start
     for share in temperatures:
         heat = share * climber.unit
-        smooth.focus(at, _MARGIN * heat)
-        at, use, done = climber.run(at, heat)
-        priced = pricer.price(at)
-        bound = float(weight @ priced.best) - field.worth(at)
-        gain = np.inf if best is None else (bound - best.bound) / max(abs(bound), 1e-300)
-        if best is None or bound > best.bound:
-            best = Summit(bound, at, heat, use, priced)
+        before = best
+        for _ in range(lessons if smooth.learns else 1):
+            if smooth.learns:
+                smooth.learn(at)
+            smooth.focus(at, _MARGIN * heat)
+            at, use, done = climber.run(at, heat)
+            priced = pricer.price(at)
+            bound = float(weight @ priced.best) - field.worth(at)
+            better = best is None or bound > best.bound + goal * abs(bound)
+            if best is None or bound > best.bound:
+                best = Summit(bound, at, heat, use, priced)
+            if not done or not better:
+                break
+        assert best is not None
+        gain = np.inf if before is None else (best.bound - before.bound) / max(abs(best.bound), 1e-300)
         if progress is not None:
             progress(gain if np.isfinite(gain) else 1.0)
         if not done or gain < goal:
@@ -92,9 +104,9 @@ def climb(
 
 class _Climber:
     def __init__(
-        self, smooth: Smooth, field: Field, until: float | None, most: float | None, unit: float | None
+        self, smooth: Smooth, field: Field, until: float | None, most: float | None, unit: float | None, turns: int
     ) -> None:
-        self._smooth, self._field, self._until = smooth, field, until
+        self._smooth, self._field, self._until, self._turns = smooth, field, until, turns
         known = np.abs(field.rate[np.isfinite(field.rate)])
         self.unit = unit or (float(known.mean()) if known.size and known.any() else 1.0)
         self._bounded = np.isfinite(field.limit).ravel()
@@ -138,7 +150,7 @@ class _Climber:
         try:
             found = minimize(
                 fall, first, jac=True, method="L-BFGS-B", bounds=bounds,
-                options={"maxiter": 150, "maxcor": _MEMORY, "ftol": 1e-8, "gtol": 1e-9},
+                options={"maxiter": self._turns, "maxcor": _MEMORY, "ftol": 1e-8, "gtol": 1e-9},
             )  # fmt: skip
             x = found.x
             if not np.array_equal(x, last["x"]):

@@ -1,11 +1,12 @@
-"""A first plan: the largest jobs first, each where energy and capacity together cost it least."""
+"""A first plan: the hardest jobs first, each where energy and capacity together cost it least."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from outweigh.plan.problem import Floats, Ints
-from outweigh.plan.shared.packing import Packing, Priced
+from outweigh.plan.shared.finding import Priced
+from outweigh.plan.shared.packing import Packing
 
 
 def by_size(packing: Packing, counts: Ints, prices: Floats) -> None:
@@ -17,11 +18,14 @@ def by_size(packing: Packing, counts: Ints, prices: Floats) -> None:
             it the first ones take what the last ones need.
     """
     packing.empty()
+    place(packing, packing.hardest(np.arange(len(counts))), counts, prices)
+
+
+def place(packing: Packing, rows: Ints, counts: Ints, prices: Floats) -> None:
+    """Put the jobs of these rows in, in this order."""
     priced = Priced(prices)
     shut = 20 * (float(np.abs(priced.rate).mean()) or 1.0)
-    shapes = packing.shapes
-    size = shapes.kw * shapes.jobs.work[shapes.member]
-    for row in np.argsort(-size, kind="stable").tolist():
+    for row in rows.tolist():
         left = int(counts[row])
         while left:
             spot = packing.find(row, priced)

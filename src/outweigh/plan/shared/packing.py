@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -10,26 +9,11 @@ import numpy as np
 from outweigh.plan.problem import Bools, Floats, Ints
 from outweigh.plan.shared.classes import Shapes
 from outweigh.plan.shared.columns import Columns
-from outweigh.plan.shared.pricing import Field, cheapest
+from outweigh.plan.shared.finding import Finder, Priced, Spot
+from outweigh.plan.shared.pricing import Field
 
 # Room is compared with this much slack, relative to the limit: sums of floats in another order.
 ROOM_RTOL: Final = 1e-9
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Spot:
-    """Where one job of a shape would run, for 1 kW.
-
-    Attributes:
-        cost: priced [currency/kW]; what is full is in it if it was asked for anyway.
-        step, work, energy: by step of the run, shape (n,); energy is IT energy [kWh/kW].
-    """
-
-    cost: float
-    site: int
-    step: Ints
-    work: Floats
-    energy: Floats
 
 
 class Packing:
@@ -48,7 +32,17 @@ class Packing:
         self.units: Floats = shapes.kw * shapes.units_per_kw[shapes.member]
         self.tolerance: Floats = ROOM_RTOL * np.where(np.isfinite(field.limit), field.limit, 0.0)
         self._new: list[tuple[int, Spot, int]] = []
-        self._finder = Finder(shapes, field)
+        self._finder = Finder(shapes, field, self.tolerance)
+        jobs = shapes.jobs
+        free = jobs.preemptible & (jobs.resume_steps == 0) & (jobs.resume_kwh == 0)
+        self.rigid: Bools = ~free[shapes.member]
+        self._size: Floats = shapes.kw * jobs.work[shapes.member]
+
+    def hardest(self, rows: Ints) -> Ints:
+        """Rows in the order in which to look for room: in one piece, then pauses that cost, then the others; the
+        largest first."""
+        pauses = self.shapes.jobs.preemptible[self.shapes.member[rows]]
+        return rows[np.lexsort((rows, -self._size[rows], ~self.rigid[rows], pauses))]
 
     # --- many at once ---------------------------------------------------------------------------------
 
@@ -116,11 +110,10 @@ class Packing:
         """One that was taken out comes back where it was."""
         self.take_out(assignment, -1)
 
-    def find(self, row: int, priced: Priced, *, shut: float = np.inf) -> Spot | None:
+    def find(self, row: int, priced: Priced, *, shut: float = np.inf, thorough: bool = True) -> Spot | None:
         """Where one job of the row is cheapest: where there is room, or where what is full costs `shut` more a kWh."""
-        return self._finder.find(
-            int(self.shapes.member[row]), self.free + self.tolerance, float(self.units[row]), priced, shut
-        )
+        room, shape = self.free + self.tolerance, int(self.shapes.member[row])
+        return self._finder.find(shape, room, float(self.units[row]), priced, shut, thorough=thorough)
 
     def put(self, row: int, spot: Spot, count: int = 1) -> None:
         self.free[spot.site, spot.step] -= spot.energy * (count * float(self.units[row]) / self.field.step_h)
@@ -136,108 +129,3 @@ class Packing:
     def empty(self) -> None:
         """Nobody runs."""
         self.fill(Columns.none(), *(np.empty(0, np.int64) for _ in range(3)))
-
-
-class Priced:
-    """A rate [currency/kWh], shape (S, T), and its sums over steps."""
-
-    def __init__(self, rate: Floats) -> None:
-        self.rate = np.where(np.isfinite(rate), rate, 0.0)
-        self.sums = np.concatenate([np.zeros((len(rate), 1)), np.cumsum(self.rate, axis=1)], axis=1)
-
-
-class Finder:
-    """The cheapest spot for one job of a shape, given the room there is.
-
-    Jobs of whole steps and one level are looked up directly; all others are left to the kernels, which see what is full
-    as dear.
-    """
-
-    def __init__(self, shapes: Shapes, field: Field) -> None:
-        self._shapes, self._field = shapes, field
-        jobs = shapes.jobs
-        plain = (jobs.speed == jobs.speed[:, :1]).all(axis=1)
-        length = jobs.work / jobs.speed[:, 0]
-        near = np.abs(length - np.round(length)) < 1e-9
-        whole = near & (jobs.release % 1 == 0) & (jobs.deadline % 1 == 0)
-        free = (jobs.resume_steps == 0) & (jobs.resume_kwh == 0)
-        self._direct = (plain & whole & (free | ~jobs.preemptible)).tolist()
-        self._pauses = jobs.preemptible.tolist()
-        self._from, self._until = jobs.release.astype(int).tolist(), jobs.deadline.astype(int).tolist()
-        self._steps = np.round(length).astype(int).tolist()
-        self._speed = jobs.speed[:, 0].tolist()
-        self._anywhere = [bool(row.all()) for row in jobs.allowed]
-        self._most = (jobs.power_w.max(axis=1) / 1e3).tolist()
-        self._entry = jobs.entry_cost
-        self._costs_nothing = [not row.any() for row in jobs.entry_cost]
-        reach = float(np.nanmax(np.abs(field.rate), initial=1.0))
-        self._never = 1e4 * reach * field.limit.shape[1]
-
-    def find(self, shape: int, room: Floats, units: float, priced: Priced, shut: float) -> Spot | None:
-        if not self._direct[shape]:
-            return self._by_kernel(shape, room, units, priced, shut)
-        begin, end, need = self._from[shape], self._until[shape], self._steps[shape]
-        fits: Bools = room[:, begin:end] >= units
-        found = (self._paused if self._pauses[shape] else self._through)(shape, fits, begin, end, need, priced, shut)
-        if found is None:
-            return None
-        cost, site, step = found
-        return Spot(
-            cost, site, step, np.full(need, self._speed[shape]), np.full(need, self._field.step_h)
-        )  # one level, so 1 kW
-
-    def _through(
-        self, shape: int, fits: Bools, begin: int, end: int, need: int, priced: Priced, shut: float
-    ) -> tuple[float, int, Ints] | None:
-        sums = priced.sums
-        cost = (sums[:, begin + need : end + 1] - sums[:, begin : end - need + 1]) * self._field.step_h
-        cost = self._with_entry(shape, cost)
-        if not fits.all():
-            full = np.zeros((len(fits), end - begin + 1), dtype=np.int64)
-            np.cumsum(~fits, axis=1, out=full[:, 1:])
-            blocked = full[:, need:] - full[:, :-need]
-            cost = np.where(
-                blocked > 0, np.inf if np.isinf(shut) else cost + blocked * (shut * self._field.step_h), cost
-            )
-        at = int(np.argmin(cost))
-        site, start = divmod(at, cost.shape[1])
-        least = float(cost[site, start])
-        return None if np.isinf(least) else (least, site, np.arange(begin + start, begin + start + need))
-
-    def _paused(
-        self, shape: int, fits: Bools, begin: int, end: int, need: int, priced: Priced, shut: float
-    ) -> tuple[float, int, Ints] | None:
-        each = priced.rate[:, begin:end]
-        if not fits.all():
-            each = np.where(fits, each, np.inf if np.isinf(shut) else each + shut)
-        cost = np.partition(each, need - 1, axis=1)[:, :need].sum(axis=1) * self._field.step_h
-        cost = self._with_entry(shape, cost)
-        site = int(np.argmin(cost))
-        least = float(cost[site])
-        if np.isinf(least):
-            return None
-        return least, site, begin + np.sort(np.argpartition(each[site], need - 1)[:need])
-
-    def _with_entry(self, shape: int, cost: Floats) -> Floats:
-        if not self._costs_nothing[shape]:
-            entry = self._entry[shape]
-            cost = cost + (entry[:, np.newaxis] if cost.ndim == 2 else entry)
-        if not self._anywhere[shape]:
-            cost = cost.copy()
-            may_not: Bools = np.logical_not(self._shapes.jobs.allowed[shape])
-            cost[may_not] = np.inf
-        return cost
-
-    def _by_kernel(self, shape: int, room: Floats, units: float, priced: Priced, shut: float) -> Spot | None:
-        one = self._shapes.jobs.take(np.array([shape]))
-        full = room < units * self._most[shape]
-        dear = self._never if np.isinf(shut) else shut
-        cost, columns = cheapest(one, self._field, np.where(full, priced.rate + dear, priced.rate))
-        site = int(columns.site[0])
-        # A part of a step, or a level below the highest, may fit where the whole would not.
-        fits = bool((columns.energy * (units / self._field.step_h) <= room[site, columns.step]).all())
-        if np.isinf(shut) and not fits:
-            return None
-        if fits:
-            cost = columns.dear(priced.rate[site, columns.step]) + self._entry[shape, site]
-        return Spot(float(cost[0]), site, columns.step, columns.work, columns.energy)

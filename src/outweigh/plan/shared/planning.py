@@ -12,16 +12,18 @@ import numpy as np
 from outweigh.core.errors import InvalidQuantity
 from outweigh.core.plan import Certificate
 from outweigh.plan.kernels import Windows, check
-from outweigh.plan.problem import G_PER_TONNE, Floats, Ints, Job, Jobs, Places
+from outweigh.plan.offers import W_PER_KW
+from outweigh.plan.problem import G_PER_TONNE, ROUNDING_STEPS, Floats, Ints, Job, Jobs, Places
 from outweigh.plan.shared import explain, policies
 from outweigh.plan.shared.ascent import COLD, climb
 from outweigh.plan.shared.capacity import Capacity, CapacityPrices, CapacityUnit, Committed
 from outweigh.plan.shared.classes import Shapes
+from outweigh.plan.shared.dive import dive
 from outweigh.plan.shared.greedy import by_size
 from outweigh.plan.shared.local_search import Neighbourhood, improve
 from outweigh.plan.shared.master import generate
 from outweigh.plan.shared.mixed_integer import enumerated, solve_whole
-from outweigh.plan.shared.packing import Packing
+from outweigh.plan.shared.packing import ROOM_RTOL, Packing
 from outweigh.plan.shared.pricing import Field, LocalPricer, Pricer
 from outweigh.plan.shared.repair import repair
 from outweigh.plan.shared.schedule import Outcome, Runs, Schedule
@@ -37,8 +39,10 @@ _FEW_SHAPES: Final = 120
 _FEW_JOBS: Final = 20_000
 # Attempts of local search, in all and a job, and the loss it accepts at first, as a share of what a job costs.
 _TURNS: Final = 60_000
-_TURNS_A_JOB: Final = 60
+_TURNS_A_JOB: Final = 20
 _HEAT: Final = 0.035
+# Between them prices are asked for again.
+_DIVES: Final = 4
 
 
 def plan_jobs(
@@ -86,8 +90,9 @@ def plan_jobs(
         raise InvalidQuantity("gap to aim for", str(goal_gap), "give a share from 0 to below 1")
     rows = places.jobs(jobs, work_quantile=work_quantile)
     field = _field(places, capacity, carbon_price_per_tonne, frozen)
-    shapes = Shapes.of(rows, capacity.unit)
     _check_gaps(rows, field)
+    rows = _where_they_fit(rows, field, capacity.unit)
+    shapes = Shapes.of(rows, capacity.unit)
     alone = policies.alone(rows, places, carbon_price_per_tonne)
     start = _start(warm, field)
     if not len(rows):
@@ -123,6 +128,8 @@ def plan_jobs(
     packing, left = _whole(shapes, rows, field, prices, summit.use)
     if not left:
         _descend(packing, field, least, bound, goal_gap, stop)
+    if not field.charged and rows.count.sum() <= _FEW_JOBS and (left or _gap(_paid(packing), bound) > goal_gap):
+        packing, left = _dived(packing, left, rows, prices, least, bound, goal_gap, stop)
     turns = _TURNS_A_JOB
     if columns is not None and (left or _gap(_paid(packing), bound) > goal_gap) and not field.charged:
         better = None if left else packing.paid
@@ -142,6 +149,25 @@ def plan_jobs(
         raise missing or explain.indivisible(rows, shapes, places, left, prices.limit)
     told(1.0)
     return _schedule(rows, places, capacity, carbon_price_per_tonne, frozen, packing, bound, prices, alone, currency)
+
+
+def _where_they_fit(rows: Jobs, field: Field, unit: CapacityUnit) -> Jobs:
+    """The jobs without the sites that never give the power of one of them.
+
+    The bound counts jobs in parts, and half of a job would fit there; a whole one does not, so no plan is lost. A run
+    of less than two steps need not fill one, and a job that pauses for nothing may run a part of each: theirs stay.
+    """
+    free = rows.preemptible & (rows.resume_steps == 0) & (rows.resume_kwh == 0)
+    runs_long = rows.work[:, np.newaxis] / rows.speed >= 2
+    window = (rows.deadline - rows.release)[:, np.newaxis]
+    fast_enough = rows.work[:, np.newaxis] / rows.speed <= window + ROUNDING_STEPS
+    units = rows.devices / rows.power_w[:, -1] if unit is CapacityUnit.DEVICES else 1 / W_PER_KW
+    least = np.where(fast_enough, rows.power_w, np.inf).min(axis=1) * units
+    fits = least[:, np.newaxis] <= field.limit.max(axis=1) * (1 + ROOM_RTOL)
+    fits |= (free | ~np.where(fast_enough, runs_long, True).all(axis=1))[:, np.newaxis]
+    # A job that fits nowhere keeps its sites: what is missing is said of them.
+    fits |= ~(fits & rows.allowed).any(axis=1)[:, np.newaxis]
+    return replace(rows, allowed=rows.allowed & fits)
 
 
 def _shape(field: Field) -> tuple[int, int]:
@@ -219,6 +245,21 @@ def _whole(shapes: Shapes, rows: Jobs, field: Field, prices: CapacityPrices, use
             best = packing, left
     assert best is not None
     return best
+
+
+def _dived(
+    first: Packing, missing: list[int], rows: Jobs, prices: CapacityPrices, least: Floats, bound: float, goal: float,
+    stop: Callable[[], bool],
+) -> tuple[Packing, list[int]]:  # fmt: skip
+    """The first plan or one made in several dives, whichever is better."""
+    field = first.field
+    unit = float(np.abs(field.rate[np.isfinite(field.rate)]).mean()) or 1.0
+    packing = Packing(first.shapes, field)
+    left = dive(packing, rows.count, field, prices, dives=_DIVES, unit=unit, stop=stop)
+    packing.settle()
+    if not left:
+        _descend(packing, field, least, bound, goal, stop)
+    return min(((first, missing), (packing, left)), key=lambda made: (len(made[1]), _paid(made[0])))
 
 
 def _below_peaks(field: Field, use: Floats, shapes: Shapes, above: float) -> Field:

@@ -7,7 +7,8 @@ import heapq
 import numpy as np
 
 from outweigh.plan.problem import Floats
-from outweigh.plan.shared.packing import Packing, Priced
+from outweigh.plan.shared.finding import Priced
+from outweigh.plan.shared.packing import Packing
 
 
 def repair(packing: Packing, prices: Floats, *, patience: int = 40) -> list[int]:
@@ -22,20 +23,17 @@ def repair(packing: Packing, prices: Floats, *, patience: int = 40) -> list[int]
     Returns:
         The rows of jobs that found no place, each as often as it has such jobs.
     """
-    shapes = packing.shapes
-    size = shapes.kw * shapes.jobs.work[shapes.member]
     known = np.abs(prices[np.isfinite(prices)])
     step_up = 0.1 * float(known.mean()) or 1.0
     dear = np.zeros(prices.shape)
     for attempt in range(patience):
         packing.settle()
-        out = squeeze_out(packing)
+        out = squeeze_out(packing, loose_first=attempt % 2 == 1)
         if not out:
             return []
-        out.sort(key=lambda row: (-size[row], row))
         priced = Priced(prices + dear)
         left = []
-        for row in out:
+        for row in packing.hardest(np.array(out)).tolist():
             spot = packing.find(row, priced)
             if spot is None:
                 left.append(row)
@@ -57,10 +55,11 @@ def repair(packing: Packing, prices: Floats, *, patience: int = 40) -> list[int]
     return squeeze_out(packing)
 
 
-def squeeze_out(packing: Packing) -> list[int]:
+def squeeze_out(packing: Packing, *, loose_first: bool = False) -> list[int]:
     """Take jobs out of every cell that is too full; returns their rows, with repetitions.
 
-    Of those in a cell, the smallest that is as large as the excess, else the largest.
+    Of those in a cell, the smallest that is as large as the excess, else the largest; with `loose_first` of those that
+    may pause for nothing while there are any, as they find room in pieces.
     """
     over = packing.over()
     if not over.any():
@@ -92,6 +91,8 @@ def squeeze_out(packing: Packing) -> list[int]:
             live = np.flatnonzero((packing.count[users] > 0) & (draw > 0))
             if not live.size:
                 break
+            loose = live[~packing.rigid[packing.job[users[live]]]]
+            live = loose if loose_first and loose.size else live
             enough = live[draw[live] >= excess]
             pick = int(enough[np.argmin(draw[enough])]) if enough.size else int(live[np.argmax(draw[live])])
             gone = max(1, min(int(packing.count[users[pick]]), int(excess // draw[pick])))
