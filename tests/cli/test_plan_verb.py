@@ -142,3 +142,75 @@ def refused_path(path: Path) -> subprocess.CompletedProcess[str]:
     done = outweigh(str(path))
     assert (done.returncode, done.stdout) == (2, "")
     return done
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "args", "code", "said"),
+    [
+        ("2026-12-01", "9999-12-31", (), 2, "beyond the year 9999"),
+        ('within = "12 h"', 'within = "1e300 h"', (), 2, "beyond the year 9999"),
+        ('name = "a"', 'name = "a"', ("--time-limit", "nan"), 2, "time limit"),
+        ('name = "a"', 'name = "a"', ("--file", "no-such.csv"), 2, "no-such.csv"),
+        ('name = "a"', 'name = "a"', ("--backtest", "--every", "1e-9"), 2, "--every"),
+        (
+            'name = "a"',
+            'name = "a"',
+            ("--backtest", "--from", "0001-01-01T00:00Z", "--to", "0001-02-01T00:00Z"),
+            2,
+            "no history",
+        ),
+    ],
+)
+def test_arguments_beyond_reason_are_said_and_no_traceback(
+    tmp_path: Path, old: str, new: str, args: tuple[str, ...], code: int, said: str
+):
+    done = refused(tmp_path, TWO.replace(old, new), *args)
+
+    assert done.returncode == code
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [("b,1e20 h,1 h,1 kW", "beyond the year 9999"), ("b,12 h,1 h,1 kW,7", "more cells"), ("b,12 h,nan h,1 kW", "nan")],
+)
+def test_a_row_of_a_queue_that_cannot_be_is_refused_with_its_line(tmp_path: Path, row: str, said: str):
+    (tmp_path / "queue.csv").write_text(f"name,within,work,power\n{row}\n", encoding="utf-8")
+
+    done = refused(tmp_path, TWO.replace('horizon = "24 h"', 'horizon = "24 h"\nqueue = "queue.csv"'))
+
+    assert (done.returncode, "queue.csv:2" in done.stderr) == (2, True)
+    assert said in done.stderr
+
+
+def test_a_plan_is_checked_with_1_where_it_was_changed_and_0_where_not(tmp_path: Path):
+    (tmp_path / "jobs.toml").write_text(TWO, encoding="utf-8")
+    plan = tmp_path / "plan.json"
+    assert outweigh(str(tmp_path / "jobs.toml"), "--no-frontier", "--out", str(plan)).returncode == 0
+
+    sound = outweigh("--check", str(plan))
+    again = outweigh("--replay", str(plan), "--json")
+    plan.write_text(plan.read_text(encoding="utf-8").replace("5.76", "5.75"), encoding="utf-8")
+    forged = outweigh("--check", str(plan), "--json")
+
+    assert (sound.returncode, again.returncode, forged.returncode) == (0, 0, 1)
+    assert sound.stdout.startswith("SOUND")
+    assert json.loads(again.stdout)["same"] is True
+    assert json.loads(forged.stdout)["sound"] is False
+
+
+def test_a_gap_names_the_site_the_job_and_its_window(tmp_path: Path):
+    lines = ["zone,start,end,value,unit,kind,scope,accounting,quality,source,licence"]
+    for hour in (*range(5), *range(7, 24)):
+        of = "gCO2e/kWh,average,lifecycle,production,declared,mine,CC0"
+        end = f"2026-12-01T{hour + 1:02d}:00Z" if hour < 23 else "2026-12-02T00:00Z"
+        lines.append(f"US-CAL-CISO,2026-12-01T{hour:02d}:00Z,{end},300,{of}")
+    (tmp_path / "carbon.csv").write_text("\n".join(lines), encoding="utf-8")
+
+    done = refused(
+        tmp_path, TWO.replace('intensity = "300 gCO2e/kWh"\n', ""), "--file", str(tmp_path / "carbon.csv")
+    )  # fmt: skip
+
+    assert done.returncode == 4
+    assert "carbon intensity at here" in done.stderr
+    assert "window of job 'a'" in done.stderr

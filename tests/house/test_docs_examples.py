@@ -29,13 +29,24 @@ def blocks(language):
                 yield pytest.param(found[3], id=f"{page.relative_to(ROOT)}:{line}")
 
 
-@pytest.mark.parametrize("block", list(blocks("python")))
+def sessions():
+    """The `>>>` examples of a page, one after the other: a later one may build on an earlier one."""
+    for page in PAGES:
+        found = [found[3] for found in FENCE.finditer(page.read_text(encoding="utf-8")) if found[1] == "python"]
+        typed = [block for block in found if ">>>" in block]
+        if typed:
+            yield pytest.param("\n".join(typed), id=str(page.relative_to(ROOT)))
+
+
+@pytest.mark.parametrize("session", list(sessions()))
+def test_python_session_of_a_page_runs(session):
+    test = doctest.DocTestParser().get_doctest(session, {}, "example", None, 0)
+    assert doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test).failed == 0
+
+
+@pytest.mark.parametrize("block", [each for each in blocks("python") if ">>>" not in each.values[0]])
 def test_python_example_runs(block):
-    if ">>>" in block:
-        test = doctest.DocTestParser().get_doctest(block, {}, "example", None, 0)
-        assert doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test).failed == 0
-    else:
-        exec(compile(block, "example", "exec"), {"__name__": "example"})
+    exec(compile(block, "example", "exec"), {"__name__": "example"})
 
 
 @pytest.mark.parametrize("block", list(blocks("console")))

@@ -254,6 +254,15 @@ def test_a_plan_made_on_an_archive_names_its_vintages_and_is_replayed_after_the_
     assert again.document["vintages"][0]["vintages"][0]["issued_at"] == "2031-06-01T23:00:00+00:00"
 
 
+def test_what_is_read_back_from_a_file_is_planned_again_to_the_last_digit(kept: Path):
+    body = document(kept)
+
+    again = replay_file(kept / "plan.json", into=kept / "grid")
+
+    assert again.document["objective_again"] == body["plan"]["objective"]
+    assert [site["pue"] for site in body["sites"]] == [1.2, 1.1]
+
+
 def test_a_series_in_the_file_that_is_not_its_vintage_is_found(kept: Path, tmp_path: Path):
     body = document(kept)
     body["sites"][0]["intensity_g_per_kwh"][5] = 1.0

@@ -33,6 +33,9 @@ COLUMNS: Final = ("policy", "objective", "saving", "interval", "of oracle", "cos
 FORECASTS: Final = ("persistence", "own", "archive", "perfect")
 # What thresholds look back on, and what our own forecast is fitted on, before the first job.
 BACK_DAYS, OWN_DAYS = 28, 120
+#: Repetitions of jobs that are played at most.
+MOST_JOBS: Final = 200_000
+_FIRST_YEAR: Final = 1900
 _OWN_A_DAY = 4  # issues of our own forecast
 _HOUR_S = 3600.0
 Progress = Callable[[str, float], None]
@@ -79,8 +82,12 @@ def backtest_file(
     window = window or Interval(spec.start - timedelta(days=365), spec.start)
     jobs, window = repeated(spec, window, every_h)
     back = timedelta(days=OWN_DAYS if kind == "own" else BACK_DAYS)
+    if window.start.year < _FIRST_YEAR:
+        raise UsageError(f"there is no history from {window.start:%Y-%m-%d} on", f"Begin after {_FIRST_YEAR}")
     steps = math.ceil((window.end - window.start + back).total_seconds() / spec.step_s)
     asked = Sources([open_source(text) for text in sources], [open_source(f"file:{each}") for each in files])
+    for each in asked.files:
+        each.zones()  # a file is read, and refused, even where nobody asks it
     progress("carbon and price", 0.0)
     past = replace(spec, start=window.start - back, steps=steps, jobs=jobs)
     found = survey(past, asked)
@@ -88,7 +95,7 @@ def backtest_file(
     if flat:
         raise GapsTooLarge(
             f"the hourly carbon intensity of {', '.join(flat)}",
-            f"[{window.start:%Y-%m-%d}, {window.end:%Y-%m-%d})",
+            f"[{past.start:%Y-%m-%d}, {window.end:%Y-%m-%d}), with the {back.days} days before that are looked back on",
             100,
             "Give the history as a file (--file), or name a source that has it (--source)",
         )
@@ -122,6 +129,12 @@ def repeated(spec: PlanSpec, window: Interval, every_h: float) -> tuple[tuple[Jo
     every = timedelta(hours=every_h)
     # By whole days, so that what begins at night still does.
     begin = first - timedelta(days=math.floor((first - window.start) / timedelta(days=1)))
+    many = max(0.0, (window.end - begin - (last - first)) / every if every else math.inf) * len(spec.jobs)
+    if many > MOST_JOBS:
+        raise UsageError(
+            f"repeating {len(spec.jobs)} jobs every {every_h:g} h makes {many:.3g} of them",
+            f"Play at most {MOST_JOBS}: repeat them less often (--every), or over less time",
+        )
     copies, n = list[Job](), 0
     while begin + n * every + (last - first) <= window.end:
         shift = begin + n * every - first

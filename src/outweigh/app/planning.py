@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from outweigh import __version__
 from outweigh.app.places import Surveyed, survey
 from outweigh.app.watching import Watched, record_of, watched
 from outweigh.config.jobs import load_jobs
-from outweigh.core.errors import UsageError
+from outweigh.core.errors import GapsTooLarge, InvalidQuantity, UsageError
 from outweigh.core.rounding import si, significant
 from outweigh.core.series import CarbonSeries, PriceSeries
 from outweigh.grid import Answer, Sources
@@ -30,7 +31,8 @@ Progress = Callable[[str, float], None]
 
 #: Times the price of carbon at which the frontier is drawn; 0 is money alone.
 _FRONTIER = (0.0, 0.25, 0.5, 2.0, 4.0)
-_ONE_FORECAST = "The rates are one forecast"
+# Of the notes of a schedule: said in other words by the statement of the saving.
+_ONE_FORECAST, _SAID = "The rates are one forecast", "No plan is cheaper"
 _USUAL_PRICE = 100.0  # per tonne, for the frontier of a plan that puts no price on carbon
 #: Up to so many jobs the frontier is drawn unasked: it takes five more plans.
 FRONTIER_JOBS = 300
@@ -78,6 +80,8 @@ def plan_file(
         FactorMissing, GapsTooLarge: a zone without figures, or a gap where a job might run.
         PlanInfeasible: the jobs do not fit, with which, where and how much is missing.
     """
+    if time_limit_s is not None and not 0 <= time_limit_s < math.inf:
+        raise InvalidQuantity("time limit", f"{time_limit_s:g} s", "give 0 or more seconds")
     now = now or datetime.now(UTC)
     spec = load_jobs(path, now)
     said: list[str] = []
@@ -86,10 +90,13 @@ def plan_file(
 
         spec, said = corrected(spec, learn)
     live, own = watched(sources, now, into), watched((f"file:{each}" for each in files), now, into)
+    for each in own:
+        each.zones()  # a file is read, and refused, even where nobody asks it
     asked = Sources(live, own)
     progress("carbon and price", 0.0)
     found = survey(spec, asked)
     price = 0.0 if spec.carbon_price is None else spec.carbon_price.amount
+    _check_known(spec, found)
     steps = len(_FRONTIER) + 1 if frontier or (frontier is None and len(spec.jobs) <= FRONTIER_JOBS) else 1
 
     def solve(carbon_price: float, done: int, warm: Schedule | None) -> Schedule:
@@ -108,6 +115,33 @@ def plan_file(
     found = replace(found, notes=(*said, *found.notes))
     document = _document(spec, found, schedule, points if steps > 1 else [], [*live, *own], goal_gap, time_limit_s)
     return Planned(document, [_row(job, found.currency) for job in _by_start(document["jobs"])], list(_lines(document)))
+
+
+def _check_known(spec: PlanSpec, found: Surveyed) -> None:
+    """Refuse a gap in the window of a job: a step of unknown cost is never the cheapest.
+
+    Raises:
+        GapsTooLarge: which figure of which site, and the job in whose window it is.
+    """
+    places = found.places
+    rows = places.jobs(spec.jobs, work_quantile=spec.work_quantile)
+    # A file's steps are compared in one go: most plans have no gap at all.
+    for what, values in (("carbon intensity", places.carbon[0]), ("price", places.price[0])):
+        gaps = np.isnan(values)
+        if not gaps.any():
+            continue
+        before = np.concatenate([np.zeros((len(gaps), 1), dtype=np.int64), np.cumsum(gaps, axis=1)], axis=1)
+        first, last = np.floor(rows.release).astype(np.int64), np.ceil(rows.deadline).astype(np.int64)
+        missing = (before[:, last] - before[:, first]).T * rows.allowed
+        for job, site in np.argwhere(missing > 0)[:1].tolist():
+            steps = int(last[job] - first[job])
+            when = [places.start + timedelta(seconds=int(at) * places.step_s) for at in (first[job], last[job])]
+            raise GapsTooLarge(
+                f"the {what} at {places.names[site]}",
+                f"the window of job {rows.names[job]!r}, [{when[0]:%Y-%m-%dT%H:%MZ}, {when[1]:%Y-%m-%dT%H:%MZ})",
+                math.ceil(100 * int(missing[job, site]) / steps),
+                "Fill the gap in the file, take another source, or let the job run elsewhere or at another time",
+            )
 
 
 def write_page(document: dict[str, Any], path: Path, page: str = "plan-html") -> None:
@@ -141,7 +175,7 @@ def _document(
     certificate = schedule.certificate
     saving = _saving(spec, found, schedule)
     # What they say of one forecast is said of its intervals, where there are any.
-    notes = [note for note in schedule.notes if not note.startswith(_ONE_FORECAST)]
+    notes = [note for note in schedule.notes if not note.startswith((_ONE_FORECAST, _SAID))]
     document = {
         "schema": SCHEMA,
         "outweigh_version": __version__,
@@ -203,7 +237,7 @@ def _error(spec: PlanSpec, found: Surveyed, schedule: Schedule) -> float | str:
 def _statement(schedule: Schedule, found: Surveyed, error: float | str, *, nothing: bool) -> str:
     against, money = schedule.baseline, found.currency
     if nothing:
-        return f"No plan is cheaper than {against.policy}: run it now."
+        return f"No plan is cheaper than {against.policy}: nothing is gained by waiting."
     saved = against.objective - schedule.objective
     share = f" ({abs(saved / against.objective):.1%})" if against.objective else ""
     carbon = (against.carbon_g - schedule.carbon_g) / 1e3

@@ -34,6 +34,7 @@ from outweigh.core.units import parse_energy, parse_power, parse_seconds
 from outweigh.plan.problem import Job, Level
 from outweigh.plan.sites import Ask, PlanSite, PlanSpec
 
+_SLACK_S = 48 * S_PER_HOUR  # whatever zone it is written in
 PAGE = "docs/planner.md"
 _MOST_STEPS = 24 * 366 * 12  # a year of five-minute steps: more is a slip of the pen, and would take gigabytes
 _Text = Annotated[str, Field(min_length=1)]
@@ -243,6 +244,8 @@ def _check_horizon(document: JobsToml) -> Iterator[Refusal]:
     elif steps > _MOST_STEPS:
         problem = f"plan.horizon is {steps:g} steps long, which is more than we plan at once"
         yield Refusal(("plan", "horizon"), problem, f"Take longer steps: at most {_MOST_STEPS} of them")
+    if not _fits(plan.start, plan.horizon):
+        yield Refusal(("plan", "from"), "the horizon ends beyond the year 9999", "Start it earlier, or make it shorter")
     money: dict[str, KeyPath] = {}
     if plan.carbon_price is not None:
         money[plan.carbon_price.currency] = ("plan", "carbon_price")
@@ -267,6 +270,9 @@ def _check_job(path: KeyPath, job: _Job, document: JobsToml) -> Iterator[Refusal
         for name in names:
             if name not in document.site:
                 yield unknown_name((*path, key), name, "site", document.site)
+    if job.within is not None and not _fits(job.release or document.plan.start, job.within):
+        yield Refusal((*path, "within"), f"{where} {job.name!r} ends beyond the year 9999", 'Write within = "48 h"')
+        return
     if (job.power is None) == (not job.levels):
         return  # without a level the core has nothing to judge
     try:
@@ -274,6 +280,12 @@ def _check_job(path: KeyPath, job: _Job, document: JobsToml) -> Iterator[Refusal
     except InvalidQuantity as err:
         problem = f"{where}: {err.given} is not a valid {err.quantity}"
         yield Refusal(path, problem, err.remedy)
+
+
+def _fits(start: datetime | None, length_s: float) -> bool:
+    """Whether the end is a time that can be written; where no start is named, counted from now."""
+    begin = start or datetime.fromisoformat("2100-01-01T00:00+00:00")
+    return length_s < (datetime.max.replace(tzinfo=begin.tzinfo) - begin).total_seconds() - _SLACK_S
 
 
 def _one_of_each(path: Path, jobs: list[Job]) -> None:
@@ -340,6 +352,11 @@ def _queue(path: Path, document: JobsToml, start: datetime) -> Iterator[Job]:
         if column not in columns:
             raise ConfigError(str(path), 1, f"it lacks the column {column!r}", f"Columns: {', '.join(_COLUMNS)}")
     for row in reader:
+        if row.get(None):
+            problem = f"the row has more cells than the {len(columns)} columns"
+            raise ConfigError(
+                str(path), reader.line_num, problem, "Take the cells beyond them out, or name their column"
+            )
         try:
             yield _queued({key: (value or "").strip() for key, value in row.items() if key}, document, start)
         except InvalidQuantity as err:
@@ -361,11 +378,13 @@ def _queued(row: Mapping[str, str], document: JobsToml, start: datetime) -> Job:
     for site in (*sites, home):
         if site not in document.site:
             raise InvalidQuantity("site", repr(site), f"the sites are {', '.join(document.site)}")
-    release = read("release", _stamp, start)
+    release, within = read("release", _stamp, start), read("within", parse_seconds, 0.0)
+    if not _fits(release, within):
+        raise InvalidQuantity("within", row["within"], "the job ends beyond the year 9999; write 48 h")
     return Job(
         name=row["name"],
         release=release,
-        deadline=read("deadline", _stamp, release + timedelta(seconds=read("within", parse_seconds, 0.0))),
+        deadline=read("deadline", _stamp, release + timedelta(seconds=within)),
         work_h=parse_seconds(row["work"]) / S_PER_HOUR,
         levels=(Level(1.0, parse_power(row["power"]).watts),),
         preemptible=read("preemptible", _flag, False),

@@ -50,7 +50,8 @@ def plan_body(
         "sites": [
             {
                 "name": name,
-                "pue": float(pue[s].mean()),
+                # The mean of equal figures can be off in the last digit, and planning again must see the same.
+                "pue": float(pue[s, 0] if (pue[s] == pue[s, 0]).all() else pue[s].mean()),
                 "capacity_kw": None if np.isinf(limit[s]).all() else _known(limit[s]),
                 "load_kw": _known(it_kwh[s] / places.step_h),
                 "price_per_kwh": _known(price[s]),

@@ -37,11 +37,12 @@ def render(doc: Mapping[str, Any]) -> str:
         "plan.js",
         doc=doc,
         data=chart_data(doc),
-        headline="Run it now" if saving["noise"] else f"{100 * saving['share']:.1f} % less",
+        headline=_headline(saving),
         horizon=f"{_when(doc['horizon']['start'])} to {_when(doc['horizon']['end'])} UTC, "
-        f"{len(doc['jobs'])} jobs at {len(doc['sites'])} sites",
-        certificate=f"No plan costs less than {_money(certificate['lower_bound'], money)}: this one is within "
-        f"{certificate['gap']:.2%} of the best there can be. {certificate['method']}.",
+        f"{sum(job['count'] for job in doc['jobs'])} jobs at {len(doc['sites'])} sites",
+        certificate=f"Cost and priced carbon come to {_money(certificate['objective'], money)}, and no plan brings "
+        f"them below {_money(certificate['lower_bound'], money)} (gap {certificate['gap']:.2%}). "
+        f"{certificate['method']}.",
         key_figures=[
             ("cost", _money(doc["plan"]["cost"], money)),
             ("carbon", _mass(doc["plan"]["carbon_kg"])),
@@ -63,6 +64,13 @@ def render(doc: Mapping[str, Any]) -> str:
         source_headings=("site", "what", "level", "quality", "grade", "source"),
         source_rows=list(_source_rows(doc["sites"])),
     )
+
+
+def _headline(saving: Mapping[str, Any]) -> str:
+    if saving["noise"]:
+        return "Run it now"
+    share = 100 * saving["share"]
+    return f"{abs(share):.1f} % {'less' if share >= 0 else 'more'}"
 
 
 def chart_data(doc: Mapping[str, Any]) -> dict[str, Any]:
