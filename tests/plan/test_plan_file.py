@@ -208,7 +208,7 @@ def test_a_forged_file_with_an_id_made_to_fit_is_caught_by_what_it_says(kept: Pa
     assert not any("is not the digest" in fault for fault in found)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.data())
 def test_whatever_is_taken_out_of_a_file_is_refused_or_found_and_never_a_traceback(kept: Path, data):
     body = copy.deepcopy(document(kept))

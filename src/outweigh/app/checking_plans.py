@@ -66,12 +66,18 @@ def replay_file(path: Path, *, into: Path | None = None, progress: Progress = la
     document = read_plan_file(path)
     built = rebuild(document, str(path))
     progress("vintages", 0.0)
-    vintages, differences = _vintages(document, into or default_folder())
+    try:
+        vintages, differences = _vintages(document, into or default_folder())
+        asked = dict(document.get("asked") or {})
+        goal_gap, limit = float(asked.get("goal_gap", 0.005)), asked.get("time_limit_s")
+        time_limit_s = None if limit is None else float(limit)
+    except (KeyError, TypeError, ValueError, AttributeError) as err:
+        remedy = "Make it again with `outweigh plan JOBS --out plan.json`"
+        raise UsageError(f"{path} does not say what it was made on, or otherwise ({err!r})", remedy) from err
     progress("planning", 0.2)
-    asked = document.get("asked") or {}
     again = plan_jobs(
         built.jobs, built.places, built.capacity, carbon_price_per_tonne=built.schedule.carbon_price_per_tonne,
-        goal_gap=float(asked.get("goal_gap", 0.005)), time_limit_s=asked.get("time_limit_s"),
+        goal_gap=goal_gap, time_limit_s=time_limit_s,
         currency=str(document["currency"]), progress=lambda share: progress("planning", 0.2 + 0.8 * share),
     )  # fmt: skip
     differences += list(_changed(built, again, str(document["currency"])))
@@ -90,7 +96,7 @@ def replay_file(path: Path, *, into: Path | None = None, progress: Progress = la
             "The file names no vintages: it was replayed on the series in it. Plan with --into FOLDER or from "
             "archive:FOLDER to have them."
         )
-    if asked.get("time_limit_s") is not None:
+    if time_limit_s is not None:
         notes.append("It was made under a time limit, so another machine may get another plan.")
     if differences:
         return Checked(False, body, [f"DIFFERENT  {path}", *(f"  {each}" for each in differences)], notes)

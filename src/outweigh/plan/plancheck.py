@@ -21,6 +21,8 @@ from outweigh.plan.sites import Ask
 
 _RELATIVE: Final = 1e-8
 _MOST: Final = 20
+# What a file that people or programs changed can make of reading it.
+_MALFORMED: Final = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, ZeroDivisionError)
 _AGAIN: Final = "Make it again with `outweigh plan JOBS --out plan.json`"
 Document = Mapping[str, Any]
 
@@ -45,6 +47,8 @@ def rebuild(document: Document, source: str) -> Rebuilt:
     given = document.get("schema") if isinstance(document, Mapping) else None
     if given != SCHEMA:
         raise UsageError(f"{source} is no plan of schema {SCHEMA} (it says {given!r})", _AGAIN)
+    if not _finite(document):
+        raise UsageError(f"{source} holds a number that is not finite", _AGAIN)
     try:
         jobs = tuple(_job(body) for body in document["jobs"])
         places, capacity = _places(document), _capacity(document)
@@ -52,7 +56,7 @@ def rebuild(document: Document, source: str) -> Rebuilt:
         asks = {body["name"]: _ask(body) for body in document["jobs"]}
     except OutweighError as err:
         raise UsageError(f"{source} holds what no plan can: {err}", _AGAIN) from err
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as err:
+    except _MALFORMED as err:
         raise UsageError(f"{source} lacks what a check needs, or says it otherwise ({err!r})", _AGAIN) from err
     return Rebuilt(jobs, places, capacity, schedule, asks)
 
@@ -72,11 +76,16 @@ def faults(document: Document, source: str) -> tuple[str, ...]:
     """
     built = rebuild(document, source)
     found: list[str] = []
-    for fault in _faults(document, built):
-        found.append(fault)
-        if len(found) == _MOST:
-            found.append("and more")
-            break
+    try:
+        for fault in _faults(document, built):
+            found.append(fault)
+            if len(found) == _MOST:
+                found.append("and more")
+                break
+    except OutweighError as err:
+        found.append(f"what it holds cannot be planned: {err}")
+    except _MALFORMED as err:
+        found.append(f"it lacks what a check needs, or says it otherwise ({err!r})")
     return tuple(found)
 
 
@@ -139,6 +148,14 @@ def _baseline(built: Rebuilt) -> Outcome:
     carbon_price = built.schedule.carbon_price_per_tonne
     name = built.schedule.baseline.policy
     return evaluate(name, placed.runs, rows, built.places, built.capacity, carbon_price, None, placed.late)
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(_finite(each) for each in value.values())
+    if isinstance(value, list):
+        return all(_finite(each) for each in value)
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 # --- reading --------------------------------------------------------------------------------------------
