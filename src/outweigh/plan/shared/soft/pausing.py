@@ -46,6 +46,7 @@ class Pausing:
         room = np.minimum(step + 1, jobs.deadline[row, np.newaxis]) - np.maximum(step, jobs.release[row, np.newaxis])
         self._room = np.maximum(room, 0.0)
         self._full = bool((self._room == 1).all())
+        self._steps = bool((self._length % 1 == 0).all())
         self._cell = np.minimum(step, steps - 1) + (site * steps)[:, np.newaxis]
         self._last: Floats | None = None
         self._share: Floats = np.empty((0, 0))
@@ -58,7 +59,7 @@ class Pausing:
         level = self._ranked(each, temperature) if self._last is None else self._last
         level, on = self._level(each, level, temperature, 5)
         if self._off(on) > _EXACT and self._last is not None:
-            level, on = self._level(each, self._ranked(each, temperature), temperature, 20)
+            level, on = self._level(each, self._ranked(each, temperature), temperature, 60)
         self._last = level
         # ln(1 + exp(x)) by the share: x + ln(1 + exp(-x)) where x > 0, so that neither end overflows.
         rest = (level[:, np.newaxis] - each) / temperature
@@ -74,12 +75,21 @@ class Pausing:
         return np.asarray(each)
 
     def _ranked(self, each: Floats, temperature: float) -> Floats:
-        """Between the dearest step that runs and the cheapest that does not."""
+        """Between the dearest step that runs and the cheapest that does not; of parts, the one that runs in part."""
+        if not (self._full and self._steps):
+            return self._partly(each)
         rank = np.clip(np.ceil(self._length).astype(np.int64) - 1, 0, each.shape[1] - 1)
         ranked = np.sort(each, axis=1)
         at = np.arange(len(each))
         low, above = ranked[at, rank], ranked[at, np.minimum(rank + 1, each.shape[1] - 1)]
         return np.asarray(np.where(above < _NEVER, (low + above) / 2, low + 10 * temperature))
+
+    def _partly(self, each: Floats) -> Floats:
+        order = np.argsort(each, axis=1)
+        ahead = np.cumsum(np.take_along_axis(self._room, order, axis=1), axis=1)
+        last = np.minimum((ahead < self._length[:, np.newaxis] - 1e-9).sum(axis=1), each.shape[1] - 1)
+        at = np.arange(len(each))
+        return np.asarray(np.minimum(each[at, order[at, last]], _NEVER / 2))
 
     def _level(self, each: Floats, level: Floats, temperature: float, turns: int) -> tuple[Floats, Floats]:
         """Newton's method between ends that close in."""
@@ -186,13 +196,6 @@ class Elastic(Pausing):
         each = np.nan_to_num(rate).take(self._cell) * self._slope
         each[self._room == 0] = _NEVER
         return np.asarray(each)
-
-    def _ranked(self, each: Floats, temperature: float) -> Floats:
-        order = np.argsort(each, axis=1)
-        ahead = np.cumsum(np.take_along_axis(self._room, order, axis=1), axis=1)
-        last = np.minimum((ahead < self._length[:, np.newaxis] - 1e-9).sum(axis=1), each.shape[1] - 1)
-        at = np.arange(len(each))
-        return np.asarray(np.minimum(each[at, order[at, last]], _NEVER / 2))
 
     def drawn(self, kw: Floats, cells: int) -> Floats:
         drawn = self._share * self._room * self._slope * kw[:, np.newaxis]
