@@ -207,9 +207,9 @@ def governance(folder: Path) -> list[Row]:
 def typical_day(folder: Path) -> list[Row]:
     """Mean intensity of each hour of the day in each month, both in UTC, every hour counting the same.
 
-    EIA-930 stamps the end of an hour: PUDL's data dictionary ("Timestamp at the end of the hour"), gridstatus and EIA's
-    instructions say so. The sun agrees: taken as ends, the hours' mean solar time is within 0.1 h of noon in ERCO, MISO,
-    BPAT and SOCO. Columns and months here are of the beginning.
+    EIA-930 stamps the end of an hour: so say PUDL's data dictionary ("Timestamp at the end of the hour"), gridstatus
+    and the EIA's instructions. The sun agrees: taken as ends, the hours' mean solar time is within 0.1 h of noon in
+    ERCO, MISO, BPAT and SOCO. Columns and months here are of the beginning.
     """
     found: dict[tuple[str, int], list[list[float]]] = defaultdict(lambda: [[] for _ in range(24)])
     for row in shared.read(folder / "us_ba_hourly_2022.csv.gz"):

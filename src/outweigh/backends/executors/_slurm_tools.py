@@ -236,7 +236,8 @@ def _of_text(line: str) -> SlurmJob:
 
 
 def _number(given: Any, otherwise: int = 0) -> int:
-    """>>> _number({"set": True, "infinite": False, "number": 5}), _number(None), _number("7+")
+    """
+    >>> _number({"set": True, "infinite": False, "number": 5}), _number(None), _number("7+")
     (5, 0, 7)
     """
     if isinstance(given, dict):
