@@ -244,7 +244,6 @@ def test_no_slurm_here_is_said_and_so_is_a_controller_that_does_not_answer(tmp_p
             executor.submit(JobRequest("t-a", ("true",)))
 
 
-@pytest.mark.xfail(reason="open: what Slurm takes back at a bad moment may count as failed, or run twice", strict=False)
 @pytest.mark.slow
 def test_a_controller_that_is_killed_doubles_nothing_and_loses_nothing(on_own_slurm):
     case = on_own_slurm
@@ -272,7 +271,6 @@ def completions(case, request):
     return (case.folder / f"{request.key}.done").read_text().count("done")
 
 
-@pytest.mark.xfail(reason="open: what Slurm takes back at a bad moment may count as failed, or run twice", strict=False)
 @pytest.mark.slow
 def test_a_job_is_run_to_its_end_once_though_its_node_is_killed_and_another_site_is_named(on_own_slurm):
     case = on_own_slurm
@@ -295,7 +293,6 @@ def test_a_job_is_run_to_its_end_once_though_its_node_is_killed_and_another_site
     assert completions(case, request) == 1
 
 
-@pytest.mark.xfail(reason="open: what Slurm takes back at a bad moment may count as failed, or run twice", strict=False)
 @pytest.mark.slow
 def test_a_job_that_ends_on_a_node_that_was_killed_is_over_and_not_started_again(on_own_slurm):
     case = on_own_slurm
