@@ -271,10 +271,10 @@ def test_the_vendored_scripts_are_those_whose_licences_are_shipped():
     import hashlib
     from importlib import resources
 
-    vendor = resources.files("outweigh.backends.exporters").joinpath("_assets", "vendor")
+    vendor = resources.files("outweigh.data.web")
     licences = vendor.joinpath("LICENSES.txt").read_text()
 
-    for name in ("d3.min.js", "plot.umd.min.js"):
+    for name in ("d3.min.js", "plot.umd.min.js", "uplot.min.js", "uplot.min.css"):
         content = vendor.joinpath(name).read_bytes()
         assert hashlib.sha256(content).hexdigest() in licences
         assert b"</script" not in content

@@ -10,6 +10,8 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from outweigh.data.web import web_file
+
 if TYPE_CHECKING:
     from markupsafe import Markup
 
@@ -38,14 +40,14 @@ def compose(template: str, script: str, *, doc: Mapping[str, Any], data: Mapping
     environment.filters["ticks"] = ticks
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "ensure_ascii": False, "separators": (",", ":")}
     # Ours and the vendor's, fixed when the package is built: the only text that is trusted as it stands.
-    scripts = [_asset("vendor/d3.min.js"), _asset("vendor/plot.umd.min.js"), _asset("charts.js"), _asset(script)]
+    scripts = [web_file("d3.min.js"), web_file("plot.umd.min.js"), _asset("charts.js"), _asset(script)]
     return environment.get_template(template).render(
         doc=doc,
         data=data,
         style=Markup(_asset("report.css")),
         scripts=[Markup(text) for text in scripts],
         script_hashes=" ".join(f"'sha256-{_digest(text)}'" for text in scripts),
-        licences=_asset("vendor/LICENSES.txt"),
+        licences=web_file("LICENSES.txt"),
         **context,
     )
 
