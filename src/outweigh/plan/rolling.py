@@ -446,16 +446,14 @@ class Rolling:
     def _fit(self, now: int) -> None:
         """Where plans together exceed the capacity, place jobs again one by one, least slack first.
 
-        First those that are in the way, then, if that leaves any without room, all that may still be planned. What
-        still finds none in time runs as soon after its deadline as there is room, and is late.
+        First those that do not fit beside the others, then, if that leaves any without room, all that may still be
+        planned. What still finds none in time runs as soon after its deadline as there is room, and is late.
         """
         over = self._overload(now)
         if not over.any():
             return
-        plan, steps = self._plan, over.shape[1]
-        inside = plan.step - now < steps
-        crowded = inside & over[plan.site, np.minimum(plan.step - now, steps - 1)]
-        for who, at_last in ((np.unique(plan.job[crowded]), False), (self._live, False), (self._live, True)):
+        steps = over.shape[1]
+        for who, at_last in ((self._displaced(now, over), False), (self._live, False), (self._live, True)):
             self._place(now, who, at_last)
             over = self._overload(now)
             if not over.any():
@@ -469,6 +467,28 @@ class Rolling:
             f"{load[site, step] - room[site, step]:.3g} kW",
             "Raise its capacity, move a deadline, or let the jobs run at more sites",
         )
+
+    def _displaced(self, now: int, over: Bools) -> Ints:
+        """Jobs planned where there is too little room that are left over once those with least slack have it."""
+        plan, steps = self._plan, over.shape[1]
+        crowded = over[plan.site, plan.step - now]
+        ask, part, _ = self._open(now, np.unique(plan.job[crowded]))
+        rank = np.full(len(self.jobs), -1)
+        slack = part.deadline - part.release - part.work / part.speed[:, -1]
+        rank[ask[np.argsort(slack, kind="stable")]] = np.arange(len(ask))
+        may_move = (rank[plan.job] >= 0) & (plan.step >= now + self.rules.lead)
+        load, room = self._load(now, steps, ~may_move), self._room(now, steps) * (1 + _SAME)
+        mine = np.flatnonzero(may_move)
+        mine = mine[np.argsort(rank[plan.job[mine]], kind="stable")]
+        displaced = []
+        for entries in np.split(mine, np.flatnonzero(np.diff(plan.job[mine])) + 1):
+            cells = plan.site[entries], plan.step[entries] - now
+            drawn = load[cells] + plan.energy_kwh[entries] / self.step_h
+            if (drawn <= room[cells]).all():
+                load[cells] = drawn
+            else:
+                displaced.append(plan.job[entries[0]])
+        return np.array(displaced, dtype=np.int64)
 
     def _place(self, now: int, who: Ints, at_last: bool) -> None:
         """These one by one into the room that is left; `at_last` lets those without any be late."""
