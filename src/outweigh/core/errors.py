@@ -267,6 +267,21 @@ class LedgerCorrupt(LedgerError):
     """A row was altered or is missing."""
 
 
+class ServerUnavailable(LedgerError):
+    """An outweigh server that receipts are pushed to does not answer, or asks for more time. `path` is its address.
+
+    Nothing is lost: what was not acknowledged waits on disk. `retry_after_s` is the pause it asked for [s]; 0 for none.
+    """
+
+    def __init__(self, path: str, reason: str, retry_after_s: int, remedy: str) -> None:
+        super().__init__(path, reason, remedy)
+        Exception.__init__(self, path, reason, retry_after_s, remedy)  # what pickling hands to this constructor again
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return f"server {self.path}: {self.reason}. {self.remedy}"
+
+
 class OutputError(OutweighError):
     """A report or plan file cannot be written."""
 

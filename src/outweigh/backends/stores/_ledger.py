@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from outweigh.core.following import Lease, StepKind, StepTaken
 from outweigh.core.receipt import Receipt
-from outweigh.ports import ReceiptFilter, View
+from outweigh.ports import ChainedReceipt, ReceiptFilter, View
 
 if TYPE_CHECKING:
+    from outweigh.backends.stores._access import SqlAccess
+    from outweigh.backends.stores._documents import SqlDocuments
     from outweigh.backends.stores._followings import SqlFollowings
     from outweigh.backends.stores._sql import SqlLedger
 
@@ -68,6 +70,13 @@ class LedgerStore(ABC):
         with self._translated():
             return self._ledger().head()
 
+    def chained(self, after: int = 0) -> Iterator[ChainedReceipt]:
+        """Receipts after that number with their links, each checked as it is read. See `ports.KeepsChain`."""
+        with self._translated():
+            from outweigh.backends.stores._chain import chained
+
+            yield from chained(self._ledger(), after)
+
     # Followings: see `ports.KeepsFollowings`.
 
     def append_all(self, receipts: Sequence[Receipt]) -> tuple[str, ...]:
@@ -118,6 +127,99 @@ class LedgerStore(ABC):
         with self._translated():
             self._followings().let_go(lease)
 
+    # Texts: see `ports.KeepsTexts`.
+
+    def append_new(self, receipts: Sequence[Receipt]) -> tuple[tuple[str, bool], ...]:
+        with self._translated():
+            return self._ledger().append_new(receipts)
+
+    def texts(
+        self, which: ReceiptFilter, *, after: int | None = None, limit: int, newest: bool = False
+    ) -> tuple[KeptText, ...]:
+        with self._translated():
+            return self._ledger().texts(which, after=after, limit=limit, newest=newest)
+
+    def text(self, address: str) -> KeptText:
+        with self._translated():
+            return self._ledger().text(address)
+
+    def drawn(self) -> tuple[tuple[str, str, str, int, float], ...]:
+        with self._translated():
+            return self._ledger().drawn()
+
+    # Documents: see `ports.Documents`.
+
+    def keep_document(self, kind: str, body: str, *, id: str, project: str, at: str) -> tuple[str, bool]:
+        with self._translated():
+            return self._documents().keep(kind, body, id=id, project=project, at=at)
+
+    def documents(
+        self,
+        kind: str,
+        *,
+        id: str = "",
+        project: str = "",
+        after: int | None = None,
+        limit: int = 100,
+        newest: bool = False,
+    ) -> tuple[Document, ...]:
+        with self._translated():
+            return self._documents().page(kind, id=id, project=project, after=after, limit=limit, newest=newest)
+
+    def document(self, kind: str, address: str) -> Document:
+        with self._translated():
+            return self._documents().one(kind, address)
+
+    # Access: see `ports.Access`.
+
+    def make_token(self, token: Token) -> None:
+        with self._translated():
+            self._access().make_token(token)
+
+    def tokens(self) -> tuple[Token, ...]:
+        with self._translated():
+            return self._access().tokens()
+
+    def token_of(self, digest: str) -> Token | None:
+        with self._translated():
+            return self._access().token_of(digest)
+
+    def revoke_token(self, id: str, *, at: str) -> bool:
+        with self._translated():
+            return self._access().revoke_token(id, at=at)
+
+    def any_token(self, *, at: str) -> bool:
+        with self._translated():
+            return self._access().any_token(at=at)
+
+    def begin_session(self, digest: str, token: str, *, at: str, until: str) -> None:
+        with self._translated():
+            self._access().begin_session(digest, token, at=at, until=until)
+
+    def session_of(self, digest: str, *, at: str) -> Token | None:
+        with self._translated():
+            return self._access().session_of(digest, at=at)
+
+    def end_session(self, digest: str) -> None:
+        with self._translated():
+            self._access().end_session(digest)
+
+    def note(self, line: AuditLine) -> None:
+        with self._translated():
+            self._access().note(line)
+
+    def audit(self, *, after: int | None = None, limit: int = 100) -> tuple[AuditLine, ...]:
+        with self._translated():
+            return self._access().audit(after=after, limit=limit)
+
+    def asked_before(self, who: str, key: str, request: str, *, at: str, forget: str) -> Answered:
+        with self._translated():
+            return self._access().asked_before(who, key, request, at=at, forget=forget)
+
+    def answered(self, who: str, key: str, status: int, body: str) -> Answered:
+        with self._translated():
+            return self._access().answered(who, key, status, body)
+
     def close(self) -> None:
         if self._opened is not None:
             self._opened.engine.dispose()
@@ -131,6 +233,16 @@ class LedgerStore(ABC):
         from outweigh.backends.stores._followings import SqlFollowings
 
         return SqlFollowings(self._ledger())
+
+    def _documents(self) -> SqlDocuments:
+        from outweigh.backends.stores._documents import SqlDocuments
+
+        return SqlDocuments(self._ledger())
+
+    def _access(self) -> SqlAccess:
+        from outweigh.backends.stores._access import SqlAccess
+
+        return SqlAccess(self._ledger())
 
     def _ledger(self) -> SqlLedger:
         if self._opened is None:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -28,19 +28,20 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    func,
     insert,
     or_,
     select,
     update,
 )
 
+from outweigh.core.chain import GENESIS, link
 from outweigh.core.errors import LedgerCorrupt, LedgerError, UsageError
 from outweigh.core.measurement import Factor, Grade, utc
 from outweigh.core.receipt import Receipt
-from outweigh.ports import ReceiptFilter, View, ViewKind
+from outweigh.ports import KeptText, ReceiptFilter, View, ViewKind
 
-SCHEMA = "0003"  # the revision of `_migrations` that these tables are
-GENESIS = "0" * 64
+SCHEMA = "0004"  # the revision of `_migrations` that these tables are
 _PAGE = 500
 
 metadata = MetaData()
@@ -139,12 +140,69 @@ followed_steps = Table(
     Column("outcome", Text, nullable=False),
 )
 
+# Plans and verdicts that were sent in. Their address is their content; who may send any is below.
+documents = Table(
+    "documents",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("kept_at", Text, nullable=False),
+    UniqueConstraint("kind", "address", name="documents_are_kept_once"),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("digest", Text, nullable=False, unique=True),
+    Column("made_at", Text, nullable=False),
+    Column("expires_at", Text),
+    Column("revoked_at", Text),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("token", Text, ForeignKey("tokens.id"), nullable=False),
+    Column("begun_at", Text, nullable=False),
+    Column("until", Text, nullable=False),
+)
+
+audit_lines = Table(
+    "audit_lines",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("at", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("detail", Text, nullable=False),
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("who", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("request", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Index("answers_by_time", "at"),
+)
+
 _RESTORE = "Restore the ledger from a backup or an export; keep this file to see what happened to it"
-
-
-def link(prev_chain: str, address: str) -> str:
-    """The chain value [SHA-256, hex] of a receipt at `address` that follows `prev_chain`."""
-    return hashlib.sha256((prev_chain + address).encode()).hexdigest()
 
 
 # --- rows -------------------------------------------------------------------------------------------
@@ -195,6 +253,14 @@ def _checked(row: RowMapping, location: str) -> Receipt:
         return Receipt.from_dict(json.loads(text))
     except (AttributeError, KeyError, TypeError, ValueError) as err:
         raise LedgerCorrupt(location, f"receipt {row['seq']} is not a receipt ({err!r})", _RESTORE) from err
+
+
+def _as_kept(row: RowMapping, location: str) -> KeptText:
+    """The text of a row, which still has its address. A server hands it on without building the receipt."""
+    text = row["body"]
+    if not isinstance(text, str) or hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest() != row["address"]:
+        raise LedgerCorrupt(location, f"receipt {row['seq']} ({str(row['address'])[:12]}) was altered", _RESTORE)
+    return KeptText(int(row["seq"]), row["address"], text)
 
 
 def _view_columns(view: View) -> dict[str, Any]:
@@ -280,10 +346,21 @@ class SqlLedger:
     def writing(self) -> AbstractContextManager[Connection]:
         return self._writer.begin()
 
+    @contextmanager
+    def lined_up(self) -> Iterator[Connection]:
+        """A write transaction that no other of this kind runs beside: for what is looked up and then written."""
+        with self.writing() as connection:
+            connection.execute(select(views_head.c.id).with_for_update())
+            yield connection
+
     def append(self, receipt: Receipt) -> str:
         return self.append_all((receipt,))[0]
 
     def append_all(self, new: Sequence[Receipt]) -> tuple[str, ...]:
+        return tuple(address for address, _ in self.append_new(new))
+
+    def append_new(self, new: Sequence[Receipt]) -> tuple[tuple[str, bool], ...]:
+        fresh: list[bool] = []
         rows = [_row(receipt, self.location) for receipt in new]
         with self.writing() as connection:
             # The head comes first: where the database locks rows, this is the lock that puts writers in a line.
@@ -295,6 +372,7 @@ class SqlLedger:
                 kept = connection.execute(
                     select(receipts.c.address).where(receipts.c.run_id == row["run_id"])
                 ).scalar_one_or_none()
+                fresh.append(kept is None)
                 if kept == row["address"]:
                     continue
                 if kept is not None:
@@ -308,9 +386,15 @@ class SqlLedger:
                 # One by one: the trigger lets the head move by no more than one.
                 connection.execute(update(head).values(kept=count + 1, chain=following))
                 count, chain = count + 1, following
-        return tuple(str(row["address"]) for row in rows)
+        return tuple((str(row["address"]), is_new) for row, is_new in zip(rows, fresh, strict=True))
 
     def get(self, address: str) -> Receipt:
+        return _checked(self._found(address), self.location)
+
+    def text(self, address: str) -> KeptText:
+        return _as_kept(self._found(address), self.location)
+
+    def _found(self, address: str) -> RowMapping:
         prefix = address.lower()
         if not re.fullmatch("[0-9a-f]{1,64}", prefix):
             raise UsageError(
@@ -331,7 +415,7 @@ class SqlLedger:
             raise UsageError(
                 f"{prefix!r} could be {found[0]['address'][:16]}… or {found[1]['address'][:16]}…", "Give more digits"
             )
-        return _checked(found[0], self.location)
+        return found[0]
 
     def receipts(self, which: ReceiptFilter) -> Iterator[tuple[str, Receipt]]:
         # Pages rather than one long cursor: a reader that dawdles must not keep the log from being checkpointed.
@@ -357,6 +441,29 @@ class SqlLedger:
             if len(rows) < _PAGE:
                 return
             done = rows[-1]["seq"]
+
+    def texts(
+        self, which: ReceiptFilter, *, after: int | None = None, limit: int, newest: bool = False
+    ) -> tuple[KeptText, ...]:
+        if limit <= 0 or (which.within is not None and which.within.seconds == 0):
+            return ()
+        query = _matching(which).order_by(receipts.c.seq.desc() if newest else receipts.c.seq).limit(limit)
+        if after is not None:
+            query = query.where(receipts.c.seq < after if newest else receipts.c.seq > after)
+        with self.engine.connect() as connection:
+            rows = connection.execute(query).mappings().all()
+        return tuple(_as_kept(row, self.location) for row in rows)
+
+    def drawn(self) -> tuple[tuple[str, str, str, int, float], ...]:
+        named = (receipts.c.project, receipts.c.phase, receipts.c.grade)
+        query = (
+            select(*named, func.count(), func.sum(receipts.c.energy_j))
+            .where(receipts.c.status != "unusable")
+            .group_by(*named)
+            .order_by(*named)
+        )
+        with self.engine.connect() as connection:
+            return tuple((row[0], row[1], row[2], int(row[3]), float(row[4])) for row in connection.execute(query))
 
     def append_views(self, new: Sequence[View]) -> int:
         kept = 0
