@@ -13,7 +13,10 @@ from outweigh.core.intervals import Interval
 from outweigh.core.rounding import si
 
 if TYPE_CHECKING:
+    from outweigh.core.project import Project
+    from outweigh.core.receipt import Receipt
     from outweigh.ledger import Burn
+    from outweigh.ports import Store
 
 _HISTORY = timedelta(days=31)  # as far back as a forecast looks, and a day
 
@@ -28,21 +31,30 @@ def budget_rows(
         InvalidQuantity: lines that promise more than the whole they are part of.
     """
     from outweigh.config import load_project
-    from outweigh.ledger import burn_down, open_ledger
-    from outweigh.ports import ReceiptFilter
+    from outweigh.ledger import open_ledger
 
     declared = load_project(project)
-    now = now or datetime.now(UTC)
-    begun = min(
-        [line.period.containing(now).start for line in declared.budgets if line.period is not None], default=now
-    )
-    within = Interval(min(begun, now - _HISTORY), now)
     store = open_ledger(find_ledger(ledger, Path(declared.root)))
     try:
-        receipts = [one for _, one in store.receipts(ReceiptFilter(project=declared.name, within=within))]
+        return lines_of(declared, store, now or datetime.now(UTC))
     finally:
         store.close()
-    return [_row(burn) for burn in burn_down(declared.budgets, receipts, now)]
+
+
+def lines_of(project: Project, store: Store, now: datetime) -> list[dict[str, Any]]:
+    """As `budget_rows`, of a project that is read and a ledger that is open. Raises InvalidQuantity."""
+    from outweigh.ledger import burn_down
+
+    return [_row(burn) for burn in burn_down(project.budgets, receipts_for(project, store, now), now)]
+
+
+def receipts_for(project: Project, store: Store, now: datetime) -> list[Receipt]:
+    """The receipts that its lines and their forecasts rest on: of the periods that run, and of a month of history."""
+    from outweigh.ports import ReceiptFilter
+
+    begun = min([line.period.containing(now).start for line in project.budgets if line.period is not None], default=now)
+    within = Interval(min(begun, now - _HISTORY), now)
+    return [one for _, one in store.receipts(ReceiptFilter(project=project.name, within=within))]
 
 
 def _row(burn: Burn) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from outweigh.core.roadmap import Feature, Quarter
 from outweigh.core.rounding import plus_minus, si, si_prefix, significant
 from outweigh.core.site import Site
 from outweigh.plan import planning_pue
+from outweigh.ports import ReceiptFilter, Store
 from outweigh.report.figures import energy_interval, score_interval
 
 #: What a planned figure may be off by, either way. A convention: nobody has measured how good such figures are here;
@@ -71,16 +72,21 @@ def roadmap_rows(
     """
     from outweigh.config import load_project
     from outweigh.ledger import open_ledger
-    from outweigh.ports import ReceiptFilter
 
     project = load_project(project_path)
-    now = now or datetime.now(UTC)
-    sites = sites_of(project)
     store = open_ledger(find_ledger(ledger, Path(project.root)))
     try:
-        receipts = [one for _, one in store.receipts(ReceiptFilter(project=project.name))]
+        return roadmap_of(project, store, now or datetime.now(UTC))
     finally:
         store.close()
+
+
+def roadmap_of(project: Project, store: Store, now: datetime) -> list[dict[str, Any]]:
+    """As `roadmap_rows`, of a project that is read and a ledger that is open. Raises FactorMissing."""
+    if not project.roadmap:
+        return []
+    sites = sites_of(project)
+    receipts = [one for _, one in store.receipts(ReceiptFilter(project=project.name))]
     drafts = [
         (feature, quarter, _known(feature, project, receipts)) for feature, quarter in _in_force(project.roadmap, now)
     ]
