@@ -568,14 +568,14 @@ class Document:
 class Documents(Protocol):
     """What a store may offer beside `Store`: plans and verdicts by kind, id and address. Fails with LedgerError."""
 
-    def keep_document(self, kind: str, body: str, *, id: str, project: str, at: str) -> tuple[str, bool]:
+    def keep_document(self, kind: str, body: str, *, named: str, project: str, at: str) -> tuple[str, bool]:
         """Its address, and whether it was new. The same body of the same kind is kept once, under its first id."""
 
     def documents(
         self,
         kind: str,
         *,
-        id: str = "",
+        named: str = "",
         project: str = "",
         after: int | None = None,
         limit: int = 100,
@@ -653,8 +653,8 @@ class Access(Protocol):
     def token_of(self, digest: str) -> Token | None:
         """The token of that secret's SHA-256; whether it holds is for the caller to ask."""
 
-    def revoke_token(self, id: str, *, at: str) -> bool:
-        """False where there is none of that id. One that was revoked stays revoked as of then."""
+    def revoke_token(self, token: str, *, at: str) -> bool:
+        """By its id; False where there is none of it. One that was revoked stays revoked as of then."""
 
     def any_token(self, *, at: str) -> bool:
         """Whether there is one that holds."""

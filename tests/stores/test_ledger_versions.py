@@ -1,7 +1,7 @@
 """A ledger of every past schema version opens, verifies and lists.
 
-To add version 4: write `_migrations/versions/0004_*.py` (its down_revision is "0003"), bring the tables and `SCHEMA` in
-`_sql.py` to the same state, run `python tests/stores/ledgers/generate.py v4`, commit the file, and add its line to
+To add version 5: write `_migrations/versions/0005_*.py` (its down_revision is "0004"), bring the tables and `SCHEMA` in
+`_sql.py` to the same state, run `python tests/stores/ledgers/generate.py v5`, commit the file, and add its line to
 FIXTURES below. Leave the files of earlier versions and their lines as they are.
 """
 
@@ -33,6 +33,7 @@ FIXTURES = {
     "v1.sqlite": ("0001", ADDRESSES, 0),
     "v2.sqlite": ("0002", ADDRESSES, 6),
     "v3.sqlite": ("0003", ADDRESSES, 6),
+    "v4.sqlite": ("0004", ADDRESSES, 6),
 }
 
 

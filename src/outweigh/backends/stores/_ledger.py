@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from outweigh.core.following import Lease, StepKind, StepTaken
 from outweigh.core.receipt import Receipt
-from outweigh.ports import ChainedReceipt, ReceiptFilter, View
+from outweigh.ports import Answered, AuditLine, ChainedReceipt, Document, KeptText, ReceiptFilter, Token, View
 
 if TYPE_CHECKING:
     from outweigh.backends.stores._access import SqlAccess
@@ -149,22 +149,22 @@ class LedgerStore(ABC):
 
     # Documents: see `ports.Documents`.
 
-    def keep_document(self, kind: str, body: str, *, id: str, project: str, at: str) -> tuple[str, bool]:
+    def keep_document(self, kind: str, body: str, *, named: str, project: str, at: str) -> tuple[str, bool]:
         with self._translated():
-            return self._documents().keep(kind, body, id=id, project=project, at=at)
+            return self._documents().keep(kind, body, named=named, project=project, at=at)
 
     def documents(
         self,
         kind: str,
         *,
-        id: str = "",
+        named: str = "",
         project: str = "",
         after: int | None = None,
         limit: int = 100,
         newest: bool = False,
     ) -> tuple[Document, ...]:
         with self._translated():
-            return self._documents().page(kind, id=id, project=project, after=after, limit=limit, newest=newest)
+            return self._documents().page(kind, named=named, project=project, after=after, limit=limit, newest=newest)
 
     def document(self, kind: str, address: str) -> Document:
         with self._translated():
@@ -184,9 +184,9 @@ class LedgerStore(ABC):
         with self._translated():
             return self._access().token_of(digest)
 
-    def revoke_token(self, id: str, *, at: str) -> bool:
+    def revoke_token(self, token: str, *, at: str) -> bool:
         with self._translated():
-            return self._access().revoke_token(id, at=at)
+            return self._access().revoke_token(token, at=at)
 
     def any_token(self, *, at: str) -> bool:
         with self._translated():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from outweigh.backends.stores._ledger import LedgerStore
 from outweigh.core.errors import LedgerCorrupt, LedgerError, MissingExtra, UsageError
 from outweigh.core.receipt import Receipt
-from outweigh.ports import Availability, ReceiptFilter
+from outweigh.ports import Availability, KeptText, ReceiptFilter
 from outweigh.registry import stores
 
 if TYPE_CHECKING:
@@ -78,6 +78,18 @@ class PostgresqlStore(LedgerStore):
         for receipt in receipts:
             self._without_nul(receipt)
         return super().append_all(receipts)
+
+    def append_new(self, receipts: Sequence[Receipt]) -> tuple[tuple[str, bool], ...]:
+        for receipt in receipts:
+            self._without_nul(receipt)
+        return super().append_new(receipts)
+
+    def texts(
+        self, which: ReceiptFilter, *, after: int | None = None, limit: int, newest: bool = False
+    ) -> tuple[KeptText, ...]:
+        if any("\0" in str(wanted) for wanted in (which.batch, which.project, which.phase)):
+            return ()
+        return super().texts(which, after=after, limit=limit, newest=newest)
 
     def _without_nul(self, receipt: Receipt) -> None:
         # Only the columns: in the body JSON spells the character out as \\u0000.
