@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from outweigh.core.budget import Budget, BudgetChange, Period, Phase
 from outweigh.core.errors import InvalidQuantity
+from outweigh.core.intervals import Interval
 from outweigh.core.quantities import Energy, Power
 from outweigh.core.receipt import RunStatus
-from outweigh.ledger import State, burn_down, check_nesting
+from outweigh.ledger import State, burn_down, burnt_so_far, check_nesting, drawn_j
 
 NOW = datetime(2026, 4, 16, tzinfo=UTC)  # half of a month of 30 days is gone
 MONTH = datetime(2026, 4, 1, tzinfo=UTC)
@@ -189,3 +190,36 @@ def test_a_run_across_the_end_of_a_period_draws_both_periods_by_its_time(made, c
     (may,) = burn_down([budget], [receipt], datetime(2026, 5, 2, tzinfo=UTC))
 
     assert april.drawn.energy.joules + may.drawn.energy.joules == pytest.approx(joules, rel=1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    runs=st.lists(st.tuples(st.floats(0, 40), st.floats(0, 12 * 86_400), st.floats(0, 1e6)), max_size=6),
+    hour=st.integers(0, 14 * 24),
+)
+def test_the_course_of_a_line_ends_at_what_is_drawn_and_never_falls(made, runs, hour):
+    now = MONTH + timedelta(hours=hour)
+    receipts = [
+        made.made_receipt(i, joules=joules, start=MONTH - 5 * DAY + day * DAY, seconds=seconds)
+        for i, (day, seconds, joules) in enumerate(runs)
+    ]
+
+    course = burnt_so_far(line(), [line()], receipts, now)
+
+    drawn = [joules for _, joules in course]
+    assert course[0] == (MONTH, 0.0)
+    assert course[-1][0] == now
+    assert drawn == sorted(drawn)
+    at_the_end = [one for one in receipts if one.interval.seconds > 0 or one.interval.start < now]
+    assert drawn[-1] == pytest.approx(drawn_j(at_the_end, Interval(MONTH, now)), rel=1e-9, abs=1e-9)
+
+
+def test_the_course_of_a_line_leaves_out_other_phases_and_runs_without_a_usable_figure(made_receipt):
+    begun = NOW - DAY / 2
+    receipts = [
+        made_receipt(0, joules=100.0, start=begun, seconds=60.0),
+        made_receipt(1, joules=40.0, start=begun, seconds=60.0, phase=Phase.TRAINING),
+        made_receipt(2, joules=7.0, start=begun, seconds=60.0, status=RunStatus.UNUSABLE),
+    ]
+
+    assert burnt_so_far(line(), [line()], receipts, NOW)[-1] == (NOW, 100.0)

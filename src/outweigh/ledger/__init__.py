@@ -1,6 +1,16 @@
 """The record of every run: open it, list it, add it up, carry it elsewhere."""
 
-from outweigh.ledger.burning import Burn, BurnRate, Exhaustion, State, burn_down, charged, check_nesting, drawn_j
+from outweigh.ledger.burning import (
+    Burn,
+    BurnRate,
+    Exhaustion,
+    State,
+    burn_down,
+    burnt_so_far,
+    charged,
+    check_nesting,
+    drawn_j,
+)
 from outweigh.ledger.carry import export_jsonl, import_jsonl
 from outweigh.ledger.drawn import Drawdown, add_up, drawdown, drawn
 from outweigh.ledger.journal import RunJournal, running_folder
@@ -20,6 +30,7 @@ __all__ = [
     "State",
     "add_up",
     "burn_down",
+    "burnt_so_far",
     "carbon_of",
     "charged",
     "check_nesting",

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import accumulate
 from statistics import NormalDist
 
 from outweigh.core.budget import Budget, Period, Phase
@@ -255,6 +256,34 @@ def drawn_j(own: Iterable[Receipt], window: Interval) -> float:
     return math.fsum(
         r.total.value.joules * _inside(r, window) for r in own if r.status is not RunStatus.UNUSABLE
     )  # fmt: skip
+
+
+def burnt_so_far(
+    declared: Budget, budgets: Sequence[Budget], receipts: Iterable[Receipt], now: datetime
+) -> tuple[tuple[datetime, float], ...]:
+    """How a line was drawn down in its period: instants from its start to `now`, and the energy drawn until each [J].
+
+    Steps are as those of the forecast: hours of a daily budget, days of any other. A receipt counts as in `drawn_j`.
+    """
+    period = (declared.at(now).period or Period.MONTH).containing(now)
+    step_s = (timedelta(hours=1) if declared.at(now).period is Period.DAY else timedelta(days=1)).total_seconds()
+    end_s = (min(now, period.end) - period.start).total_seconds()
+    edges_s = [i * step_s for i in range(math.ceil(end_s / step_s))] + [end_s]
+    steps_j = [0.0] * (len(edges_s) - 1)
+    for one in receipts:
+        if one.status is RunStatus.UNUSABLE or not charged(declared, budgets, one):
+            continue
+        begun_s = (one.interval.start - period.start).total_seconds()
+        ended_s = begun_s + one.interval.seconds
+        first = max(0, min(int(begun_s // step_s), len(steps_j)))
+        for index in range(first, len(steps_j)):
+            if ended_s < edges_s[index] or begun_s >= edges_s[index + 1]:
+                break
+            inside_s = min(ended_s, edges_s[index + 1]) - max(begun_s, edges_s[index])
+            share = inside_s / one.interval.seconds if one.interval.seconds else 1.0
+            steps_j[index] += one.total.value.joules * share
+    sums_j = accumulate(steps_j, initial=0.0)
+    return tuple((period.start + timedelta(seconds=at), drawn) for at, drawn in zip(edges_s, sums_j, strict=True))
 
 
 def _inside(receipt: Receipt, window: Interval) -> float:
