@@ -1,0 +1,33 @@
+"""The pages of the dashboard. A page hangs in this list; `page` says what one is, `routing` where it answers.
+
+`app.pages` has what a page shows, `_templates` and `_assets` how. A new page is
+- `app/pages/NAME.py` with `NAME(served, asked) -> dict`: {"schema": "outweigh.page.NAME/1", "tables": {...}, ...}, tables
+  made by `shape.table`, so that HTML and CSV come of themselves; "live": {"every_s": 5} asks for quicker updates;
+  "synthetic": a sentence, puts the ribbon over it; "refused": {"field", "problem", "remedy"} makes the status 400;
+- `_templates/NAME.html.j2`, which extends `base.html.j2`, imports `_parts.html.j2` with context, and fills the block
+  `body` with `parts.figures`, `parts.form` and `parts.field`, `parts.chart`, `parts.table`;
+- `_assets/NAME.js`, which draws with `ow.chart("NAME OF THE CHART", (holder, width) => Plot.plot(...))` from `ow.data`,
+  read inside the function, since a newer answer takes its place;
+- one line below.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from outweigh.dashboard.pages.page import Page
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+
+    from outweigh.app.serving import Served
+
+#: In the order of the navigation; one with "{address}" is reached from another.
+PAGES: tuple[Page, ...] = ()
+
+
+def routes(served: Served) -> APIRouter:
+    """HTML, JSON and CSV of every page, and the files under /static."""
+    from outweigh.dashboard.pages.routing import router
+
+    return router(served, PAGES)
