@@ -30,7 +30,7 @@ def test_a_plan_is_tried_on_a_fast_clock_and_reported(plan, tmp_path):
 
     done = outweigh(
         "run", str(plan), "--on", "simulated:fr,se", "--clock-factor", "20000", "--every", "0.1", "--json", "--gantt",
-        "--out", str(out), cwd=tmp_path,
+        "--out", str(out), "--out", "run.html", cwd=tmp_path,
     )  # fmt: skip
 
     report = json.loads(done.stdout)
@@ -39,6 +39,7 @@ def test_a_plan_is_tried_on_a_fast_clock_and_reported(plan, tmp_path):
     assert report["counts"]["completed"] == 3
     assert report["trial"]
     assert {"saved_kg", "low_kg", "high_kg", "share"} <= set(report["saving"]["carbon"])
+    assert "3 of 3 jobs done in time" in (tmp_path / "run.html").read_text(encoding="utf-8")
 
 
 def test_the_table_and_the_chart_name_every_job(plan, tmp_path):
@@ -120,6 +121,9 @@ def test_with_its_source_out_of_reach_the_command_runs_now_and_that_is_said(tmp_
         (["run", "--zone", "Atlantis", "--offline", "--", "true"], "Atlantis"),
         (["run", "--on", "cloud9", "--zone", "DE", "--offline", "--", "true"], "cloud9"),
         (["run", "--frobnicate"], "frobnicate"),
+        (["run", "--out", "run.html", "--zone", "DE", "--", "true"], "a page is made of a PLAN"),
+        (["run", "plan.json", "--out", "run.pdf"], "run.html"),
+        (["run", "plan.json", "--out", "nowhere/run.html"], "Make the folder"),
     ],
 )
 def test_slips_end_with_125_and_a_sentence(args, said, tmp_path, monkeypatch, capsys):

@@ -23,7 +23,7 @@ from outweigh.core.rounding import si, significant
 from outweigh.grid import Answer, Level, Sources, open_source, resolve_carbon, resolve_prices
 from outweigh.ledger import open_ledger
 from outweigh.ports import JobExecutor, KeepsFollowings, Store
-from outweigh.registry import job_executors
+from outweigh.registry import exporters, job_executors
 from outweigh.run.clock import PlanClock, system_now
 from outweigh.run.deciding import Rules
 from outweigh.run.following import Following, begin, is_followed
@@ -166,6 +166,25 @@ def supervise(
             raise
     body, jobs = Following.read(store, following)
     return run_document(body, jobs.values(), clock.now())
+
+
+def check_outputs(paths: Sequence[Path], *, page: bool = True) -> None:
+    """Before a run of hours: raises UsageError for a file that its report could not be written to.
+
+    Args:
+        page: whether there will be one; a command in the foreground leaves JSON only.
+    """
+    for path in paths:
+        if path.suffix not in ((".json", ".html") if page else (".json",)):
+            remedy = "Name the file run.json or run.html" if page else "Name it .json; a page is made of a PLAN"
+            raise UsageError(f"nothing is written to {path}: its ending says not what", remedy)
+        if not path.absolute().parent.is_dir():
+            raise UsageError(f"{path} cannot be written: there is no folder {path.parent}", "Make the folder first")
+
+
+def write_report(document: Mapping[str, Any], path: Path) -> None:
+    """Write what came of a run as JSON or, where the name ends in .html, as a page. Raises OutputError."""
+    exporters.get("run-html" if path.suffix == ".html" else "json")().write(document, path)
 
 
 def exit_code_of(document: Mapping[str, Any]) -> int:

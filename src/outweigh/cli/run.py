@@ -53,8 +53,9 @@ class _LikeEnv(click.Command):
 )
 @click.option("--again", is_flag=True, help="Follow a PLAN once more that was followed to its end.")
 @click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), default=None, help="Write what came of it as JSON."
-)
+    "--out", multiple=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Write what came of it: .json, or of a PLAN .html to look at; repeatable.",
+)  # fmt: skip
 @click.option("--gantt", is_flag=True, help="Show the jobs over time, the carbon of each site above.")
 @click.option("--list", "listing", is_flag=True, help="List the plans that are followed, and who leads each.")
 @click.option(
@@ -111,13 +112,21 @@ def command(ctx: click.Context, /, plan: Path | None, as_json: bool, **given: An
 
 
 def _follow(plan: Path, given: dict[str, Any], *, as_json: bool) -> int:
-    from outweigh.app.supervising import COLUMNS, exit_code_of, lines, read_plan_file, rows, run_plan
+    from outweigh.app.supervising import (
+        COLUMNS,
+        check_outputs,
+        exit_code_of,
+        lines,
+        read_plan_file,
+        rows,
+        run_plan,
+    )
 
+    check_outputs(given["out"])
     document = read_plan_file(plan)
     with _Shown() as shown:
         came = run_plan(document, str(plan), _options(given), told=shown.told, shown=shown)
-    if given["out"] is not None:
-        _write(came, given["out"])
+    _write(came, given["out"])
     if as_json:
         echo_json([came])
         return exit_code_of(came)
@@ -136,9 +145,11 @@ def _follow(plan: Path, given: dict[str, Any], *, as_json: bool) -> int:
 
 def _one(cmd: tuple[str, ...], given: dict[str, Any], *, as_json: bool) -> int:
     from outweigh.app.commanding import Ask, document_of, run_here, run_there, seconds, wait, watts
+    from outweigh.app.supervising import check_outputs
     from outweigh.core.units import parse_share
     from outweigh.run.clock import system_now
 
+    check_outputs(given["out"], page=bool(cmd) and given["on"] != "local")
     ask = Ask(
         cmd, given["when"], seconds(given["deadline"], "--deadline"),
         None if given["expect"] is None else seconds(given["expect"], "--expect"),
@@ -155,8 +166,7 @@ def _one(cmd: tuple[str, ...], given: dict[str, Any], *, as_json: bool) -> int:
     else:
         with _Shown() as shown:
             code, document = run_there(ask, _options(given), told=shown.told, shown=shown)
-    if given["out"] is not None:
-        _write(document, given["out"])
+    _write(document, given["out"])
     if as_json:
         echo_json([document])
     return code
@@ -172,11 +182,12 @@ def _options(given: dict[str, Any]) -> Any:
     )  # fmt: skip
 
 
-def _write(document: Any, path: Path) -> None:
-    from outweigh.registry import exporters
+def _write(document: Any, paths: tuple[Path, ...]) -> None:
+    from outweigh.app.supervising import write_report
 
-    exporters.get("json")().write(document, path)
-    note(f"written: {path}")
+    for path in paths:
+        write_report(document, path)
+        note(f"written: {path}")
 
 
 def _list(ledger: str | None, *, as_json: bool) -> int:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from outweigh import __version__
 from outweigh.plan.problem import G_PER_TONNE
 from outweigh.run.following import Following
 from outweigh.run.rates import Drawn, Rates
@@ -20,6 +21,7 @@ from outweigh.run.tracked import Fate, Stage, Tracked
 
 SCHEMA: Final = "outweigh.run/1"
 CONFIDENCE: Final = 0.95
+_ROUNDING: Final = 1e-9  # of a figure: what differs by less has not changed, and its sign says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,8 @@ def run_document(following: Following, jobs: Iterable[Tracked], now: datetime) -
 
     Energy of a job is IT energy unless the key says facility. What a job was predicted to draw, cost and carry is its
     first plan at the rates it was made on; what it came to is where and when it ran at the latest rates. A figure that
-    rests on a step nobody knows is left out of cost or carbon, and the energy it is of stands beside.
+    rests on a step nobody knows is left out of cost or carbon, and the energy it is of stands beside. `sources` of a
+    site are those the plan was made on; `rates_issued` is when the latest rates were said, null where nobody tells.
     """
     every = list(jobs)
     results = {job.key: came(job, following.rates, now) for job in every}
@@ -69,8 +72,11 @@ def run_document(following: Following, jobs: Iterable[Tracked], now: datetime) -
 
     return {
         "schema": SCHEMA,
+        "outweigh_version": __version__,
+        "as_of": now.isoformat(),
         "following": following.id,
         "plan_id": following.document.get("plan_id"),
+        "source_name": following.document.get("source_name") or following.id,
         "on": following.on,
         "clock_factor": following.clock["factor"],
         "trial": following.clock["factor"] != 1.0 or any(job.seen is not None and job.seen.simulated for job in every),
@@ -89,12 +95,14 @@ def run_document(following: Following, jobs: Iterable[Tracked], now: datetime) -
             "objective": saved(lambda one: one.cost + one.carbon_g / G_PER_TONNE * price).to_dict("currency"),
         },
         "horizon": following.document["horizon"],
+        "rates_issued": following.rates.issued or None,
         "sites": [
             {
                 "name": site["name"],
                 "zone": site.get("zone"),
                 "intensity_g_per_kwh": _known(following.rates.carbon[i]),
                 "price_per_kwh": _known(following.rates.price[i]),
+                "sources": site.get("sources"),
             }
             for i, site in enumerate(following.document["sites"])
         ],
@@ -115,13 +123,15 @@ def saving(at_once: Sequence[float], actual: Sequence[float]) -> Saving:
     """
     from scipy import stats
 
-    gains = np.array(at_once, dtype=np.float64) - np.array(actual, dtype=np.float64)
+    before = np.array(at_once, dtype=np.float64)
+    gains = before - np.array(actual, dtype=np.float64)
+    gains[np.abs(gains) <= _ROUNDING * np.abs(before)] = 0.0
     n = len(gains)
     total = float(gains.sum())
     if n < 2:
-        return Saving(total, -math.inf, math.inf, float(np.sum(at_once)), n)
+        return Saving(total, -math.inf, math.inf, float(before.sum()), n)
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * float(gains.std(ddof=1)) * math.sqrt(n)
-    return Saving(total, total - half, total + half, float(np.sum(at_once)), n)
+    return Saving(total, total - half, total + half, float(before.sum()), n)
 
 
 def starting_at_once(

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 _UNIT = re.compile(r"(?<=\d) (?=(?:%|[mkMGTµn]?(?:J|W|Wh|g|B|s)|[A-Z]{3})(?![\w]))")
 
 
-def compose(template: str, script: str, *, doc: Mapping[str, Any], data: Mapping[str, Any], **context: object) -> str:
+def compose(template: str, *drawing: str, doc: Mapping[str, Any], data: Mapping[str, Any], **context: object) -> str:
     """The page as text.
 
     Args:
         template: of `_templates`; it extends `_base.html.j2`.
-        script: of `_assets`; it draws with d3, Observable Plot and what charts.js shares.
+        drawing: scripts of `_assets`, run in this order; they draw with d3, Observable Plot and what charts.js shares.
         doc: what the template shows.
         data: what the script draws, in the page as JSON under the id "page-data".
     """
@@ -40,7 +40,7 @@ def compose(template: str, script: str, *, doc: Mapping[str, Any], data: Mapping
     environment.filters["ticks"] = ticks
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "ensure_ascii": False, "separators": (",", ":")}
     # Ours and the vendor's, fixed when the package is built: the only text that is trusted as it stands.
-    scripts = [web_file("d3.min.js"), web_file("plot.umd.min.js"), _asset("charts.js"), _asset(script)]
+    scripts = [web_file("d3.min.js"), web_file("plot.umd.min.js"), *map(_asset, ("charts.js", *drawing))]
     return environment.get_template(template).render(
         doc=doc,
         data=data,

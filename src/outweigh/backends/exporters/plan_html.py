@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
 from outweigh.backends.exporters._atomic import write_text
 from outweigh.backends.exporters._page import compose
-from outweigh.core.rounding import si, significant
+from outweigh.backends.exporters._timetables import (
+    SCRIPT,
+    SOURCE_HEADINGS,
+    amount,
+    mass,
+    seconds,
+    site_strips,
+    source_rows,
+    when,
+)
+from outweigh.core.rounding import si
 from outweigh.registry import exporters
 
 MOST_DRAWN = 60  # jobs in the chart; more rows than that nobody reads
@@ -34,18 +44,19 @@ def render(doc: Mapping[str, Any]) -> str:
     saving = doc["saving"]
     return compose(
         "plan.html.j2",
+        SCRIPT,
         "plan.js",
         doc=doc,
         data=chart_data(doc),
         headline=_headline(saving),
-        horizon=f"{_when(doc['horizon']['start'])} to {_when(doc['horizon']['end'])} UTC, "
+        horizon=f"{when(doc['horizon']['start'])} to {when(doc['horizon']['end'])} UTC, "
         f"{sum(job['count'] for job in doc['jobs'])} jobs at {len(doc['sites'])} sites",
-        certificate=f"Cost and priced carbon come to {_money(certificate['objective'], money)}, and no plan brings "
-        f"them below {_money(certificate['lower_bound'], money)} (gap {certificate['gap']:.2%}). "
+        certificate=f"Cost and priced carbon come to {amount(certificate['objective'], money)}, and no plan brings "
+        f"them below {amount(certificate['lower_bound'], money)} (gap {certificate['gap']:.2%}). "
         f"{certificate['method']}.",
         key_figures=[
-            ("cost", _money(doc["plan"]["cost"], money)),
-            ("carbon", _mass(doc["plan"]["carbon_kg"])),
+            ("cost", amount(doc["plan"]["cost"], money)),
+            ("carbon", mass(doc["plan"]["carbon_kg"])),
             ("facility energy", si(1e3 * doc["facility_energy_kwh"], "Wh")),
             ("price of carbon", f"{doc['carbon_price_per_tonne']:g} {money}/t"),
         ],
@@ -54,15 +65,15 @@ def render(doc: Mapping[str, Any]) -> str:
         site_rows=[_site_row(site, money) for site in doc["sites"]],
         frontier_headings=("price of carbon", "cost", "carbon"),
         frontier_rows=[
-            (f"{one['carbon_price_per_tonne']:g} {money}/t", _money(one["cost"], money), _mass(one["carbon_kg"]))
+            (f"{one['carbon_price_per_tonne']:g} {money}/t", amount(one["cost"], money), mass(one["carbon_kg"]))
             for one in doc["frontier"]
         ],
         policy_headings=("policy", "cost", "carbon", "cost + carbon x its price", "jobs not in time"),
         policy_rows=[_policy_row(one, money) for one in (doc["plan"], *doc["against"])],
         job_headings=("job", "site", "start", "end", "deadline", "energy", "cost of energy", "carbon"),
         job_rows=[_job_row(job, money) for job in _by_start(doc["jobs"])[:MOST_LISTED]],
-        source_headings=("site", "what", "level", "quality", "grade", "source"),
-        source_rows=list(_source_rows(doc["sites"])),
+        source_headings=SOURCE_HEADINGS,
+        source_rows=list(source_rows(doc["sites"])),
     )
 
 
@@ -83,25 +94,19 @@ def chart_data(doc: Mapping[str, Any]) -> dict[str, Any]:
         "currency": doc["currency"],
         "edges": [start_s + i * step_s for i in range(steps + 1)],
         "sites": [
-            {
-                "name": site["name"],
-                "load_kw": site["load_kw"],
-                "capacity_kw": site["capacity_kw"],
-                "intensity_g_per_kwh": site["intensity_g_per_kwh"],
-                "price_per_mwh": [None if price is None else 1e3 * price for price in site["price_per_kwh"]],
-            }
-            for site in doc["sites"]
+            {**strip, "load_kw": site["load_kw"], "capacity_kw": site["capacity_kw"]}
+            for strip, site in zip(site_strips(doc["sites"]), doc["sites"], strict=True)
         ],
         "jobs": [
             {
                 "name": job["name"],
-                "release": _seconds(job["release"]),
-                "deadline": min(_seconds(job["deadline"]), start_s + steps * step_s),
+                "release": seconds(job["release"]),
+                "deadline": min(seconds(job["deadline"]), start_s + steps * step_s),
                 "pieces": [
                     {
                         "site": piece["site"],
-                        "start": _seconds(piece["start"]),
-                        "end": _seconds(piece["end"]),
+                        "start": seconds(piece["start"]),
+                        "end": seconds(piece["end"]),
                         "power_w": piece["power_w"],
                     }
                     for piece in job["pieces"]
@@ -124,8 +129,8 @@ def _site_row(site: Mapping[str, Any], money: str) -> tuple[str, ...]:
     return (
         site["name"],
         si(1e3 * site["facility_energy_kwh"], "Wh"),
-        _money(site["energy_cost"], money),
-        _mass(site["carbon_kg"]),
+        amount(site["energy_cost"], money),
+        mass(site["carbon_kg"]),
         si(1e3 * max(site["load_kw"]), "W"),
         "no limit" if capacity is None else si(1e3 * max(kw for kw in capacity if kw is not None), "W"),
     )
@@ -133,7 +138,7 @@ def _site_row(site: Mapping[str, Any], money: str) -> tuple[str, ...]:
 
 def _policy_row(one: Mapping[str, Any], money: str) -> tuple[str, ...]:
     late = str(one["late_jobs"]) if one["late_jobs"] else "none"
-    return one["policy"], _money(one["cost"], money), _mass(one["carbon_kg"]), _money(one["objective"], money), late
+    return one["policy"], amount(one["cost"], money), mass(one["carbon_kg"]), amount(one["objective"], money), late
 
 
 def _job_row(job: Mapping[str, Any], money: str) -> tuple[str, ...]:
@@ -141,40 +146,10 @@ def _job_row(job: Mapping[str, Any], money: str) -> tuple[str, ...]:
     return (
         name,
         ", ".join(job["sites"]),
-        _when(job["start"]),
-        _when(job["end"]),
-        _when(job["deadline"]),
+        when(job["start"]),
+        when(job["end"]),
+        when(job["deadline"]),
         si(1e3 * job["energy_kwh"], "Wh"),
-        _money(job["energy_cost"], money),
-        _mass(job["carbon_kg"]),
+        amount(job["energy_cost"], money),
+        mass(job["carbon_kg"]),
     )
-
-
-def _source_rows(sites: list[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
-    for site in sites:
-        for what in ("carbon", "price"):
-            known = site["sources"][what]
-            yield (
-                f"{site['name']} ({known['zone']})",
-                known["meaning"],
-                known["level"],
-                known["quality"],
-                known["grade"],
-                f"{known['source']} ({known['licence']})",
-            )
-
-
-def _when(text: str) -> str:
-    return f"{text[:10]} {text[11:16]}"
-
-
-def _seconds(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
-
-
-def _money(amount: float, currency: str) -> str:
-    return f"{significant(amount, 4)} {currency}"
-
-
-def _mass(kg: float) -> str:
-    return si(1e3 * kg, "g") if abs(kg) < 1e3 else f"{significant(kg / 1e3)} t"

@@ -1,40 +1,20 @@
 /* The charts of a plan: jobs over time, strips of carbon and price, power against capacity, the frontier. Needs d3, Observable
-   Plot and charts.js, all in this file. */
+   Plot, charts.js and timetable.js, all in this file. */
 (() => {
   "use strict";
-  const {data, keep, known, clip, INK, MUTED, LINE, PALETTE, STYLE} = charts;
-  const times = data.edges.map((s) => new Date(s * 1000));
-  const sites = data.sites.map((site) => site.name);
-  // After eight sites colours repeat, names do not.
-  const colour = (name) => PALETTE[sites.indexOf(name) % PALETTE.length];
-  const left = (width) => (width < 560 ? 84 : 150);
-  const ticks = (width) => (width < 560 ? 4 : 9);
-  const xScale = {type: "utc", domain: [times[0], times[times.length - 1]], label: null};
-  const clock = d3.utcFormat("%H:%M"), day = d3.utcFormat("%-d %b");
-  const axisX = (width) => Plot.axisX({
-    ticks: ticks(width), tickSize: 4, fill: MUTED, stroke: MUTED, label: null,
-    tickFormat: (t) => (t.getUTCHours() || t.getUTCMinutes() ? clock(t) : day(t)),
-  });
-
-  const legend = document.getElementById("legend-sites");
-  for (const name of sites) {
-    const item = document.createElement("li"), swatch = document.createElement("span");
-    swatch.className = "swatch";
-    swatch.style.background = colour(name);
-    item.append(swatch, name);
-    legend.append(item);
-  }
+  const {data, keep, known, clip, INK, MUTED, LINE, STYLE} = charts;
+  const {at, times, sites, colour, left, xScale, axisX, axisNames} = timetable;
+  timetable.legend("legend-sites");
 
   function gantt(holder) {
     const width = holder.clientWidth, margin = left(width);
-    const names = data.jobs.map((job) => job.name), most = Math.floor(margin / 7.4);
-    const at = (s) => new Date(s * 1000);
+    const names = data.jobs.map((job) => job.name);
     const pieces = data.jobs.flatMap((job) => job.pieces.map((piece) => ({...piece, name: job.name})));
     return Plot.plot({
       width, height: 30 + Math.max(names.length * 17, 60), marginLeft: margin, marginRight: 12, marginTop: 8, marginBottom: 22,
       style: STYLE, x: xScale, y: {domain: names, label: null, padding: 0.25},
       marks: [
-        Plot.axisY({tickSize: 0, fill: INK, label: null, tickFormat: (name) => clip(name, most)}),
+        axisNames(margin),
         Plot.ruleY(data.jobs, {y: "name", x1: (j) => at(j.release), x2: (j) => at(j.deadline), stroke: LINE, strokeWidth: 2}),
         Plot.tickX(data.jobs, {y: "name", x: (j) => at(j.deadline), stroke: MUTED, strokeWidth: 1}),
         Plot.barX(pieces, {
@@ -44,30 +24,6 @@
         axisX(width),
       ],
     });
-  }
-
-  function strips(key, label, unit, scheme) {
-    return (holder) => {
-      const width = holder.clientWidth, margin = left(width), most = Math.floor(margin / 7.4);
-      const cells = data.sites.flatMap((site) =>
-        site[key].map((value, i) => ({site: site.name, x1: times[i], x2: times[i + 1], value})).filter((c) => known(c.value)));
-      if (!cells.length) return null;
-      // The lowest value keeps some ink, so that a cheap hour is not taken for a missing one.
-      const [low, high] = d3.extent(cells, (c) => c.value), reach = high - low || Math.abs(high) || 1;
-      return Plot.plot({
-        width, height: 64 + sites.length * 18, marginLeft: margin, marginRight: 12, marginTop: 34, marginBottom: 22,
-        style: STYLE, x: xScale, y: {domain: sites, label: null, padding: 0.1},
-        color: {type: "linear", scheme, domain: [low - reach / 4, high]},
-        marks: [
-          Plot.text([`${label} (${unit}), ${d3.format(".3~g")(low)} to ${d3.format(".3~g")(high)}`], {
-            frameAnchor: "top-left", dy: -20, textAnchor: "start", fill: INK, fontWeight: 600,
-          }),
-          Plot.axisY({tickSize: 0, fill: INK, label: null, tickFormat: (name) => clip(name, most)}),
-          Plot.barX(cells, {y: "site", x1: "x1", x2: "x2", fill: "value", title: (c) => `${c.site}: ${c.value.toPrecision(3)} ${unit}`}),
-          axisX(width),
-        ],
-      });
-    };
   }
 
   function load(holder) {
@@ -112,8 +68,8 @@
   }
 
   keep("chart-gantt", gantt);
-  keep("chart-carbon", strips("intensity_g_per_kwh", "Carbon intensity", "gCO2e/kWh", "YlOrBr"));
-  keep("chart-price", strips("price_per_mwh", "Price", `${data.currency}/MWh`, "PuBu"));
+  keep("chart-carbon", timetable.carbon);
+  keep("chart-price", timetable.price);
   keep("chart-load", load);
   if (data.frontier) keep("chart-frontier", frontier);
 })();
