@@ -276,7 +276,7 @@ def _off(after: float, before: float) -> str:
 
 def _percent(share: float) -> str:
     text = f"{100 * share:+.1f}"
-    return "±0 %" if text in ("+0.0", "-0.0") else f"{text} %"
+    return "±0 %" if text in ("+0.0", "-0.0") else f"{text} %".replace("-", "\N{MINUS SIGN}")
 
 
 def _notes(doc: Mapping[str, Any]) -> Iterator[str]:

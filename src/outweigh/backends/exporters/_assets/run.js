@@ -3,7 +3,7 @@
 (() => {
   "use strict";
   const {data, keep, known, clip, INK, MUTED, LINE, STYLE} = charts;
-  const {at, colour, left, xScale, axisX} = timetable;
+  const {at, colour, left, right, xScale, axisX} = timetable;
   timetable.legend("legend-sites");
 
   function gantt(holder) {
@@ -13,7 +13,7 @@
     const late = data.jobs.filter((job) => job.late);
     const clock = d3.utcFormat("%-d %b %H:%M");
     return Plot.plot({
-      width, height: 30 + Math.max(keys.length * row, 60), marginLeft: margin, marginRight: late.length ? 40 : 12, marginTop: 8, marginBottom: 22,
+      width, height: 30 + Math.max(keys.length * row, 60), marginLeft: margin, marginRight: right, marginTop: 8, marginBottom: 22,
       style: STYLE, x: xScale, y: {domain: keys, label: null, padding: 0.18},
       marks: [
         Plot.axisY({tickSize: 0, fill: INK, label: null, tickFormat: (key) => clip(names.get(key), Math.floor(margin / 7.4))}),
@@ -29,7 +29,10 @@
         Plot.tickX(data.jobs, {
           y: "key", x: (j) => at(j.deadline), stroke: (j) => (j.late ? "var(--fail)" : MUTED), strokeWidth: (j) => (j.late ? 3 : 1),
         }),
-        Plot.text(late, {y: "key", x: (j) => at(Math.max(j.deadline, ...j.stints.map((s) => s.end))), text: () => "late", dx: 6, textAnchor: "start", fill: "var(--fail)", fontWeight: 600}),
+        Plot.text(late, {
+          y: "key", x: (j) => at(Math.max(j.deadline, j.planned.end, ...j.stints.map((s) => s.end))), text: () => "late", dx: 5,
+          textAnchor: "start", fill: "var(--fail)", stroke: "var(--paper)", strokeWidth: 3, fontWeight: 600,
+        }),
         axisX(width),
       ],
     });

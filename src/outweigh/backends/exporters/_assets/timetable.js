@@ -10,6 +10,8 @@ const timetable = (() => {
   // After eight sites colours repeat, names do not.
   const colour = (name) => (sites.includes(name) ? PALETTE[sites.indexOf(name) % PALETTE.length] : MUTED);
   const left = (width) => (width < 560 ? 84 : 150);
+  // Charts below each other share their axis, so what one writes beside it all leave room for.
+  const right = data.jobs.some((job) => job.late) ? 40 : 12;
   const letters = (margin) => Math.floor(margin / 7.4);
   const end = known(data.until) ? at(data.until) : times[times.length - 1];
   const xScale = {type: "utc", domain: [times[0], end], label: null};
@@ -41,7 +43,7 @@ const timetable = (() => {
       // The lowest value keeps some ink, so that a cheap hour is not taken for a missing one.
       const [low, high] = d3.extent(cells, (c) => c.value), reach = high - low || Math.abs(high) || 1;
       return Plot.plot({
-        width, height: 64 + sites.length * 18, marginLeft: margin, marginRight: 12, marginTop: 34, marginBottom: 22,
+        width, height: 64 + sites.length * 18, marginLeft: margin, marginRight: right, marginTop: 34, marginBottom: 22,
         style: STYLE, x: xScale, y: {domain: sites, label: null, padding: 0.1},
         color: {type: "linear", scheme, domain: [low - reach / 4, high]},
         marks: [
@@ -58,5 +60,5 @@ const timetable = (() => {
 
   const carbon = strips("intensity_g_per_kwh", "Carbon intensity", "gCO2e/kWh", "YlOrBr");
   const price = strips("price_per_mwh", "Price", `${data.currency}/MWh`, "PuBu");
-  return {at, times, sites, colour, left, xScale, axisX, axisNames, legend, carbon, price};
+  return {at, times, sites, colour, left, right, xScale, axisX, axisNames, legend, carbon, price};
 })();
