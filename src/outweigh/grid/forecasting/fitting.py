@@ -13,7 +13,7 @@ from outweigh.core.intervals import Bounds, Interval
 from outweigh.core.series import CarbonKind, CarbonMeaning, CarbonSeries, DataQuality, PriceSeries
 from outweigh.grid.forecasting.boosted import Boosted
 from outweigh.grid.forecasting.combining import shares
-from outweigh.grid.forecasting.conformal import CALIBRATION_DAYS, shift
+from outweigh.grid.forecasting.conformal import CALIBRATION_DAYS, followed, shift
 from outweigh.grid.forecasting.features import DAY_H, WEEK_H, Past, Rows
 from outweigh.grid.forecasting.hourly import HOUR_S, Hourly, hourly
 from outweigh.grid.forecasting.seasonal import BUCKETS_H, Ahead, Model, Seasonal
@@ -66,6 +66,10 @@ class Issue(NamedTuple):
     last_week: NDArray[np.float64]
 
 
+#: By bucket of horizons: the share of outcomes that the next issue allows below its interval, and above.
+Shares = dict[tuple[int, int], tuple[float, float]]
+_AIM = (1 - CONFIDENCE) / 2
+
 S = TypeVar("S", CarbonSeries, PriceSeries)
 
 
@@ -94,6 +98,7 @@ class Forecaster(Generic[S]):
     _final: tuple[Model, ...]
     _past: Past
     _made: dict[int, Issue] = field(default_factory=dict)
+    _held_to: dict[int, tuple[Issue, Shares]] = field(default_factory=dict)
 
     def knowing(self, history: S) -> Forecaster[S]:
         """The same model with outcomes up to date: intervals take in how it did since; nothing is fitted again.
@@ -107,11 +112,11 @@ class Forecaster(Generic[S]):
         hours = hourly(history, self.clocks, MAX_REACH_H + DAY_H)
         if hours.first_h != self.hours.first_h:
             raise InvalidQuantity("history", f"a beginning at {history.interval.start}", "append to the fitted one")
-        return replace(self, history=history, hours=hours, _past=Past(hours), _made={})
+        return replace(self, history=history, hours=hours, _past=Past(hours), _made={}, _held_to={})
 
     def held_back(self) -> Forecaster[S]:
         """The model that has not seen the held-back stretch, for issues in it."""
-        return replace(self, fitted_until=self.held_from, _final=self._held, _made={})
+        return replace(self, fitted_until=self.held_from, _final=self._held, _made={}, _held_to={})
 
     def predict(self, issued_at: datetime, window: Interval) -> S:
         """The forecast of `window` as it would have been issued at `issued_at`.
@@ -178,13 +183,46 @@ class Forecaster(Generic[S]):
         """What is said at row `base` of all hours within reach, held to the errors known by then.
 
         The point is the model's, drawn to yesterday's value and last week's as far as those have done better lately
-        (`combining`); the interval is conformal.
+        (`combining`); the interval is conformal, and follows its own misses from the held-back stretch on.
         """
+        if base not in self._held_to:
+            first = self.held_from + (base - self.held_from) % DAY_H if base >= self.held_from else base
+            chain = [issue for issue in range(first, base + 1, DAY_H) if issue not in self._held_to]
+            self.prepare(chain)
+            for issue in chain:
+                shares_then = self._shares(issue)
+                self._held_to[issue] = self._calibrated(issue, shares_then), shares_then
+        return self._held_to[base][0]
+
+    def _shares(self, base: int) -> Shares:
+        """What the issue of the day before allowed, moved by what was missed of the last whole issue."""
+        import numpy as np
+
+        nominal: Shares = dict.fromkeys(BUCKETS_H, (_AIM, _AIM))
+        if base - DAY_H not in self._held_to:
+            return nominal
+        found = dict(self._held_to[base - DAY_H][1])
+        for first_h, last_h in BUCKETS_H:
+            whole = self._held_to.get(base - DAY_H * math.ceil(last_h / DAY_H))
+            if whole is None:
+                continue
+            said = whole[0]
+            here = (said.ahead_h >= first_h) & (said.ahead_h <= last_h)
+            came = self.hours.values[said.target[here]]
+            known = ~np.isnan(came)
+            if known.any():
+                below, above = found[first_h, last_h]
+                found[first_h, last_h] = (
+                    followed(below, float((came < said.low[here])[known].mean()), _AIM),
+                    followed(above, float((came > said.high[here])[known].mean()), _AIM),
+                )
+        return found
+
+    def _calibrated(self, base: int, allowed: Shares) -> Issue:
         import numpy as np
 
         daily = range(base - DAY_H, base - DAY_H * (CALIBRATION_DAYS + 1), -DAY_H)
         earlier: list[int] = [issue for issue in daily if issue >= self.held_from]
-        self.prepare([base, *earlier])
         said = self._made[base]
         point, low, high = said.point.copy(), said.low.copy(), said.high.copy()
         if earlier:
@@ -214,9 +252,10 @@ class Forecaster(Generic[S]):
                 # narrow, by all, too wide (the outcome to come would lie beyond all others, for sure). Further
                 # ahead, targets of daily issues overlap as well, and it is one observation.
                 coming = here.sum() / (2.0 if last_h <= DAY_H else 1.0)
+                below, above = allowed[first_h, last_h]
                 point[here] += moved
-                low[here] += moved - shift(under, age[some], (1 - CONFIDENCE) / 2, coming) * said.spread[here]
-                high[here] += moved + shift(over, age[some], (1 - CONFIDENCE) / 2, coming) * said.spread[here]
+                low[here] += moved - shift(under, age[some], below, coming) * said.spread[here]
+                high[here] += moved + shift(over, age[some], above, coming) * said.spread[here]
         meaning = self.history.meaning
         if isinstance(meaning, CarbonMeaning) and meaning.kind is CarbonKind.AVERAGE:
             point, low, high = (np.maximum(values, 0.0) for values in (point, low, high))
