@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from outweigh.cli.ledger_copy import copy
+from outweigh.cli.ledger_push import push
 from outweigh.cli.shown import echo_json, json_option, note, table
 
 _TABLE_FROM = 120  # columns
@@ -253,3 +255,7 @@ def hum(days: float, ledger: str | None, as_json: bool) -> None:
         ),
         entries_below=_TABLE_FROM,
     )
+
+
+command.add_command(copy)
+command.add_command(push)
