@@ -109,7 +109,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         click.echo(f"outweigh: {err}", err=True)
         return err.exit_code
     except (KeyboardInterrupt, click.Abort) as stop:
-        click.echo("outweigh: interrupted; runs that were measured before are in the ledger.", err=True)
+        click.echo("outweigh: interrupted; nothing that was measured is lost.", err=True)
         return _SIGTERM_CODE if _ToldToStop.said or isinstance(stop, _ToldToStop) else _SIGINT_CODE
     except BrokenPipeError:
         _stop_writing()

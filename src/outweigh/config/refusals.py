@@ -47,7 +47,7 @@ def refuse(refusals: Sequence[Refusal], source: str, lines: Mapping[Path, int]) 
     line, first = placed[0]
     remedy = first.remedy[:1].upper() + first.remedy[1:]
     # A path in an inline table can bring two findings of one line; a line is named once.
-    others = sorted({other for other, _ in placed[1:]})
+    others = sorted({other for other, _ in placed[1:] if other})  # what is missing stands on no line
     if others:
         where = ", ".join(str(other) for other in others)
         remedy += f"{'' if remedy[-1] in '.?' else '.'} More to mend on line{'s' * (len(others) > 1)} {where}"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from outweigh.core.errors import ConfigError, OutputError
 from outweigh.core.measurement import Grade, UncertaintyComponent
 from outweigh.data.cpu_power import IDLE_INTERCEPT, POWER_CURVE, CpuPower
+from outweigh.data.whole_file import make_folder, write_whole
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -273,7 +274,6 @@ def keep_calibration(calibration: Calibration, path: Path | None = None) -> Path
         OutputError: it cannot be written.
     """
     import json
-    import tempfile
 
     path = path if path is not None else calibration_path()
     if path is None:
@@ -281,22 +281,9 @@ def keep_calibration(calibration: Calibration, path: Path | None = None) -> Path
     rows = [one for one in kept_calibrations(path) if one.key != calibration.key]
     body = {"schema": SCHEMA, "calibrations": [_plain(one) for one in (*rows, calibration)]}
     text = json.dumps(body, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as err:
-        raise OutputError(
-            str(path), err.strerror or str(err), "Name another file in OUTWEIGH_CALIBRATION, or use --no-save"
-        ) from err
+    remedy = "Name another file in OUTWEIGH_CALIBRATION, or use --no-save"
+    make_folder(path.parent, remedy)
+    write_whole(path, text, remedy=remedy)
     return path
 
 

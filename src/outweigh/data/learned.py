@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 from outweigh.core.errors import ConfigError, OutputError
 from outweigh.core.measurement import Grade, Scope
 from outweigh.data.calibration import calibration_path
+from outweigh.data.whole_file import make_folder, write_whole
 
 SCHEMA = 1
 FILE = "estimates.json"
@@ -85,20 +84,9 @@ def keep_row(row: Row, path: Path | None = None) -> Path:
     rows = [one for one in kept_rows(path) if one.key != row.key or not set(one.receipts) & set(row.receipts)]
     body = {"schema": SCHEMA, "runs": [asdict(one) for one in (*rows, row)]}
     text = json.dumps(body, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as err:
-        raise OutputError(str(path), err.strerror or str(err), "Name another folder in OUTWEIGH_CALIBRATION") from err
+    remedy = "Name another folder in OUTWEIGH_CALIBRATION"
+    make_folder(path.parent, remedy)
+    write_whole(path, text, remedy=remedy)
     return path
 
 
