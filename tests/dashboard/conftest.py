@@ -31,9 +31,9 @@ def serve() -> Iterator[Serve]:
     running: list[tuple[uvicorn.Server, threading.Thread, httpx.Client]] = []
 
     def start(sources: Sources | None = None, *, now: datetime = NOW, **given: object) -> httpx.Client:
-        from outweigh.dashboard.application import create
+        from outweigh.dashboard.application import carbon_aware_alone
 
-        application = create(CarbonAnswers(sources or Sources(), now=lambda: now, **given))  # type: ignore[arg-type]
+        application = carbon_aware_alone(CarbonAnswers(sources or Sources(), now=lambda: now, **given))  # type: ignore[arg-type]
         bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         bound.bind(("127.0.0.1", 0))
         bound.listen(16)

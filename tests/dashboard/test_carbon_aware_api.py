@@ -383,7 +383,7 @@ def test_a_forecast_that_has_ended_is_none(serve: Serve):
 
 def test_files_and_declared_figures_answer_too(serve: Serve, tmp_path: Path):
     from outweigh.app.serving import open_answers
-    from outweigh.dashboard.application import create
+    from outweigh.dashboard.application import carbon_aware_alone
 
     path = tmp_path / "own.csv"
     path.write_text(
@@ -393,7 +393,7 @@ def test_files_and_declared_figures_answer_too(serve: Serve, tmp_path: Path):
         encoding="utf-8",
     )
     answers = open_answers(files=[path], declared=["GG=40 gCO2e/kWh"])
-    assert create(answers)
+    assert carbon_aware_alone(answers)
 
     (row,) = answers.observed(["DE"], datetime(2022, 7, 19, 13, tzinfo=UTC), None).points
 

@@ -1,4 +1,4 @@
-"""`outweigh serve`: the Carbon Aware API on this machine."""
+"""`outweigh serve`: the dashboard, the REST API and the Carbon Aware API; and the tokens of those who may ask."""
 
 from __future__ import annotations
 
@@ -8,14 +8,40 @@ from typing import Any
 
 import click
 
+from outweigh.cli.serve_token import token
 from outweigh.cli.shown import echo_json, json_option, note
 from outweigh.core.errors import MissingExtra
 
 
-@click.command("serve", epilog="Example: outweigh serve --port 8080 --file my-region.csv")
-@click.option("--host", default="127.0.0.1", show_default=True, help="An address of this machine only.")
+@click.group("serve", invoke_without_command=True, epilog="Example: outweigh serve --port 8080 --file my-region.csv")
+@click.option(
+    "--project",
+    "folder",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default=Path(),
+    help="Folder of the project; this one by default.",
+)
+@click.option("--ledger", default="", help="Ledger file or postgresql:// URL; that of the project by default.")
+@click.option(
+    "--fleet", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Folder of a fleet's minute samples."
+)
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Where to listen; wider than this machine needs a token."
+)
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Where to listen; 0 for a free one."
+)
+@click.option("--name", "names", multiple=True, help="A host name it is reached by, through a proxy say; repeatable.")
+@click.option("--behind", default="", metavar="ADDRESS", help="Believe the X-Forwarded headers of that proxy.")
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes; for a PostgreSQL ledger."
+)
+@click.option(
+    "--per-minute",
+    type=click.IntRange(0, 1_000_000),
+    default=1200,
+    show_default=True,
+    help="Requests by token or address, of each worker; 0 without limit.",
 )
 @click.option(
     "--source", "sources", multiple=True, metavar="NAME[:ARG]", help="Ask this source first; may be repeated."
@@ -35,9 +61,18 @@ from outweigh.core.errors import MissingExtra
 )
 @click.option("--demo", is_flag=True, help="A typical day of 2022, marked so, where there is no forecast (US zones).")
 @json_option
+@click.pass_context
 def command(
+    context: click.Context,
+    folder: Path,
+    ledger: str,
+    fleet: Path | None,
     host: str,
     port: int,
+    names: tuple[str, ...],
+    behind: str,
+    workers: int,
+    per_minute: int,
     sources: tuple[str, ...],
     files: tuple[Path, ...],
     archive: Path | None,
@@ -45,24 +80,35 @@ def command(
     demo: bool,
     as_json: bool,
 ) -> None:
-    """Serve the Web API of the GSF Carbon Aware SDK, so that its clients work with what is known here, offline too.
+    """Serve the dashboard, the REST API (/openapi.json), the GSF Carbon Aware SDK's API and Prometheus' /metrics.
 
-    Answers /emissions/bylocation, /bylocations, /bylocations/best, /forecasts/current, /forecasts/batch,
-    /average-carbon-intensity and its /batch, /locations and /health (docs/carbon-aware-api.md). Prints the address once
-    it listens, and ends on Ctrl-C.
+    On this machine everybody may read until a token is made; to write, and to listen wider with --host, takes one
+    (`outweigh serve token create`). Prints the address once it listens, and ends on Ctrl-C. docs/serve.md.
     """
-    from outweigh.app.serving import open_answers, serve
-
-    answers = open_answers(sources=sources, files=files, archive=archive, declared=declared, demo=demo)
+    if context.invoked_subcommand is not None:
+        return
+    from outweigh.app.serving import Settings, start
 
     def started(url: str) -> None:
         if as_json:
             echo_json([{"url": url}])
         else:
             click.echo(url)
-        note("the Carbon Aware API listens there, for this machine only; Ctrl-C ends it")
+        note("it listens there; Ctrl-C ends it")
 
-    serve(_application().create(answers), host, port, started=started)
+    settings = Settings(
+        folder=str(folder),
+        ledger=ledger,
+        fleet=str(fleet or ""),
+        sources=sources,
+        files=tuple(map(str, files)),
+        archive=str(archive or ""),
+        declared=declared,
+        demo=demo,
+        names=names,
+        per_minute=per_minute,
+    )
+    start(_application, settings, host, port, workers=workers, behind=behind, started=started, told=note)
 
 
 def _application() -> Any:
@@ -73,3 +119,6 @@ def _application() -> Any:
         if (err.name or "").startswith("outweigh"):
             raise
         raise MissingExtra(err.name or "fastapi", "outweigh serve", "Run: pip install 'outweigh[serve]'") from err
+
+
+command.add_command(token)

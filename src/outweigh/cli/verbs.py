@@ -30,5 +30,5 @@ VERBS: tuple[Verb, ...] = (
     Verb("budget", "status, burn rate and forecast of every budget line", "budget"),
     Verb("ledger", "list, show, verify, export and import receipts", "ledger"),
     Verb("report", "write a finished review again as HTML, Markdown or JSON", "report"),
-    Verb("serve", "the Carbon Aware API for its clients, on this machine", "serve"),
+    Verb("serve", "dashboard, REST API, Carbon Aware API and metrics; tokens of who may ask", "serve"),
 )

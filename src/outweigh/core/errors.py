@@ -267,6 +267,14 @@ class LedgerCorrupt(LedgerError):
     """A row was altered or is missing."""
 
 
+class ReceiptRefused(LedgerError):
+    """The ledger is well, and this receipt cannot be kept in it: what it says cannot be written there."""
+
+
+class RunKeptAlready(LedgerError):
+    """The ledger is well, and keeps this run with other content."""
+
+
 class ServerUnavailable(LedgerError):
     """An outweigh server that receipts are pushed to does not answer, or asks for more time. `path` is its address.
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -77,6 +77,27 @@ class _AskedAverage(BaseModel):
 
 _FORECASTS = TypeAdapter(list[_AskedForecast])
 _AVERAGES = TypeAdapter(list[_AskedAverage])
+
+_KEPT_PROBLEM = {_PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_SAID = {
+    204: "Nothing is known of that time; Outweigh-Reason says why",
+    400: "The field named in `errors` cannot be followed",
+    401: "Nobody, or a token that does not hold",
+    403: "A page of another site asks",
+    408: "The body did not come in time",
+    413: "The body is too large",
+    421: "For another host",
+    422: "Never sent: what cannot be followed is 400 here",
+    429: "Too many requests",
+    500: "A source gave data that cannot be right",
+    501: "Nothing that is asked has a forecast",
+    503: "A source cannot be asked now",
+}
+#: For OpenAPI: what any endpoint may answer beside what was asked for.
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"description": told} | ({} if status == 204 else {"content": _KEPT_PROBLEM})
+    for status, told in _SAID.items()
+}
 
 Locations = Annotated[list[str], Query(description="A region or zone; may be repeated.")]
 Time = Annotated[str | None, Query(description="ISO 8601; without its distance from UTC it is UTC.")]
@@ -172,27 +193,22 @@ def router(answers: CarbonAnswers) -> APIRouter:
     return routes
 
 
-def answer_problems(app: FastAPI) -> None:
-    """Every refusal as the problem document (RFC 9457) that the SDK's server sends; nothing shows a traceback."""
+def refused(err: Refused) -> Response:
+    """A refusal as the problem document (RFC 9457) that the SDK's server sends."""
+    return _problem(400, _WRONG, err.problem, {err.field: [err.problem]})
 
-    @app.exception_handler(Refused)
-    def refused(_: Request, err: Refused) -> Response:
-        return _problem(400, _WRONG, err.problem, {err.field: [err.problem]})
 
-    @app.exception_handler(RequestValidationError)
-    def unbound(_: Request, err: RequestValidationError) -> Response:
-        fields = dict.fromkeys(str(one["loc"][-1]) for one in err.errors())
-        errors = {field: [f"The {field} field is required."] for field in fields}
-        return _problem(400, _WRONG, "; ".join(text for (text,) in errors.values()), errors)
+def unbound(err: RequestValidationError) -> Response:
+    """What is not there or not of its kind."""
+    fields = dict.fromkeys(str(one["loc"][-1]) for one in err.errors())
+    errors = {field: [f"The {field} field is required."] for field in fields}
+    return _problem(400, _WRONG, "; ".join(text for (text,) in errors.values()), errors)
 
-    @app.exception_handler(OutweighError)
-    def failed(_: Request, err: OutweighError) -> Response:
-        return _of_ours(err)
 
-    @app.exception_handler(HTTPException)
-    def routed(request: Request, err: HTTPException) -> Response:
-        detail = f"{request.method} {request.url.path} is not part of this API"
-        return _problem(err.status_code, str(err.detail), detail, headers=dict(err.headers or {}))
+def unrouted(request: Request, err: HTTPException) -> Response:
+    """No such path, or no such method of it."""
+    detail = f"{request.method} {request.url.path} is not part of this API"
+    return _problem(err.status_code, str(err.detail), detail, headers=dict(err.headers or {}))
 
 
 class AsTheSdkReads:
@@ -202,14 +218,14 @@ class AsTheSdkReads:
     """
 
     _NAMES = ("location", "time", "toTime", "dataStartAt", "dataEndAt", "windowSize", "startTime", "endTime")
-    _ROOTS = ("/emissions", "/locations", "/health")
+    ROOTS = ("/emissions", "/locations", "/health")
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._spelt = {name.lower(): name for name in self._NAMES} | {"locations": "location"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].lower().startswith(self._ROOTS):
+        if scope["type"] == "http" and scope["path"].lower().startswith(self.ROOTS):
             fields = (field.partition("=") for field in scope["query_string"].decode("latin-1").split("&"))
             query = "&".join(self._spelt.get(name.lower(), name) + eq + value for name, eq, value in fields)
             path = scope["path"].lower()
@@ -401,7 +417,8 @@ def _told(ask: Callable[..., Rated], *asked: Any) -> Rated:
         raise Refused("startTime", str(err)) from err
 
 
-def _of_ours(err: OutweighError) -> Response:
+def failed(err: OutweighError) -> Response:
+    """An error of ours."""
     what = type(err).__name__
     if isinstance(err, UnknownZone):
         return _problem(400, _WRONG, str(err), {"location": [str(err)]})

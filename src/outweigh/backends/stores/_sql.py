@@ -36,7 +36,7 @@ from sqlalchemy import (
 )
 
 from outweigh.core.chain import GENESIS, link
-from outweigh.core.errors import LedgerCorrupt, LedgerError, UsageError
+from outweigh.core.errors import LedgerCorrupt, LedgerError, ReceiptRefused, RunKeptAlready, UsageError
 from outweigh.core.measurement import Factor, Grade, utc
 from outweigh.core.receipt import Receipt
 from outweigh.ports import KeptText, ReceiptFilter, View, ViewKind
@@ -236,7 +236,7 @@ def _row(receipt: Receipt, location: str) -> dict[str, Any]:
         text = _canonical(body)
         address = hashlib.sha256(text.encode()).hexdigest()
     except ValueError as err:  # NaN, infinity or half a surrogate pair: no JSON reader would take it back
-        raise LedgerError(
+        raise ReceiptRefused(
             location,
             f"receipt {receipt.run_id} cannot be written as JSON ({err})",
             "Give finite numbers and valid text",
@@ -376,7 +376,7 @@ class SqlLedger:
                 if kept == row["address"]:
                     continue
                 if kept is not None:
-                    raise LedgerError(
+                    raise RunKeptAlready(
                         self.location,
                         f"run {row['run_id']} is kept already with other content ({str(kept)[:12]})",
                         "A receipt never changes: record a new run under a new id",

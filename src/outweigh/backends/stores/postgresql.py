@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from outweigh.backends.stores._ledger import LedgerStore
-from outweigh.core.errors import LedgerCorrupt, LedgerError, MissingExtra, UsageError
+from outweigh.core.errors import LedgerCorrupt, LedgerError, MissingExtra, ReceiptRefused, UsageError
 from outweigh.core.receipt import Receipt
 from outweigh.ports import Availability, KeptText, ReceiptFilter
 from outweigh.registry import stores
@@ -95,7 +95,7 @@ class PostgresqlStore(LedgerStore):
         # Only the columns: in the body JSON spells the character out as \\u0000.
         for field in ("run_id", "batch", "project", "variant"):
             if "\0" in getattr(receipt, field):
-                raise LedgerError(
+                raise ReceiptRefused(
                     self.location,
                     f"the {field} of a receipt holds a NUL character, which PostgreSQL text cannot",
                     f"Give a {field} without it, or keep this receipt in a SQLite ledger",
@@ -250,9 +250,10 @@ def _engine(url: str) -> Engine:
 
 def _database_errors() -> tuple[type[Exception], ...]:
     # Asked for only once something was raised, so that opening stays the first to import SQLAlchemy.
-    from sqlalchemy.exc import DBAPIError
+    # TimeoutError is the pool's: everybody waits for a server that does not answer.
+    from sqlalchemy.exc import DBAPIError, TimeoutError  # noqa: A004
 
-    return (DBAPIError,)
+    return DBAPIError, TimeoutError
 
 
 def _line(said: object) -> str:

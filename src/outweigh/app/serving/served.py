@@ -1,0 +1,116 @@
+"""What one server shows: a project, its ledger, a fleet, and what is known of the grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from outweigh.app.carbon_aware import CarbonAnswers
+from outweigh.app.files import find_ledger
+from outweigh.app.serving.answering import open_answers
+from outweigh.app.serving.settings import Settings
+from outweigh.core.errors import UsageError
+from outweigh.core.project import Project
+from outweigh.ledger import open_ledger
+from outweigh.ports import Access, Documents, KeepsTexts, Store
+
+if TYPE_CHECKING:
+    from outweigh.ledger.fleet import Fleet
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What one server shows. All of it may be asked from several threads at once.
+
+    Attributes:
+        folder: of the project.
+        project: as its energy.toml says; None where there is none.
+        ledger: open; `texts`, `documents` and `access` are the same store by what else it promises.
+        fleet: minute samples of many nodes, where there are any.
+        answers: what the Carbon Aware API answers from.
+        now: the time in UTC.
+    """
+
+    folder: Path
+    project: Project | None
+    ledger: Store
+    fleet: Fleet | None
+    documents: Documents
+    texts: KeepsTexts
+    access: Access
+    answers: CarbonAnswers
+    now: Callable[[], datetime] = _now
+
+
+def open_served(settings: Settings, *, now: Callable[[], datetime] = _now) -> Served:
+    """Open all that these settings name.
+
+    Raises:
+        ConfigError: the project's energy.toml is refused.
+        LedgerError, UsageError: the ledger cannot be opened, or its store cannot be served from.
+        UnknownBackend, GridDataInvalid, MissingExtra: of the sources, at once.
+    """
+    from outweigh.config import FILE_NAME, load_project
+
+    folder = Path(settings.folder)
+    project = load_project(folder) if (folder / FILE_NAME).is_file() else None
+    store = open_ledger(find_ledger(settings.ledger or None, folder))
+    fleet = None
+    if settings.fleet:
+        from outweigh.ledger.fleet import Fleet
+
+        fleet = Fleet(Path(settings.fleet))
+    answers = open_answers(
+        sources=settings.sources,
+        files=[Path(path) for path in settings.files],
+        archive=Path(settings.archive) if settings.archive else None,
+        declared=settings.declared,
+        demo=settings.demo,
+    )
+    return serving(store, folder=folder, project=project, fleet=fleet, answers=answers, now=now)
+
+
+def serving(
+    store: Store,
+    *,
+    folder: Path,
+    answers: CarbonAnswers,
+    project: Project | None = None,
+    fleet: Fleet | None = None,
+    now: Callable[[], datetime] = _now,
+) -> Served:
+    """An open store as what a server shows. Raises UsageError for one that cannot keep what a server needs."""
+    if not (isinstance(store, Documents) and isinstance(store, Access) and isinstance(store, KeepsTexts)):
+        raise UsageError(
+            f"the store {type(store).__name__} keeps no tokens and documents, and cannot be served from",
+            "Serve from a SQLite file or a PostgreSQL database",
+        )
+    return Served(
+        folder=folder,
+        project=project,
+        ledger=cast("Store", store),
+        fleet=fleet,
+        documents=store,
+        texts=store,
+        access=store,
+        answers=answers,
+        now=now,
+    )
+
+
+def has_ledger(settings: Settings) -> bool:
+    """Whether serving this would start no new ledger: one was named, is there, or belongs to the project's folder."""
+    from outweigh.config import FILE_NAME
+
+    folder = Path(settings.folder)
+    if settings.ledger or (folder / FILE_NAME).is_file():
+        return True
+    found = find_ledger(None, folder)
+    return isinstance(found, Path) and found.exists()
