@@ -224,7 +224,7 @@ class PushQueue:
                 return None
             key = first[0]
             if not key:
-                key, size, numbers = uuid.uuid4().hex, 0, []
+                key, size, numbers = uuid.uuid4().hex, 0, list[tuple[str, int]]()
                 free = db.execute(
                     "SELECT number, bytes FROM waiting WHERE batch = '' ORDER BY number LIMIT ?", (max(1, most),)
                 )
@@ -277,10 +277,10 @@ class PushQueue:
 
     def counts(self) -> Counts:
         with self._translated():
-            waiting = self._db.execute("SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM waiting").fetchone()
+            waiting, size = self._db.execute("SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM waiting").fetchone()
             (aside,) = self._db.execute("SELECT COUNT(*) FROM aside").fetchone()
-            about = self._db.execute("SELECT taken, sent, already FROM about").fetchone()
-        return Counts(*waiting, aside, *about)
+            taken, sent, already = self._db.execute("SELECT taken, sent, already FROM about").fetchone()
+        return Counts(waiting, size, aside, taken, sent, already)
 
     def close(self) -> None:
         self._db.close()
