@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from outweigh.cli.ledger_copy import copy
+from outweigh.cli.ledger_fleet import fleet
 from outweigh.cli.ledger_push import push
 from outweigh.cli.shown import echo_json, json_option, note, table
 
@@ -258,4 +259,5 @@ def hum(days: float, ledger: str | None, as_json: bool) -> None:
 
 
 command.add_command(copy)
+command.add_command(fleet)
 command.add_command(push)
