@@ -13,6 +13,7 @@ from typing import Any
 #: Kind of a figure -> what its keys end in. A kind that is not here is text.
 SUFFIXES = {
     "energy": "_j",
+    "joules": "_j",  # energy of one unit, which people read in J
     "power": "_w",
     "carbon": "_g",
     "intensity": "_g_per_kwh",

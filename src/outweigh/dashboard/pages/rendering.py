@@ -192,6 +192,7 @@ def _environment() -> Environment:
         "duration": shown.duration,
         "clip": shown.clip,
         "now": shown.now_text,
+        "ticks": shown.ticks,
     }
     environment.globals |= {"figure_text": shown.figure_text, "suffixes": SUFFIXES, "grades": shown.GRADES}
     return environment

@@ -7,12 +7,20 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from markupsafe import Markup, escape
+
 from outweigh.app.pages.shape import SUFFIXES
 from outweigh.core.constants import J_PER_WH
 from outweigh.core.rounding import plus_minus, si_prefix, significant
 
 _MOST_SHOWN = 240  # characters of a name; the CSV and the JSON have it whole
-_UNITS = {"energy": (J_PER_WH, "Wh"), "power": (1.0, "W"), "intensity": (1.0, "g/kWh"), "latency": (1.0, "ms")}
+_UNITS = {
+    "energy": (J_PER_WH, "Wh"),
+    "joules": (1.0, "J"),
+    "power": (1.0, "W"),
+    "intensity": (1.0, "g/kWh"),
+    "latency": (1.0, "ms"),
+}
 _KG_PER_T = 1000.0
 
 
@@ -33,7 +41,7 @@ def figure_text(row: Mapping[str, Any], key: str, kind: str) -> str:
     if kind == "share":
         return f"{_interval(100 * value, *(None if one is None else 100 * one for one in (low, high)))} %"
     if kind == "money":
-        return f"{_interval(value, low, high, digits=4)} {row.get(f'{key}_currency', '')}".strip()
+        return f"{_interval(value, low, high, digits=3)} {row.get(f'{key}_currency', '')}".strip()
     if kind == "carbon":
         return _mass(value, low, high)
     if kind == "number":
@@ -84,6 +92,20 @@ def time_text(stamp: str | None) -> str:
     ('2026-11-23 06:01', 'missing')
     """
     return f"{stamp[:10]} {stamp[11:16]}".strip() if stamp else "missing"
+
+
+def ticks(text: object) -> Markup:
+    """Escaped text, with `what stands between backticks` as code; a stray backtick is left as it is.
+
+    >>> str(ticks("run `outweigh gate` <now>"))
+    'run <code>outweigh gate</code> &lt;now&gt;'
+    """
+    words = clip(text).split("`")
+    if len(words) % 2 == 0:
+        return escape("`".join(words))
+    return Markup("").join(
+        Markup("<code>{}</code>").format(word) if index % 2 else escape(word) for index, word in enumerate(words)
+    )
 
 
 #: What the letters mean, for whoever points at one.

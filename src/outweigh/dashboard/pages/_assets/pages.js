@@ -33,6 +33,18 @@ const ow = (() => {
   self.energy = (joules) => (known(joules) ? self.si(joules / 3600, "Wh") : "missing");
   self.power = (watts) => self.si(watts, "W");
   self.time = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 16).replace("T", " ");
+  // An axis of time in UTC, 24 hours a day.
+  const CLOCK = [[60e3, "%H:%M:%S"], [86400e3, "%H:%M"], [27 * 86400e3, "%-d %b"], [Infinity, "%b %Y"]];
+  self.timeAxis = (ticks, more) => Plot.axisX({
+    ticks, tickSize: 4, fill: MUTED, stroke: MUTED, label: null,
+    tickFormat: (date, i, all) => {
+      const step = all.length > 1 ? all[1] - all[0] : 86400e3;
+      const form = CLOCK.find((one) => step < one[0])[1];
+      const day = step < 86400e3 && (i === 0 || all[i - 1].getUTCDate() !== date.getUTCDate()) ? "\n%-d %b" : "";
+      return d3.utcFormat(form + day)(date);
+    },
+    ...more,
+  });
   // Where an address of the application lies: as it stands on a server, beside this file in a copy.
   self.href = (path) => {
     if (!copy) return path;
@@ -63,6 +75,10 @@ const ow = (() => {
     new ResizeObserver(() => one.redraw()).observe(holder.parentElement || holder);
     offer(name, holder, svg);
   };
+
+  // For what is drawn in colours that do not follow the page: a canvas.
+  self.redraw = (name) => drawn.filter((one) => one.holder.id === `chart-${name}`).forEach((one) => one.redraw(true));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => dispatchEvent(new Event("outweigh-theme")));
 
   function offer(name, holder, svg) {
     const figure = holder.closest("figure.chart");
