@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from outweigh.backends.executors._options import known_site, system_now
-from outweigh.backends.executors._records import Record, Records
+from outweigh.backends.executors._recorded import RecordedJobs
+from outweigh.backends.executors._records import Record
 from outweigh.backends.executors._wrapper import WRAPPER, Begin, read_begin, read_end
-from outweigh.core.errors import ExecutorUnavailable, JobOver, JobRefused, JobUnknown, NotOffered, UsageError
+from outweigh.core.errors import ExecutorUnavailable, JobRefused, NotOffered, UsageError
 from outweigh.core.jobs import Ability, Checkpoint, JobRequest, JobState, JobStatus, Stint
 from outweigh.data.processes import ProcessTree, read_process
 
@@ -36,7 +37,7 @@ _RESTORED: Final = tuple(
 )
 
 
-class ProcessJobs:
+class ProcessJobs(RecordedJobs):
     """What `local` promises of jobs.
 
     Args:
@@ -56,10 +57,9 @@ class ProcessJobs:
         now: Callable[[], datetime] = system_now,
         bound: bool = False,
     ) -> None:
+        super().__init__(folder, now)
         self._bound = bound
         self._sites = dict(sites or {})
-        self._records = Records(self.name, folder)
-        self._now = now
         self._children: set[int] = set()
 
     @property
@@ -73,94 +73,11 @@ class ProcessJobs:
     def submit(self, request: JobRequest) -> JobStatus:
         self._must_be_linux()
         with self._records.locked():
-            record = self._records.get(request.key)
-            if record is None:
+            if self._records.get(request.key) is None:
                 known_site(self.name, request.site, self._sites)
                 self._must_fit(request)
-                state = JobState.HELD if request.hold else JobState.WAITING
-                record = Record(request, self._now(), state, request.site, request.begin)
-                self._records.put(record)
-            return self._bring_up_to_date()[request.key].status()
-
-    def find(self, key: str) -> JobStatus | None:
-        return self.observe((key,)).get(key)
-
-    def hold(self, key: str) -> None:
-        with self._records.locked():
-            record = self._open(key)
-            if record.state is JobState.WAITING:
-                record.state = JobState.HELD
-                self._records.put(record)
-            elif record.state is not JobState.HELD:
-                raise NotOffered(self.name, f"job {key} has started", "Pause it")
-
-    def release(self, key: str, *, begin: datetime | None = None) -> None:
-        with self._records.locked():
-            record = self._open(key)
-            if record.state in (JobState.HELD, JobState.WAITING):
-                record.state, record.begin = JobState.WAITING, begin
-                self._records.put(record)
-                self._bring_up_to_date()
-
-    def pause(self, key: str) -> None:
-        with self._records.locked():
-            record = self._open(key)
-            if record.state is JobState.RUNNING:
-                checkpoint = record.request.checkpoint
-                if checkpoint is None:
-                    self._stop_in_place(record)
-                else:
-                    record.state, record.asked = JobState.PAUSING, self._now()
-                    self._records.put(record)
-                    self._tell_to_save(record, checkpoint)
-            elif record.state not in (JobState.PAUSING, JobState.PAUSED):
-                raise NotOffered(self.name, f"job {key} does not run", "Hold it")
-
-    def resume(self, key: str) -> None:
-        with self._records.locked():
-            record = self._open(key)
-            if record.state is not JobState.PAUSED:
-                return
-            if record.in_place:
-                self._signal(record, signal.SIGCONT)
-                record.state, record.in_place = JobState.RUNNING, False
-                record.stints.append(Stint(record.site, self._now(), None, _here()))
-            else:
-                record.state, record.begin = JobState.WAITING, None
-            self._records.put(record)
-            self._bring_up_to_date()
-
-    def move(self, key: str, site: str) -> None:
-        known_site(self.name, site, self._sites)
-        with self._records.locked():
-            record = self._open(key)
-            if record.state.draws or record.in_place:
-                raise NotOffered(
-                    self.name, f"job {key} is in place at {record.site or 'its site'}", "Pause it by its checkpoint"
-                )
-            record.site = site
-            self._records.put(record)
-
-    def cancel(self, key: str) -> None:
-        with self._records.locked():
-            record = self._known(key)
-            if record.state.over:
-                return
-            if record.state.draws or record.in_place:
-                if not record.cancelled:
-                    record.cancelled, record.asked = True, self._now()
-                    self._records.put(record)
-                self._signal(record, signal.SIGTERM)
-                self._signal(record, signal.SIGCONT)  # one that is stopped hears nothing
-            else:
-                record.over(JobState.CANCELLED, self._now(), None)
-                self._records.put(record)
-
-    def observe(self, keys: Collection[str] | None = None) -> Mapping[str, JobStatus]:
-        with self._records.locked():
-            known = self._bring_up_to_date()
-        wanted = known.keys() if keys is None else keys
-        return {key: known[key].status() for key in wanted if key in known}
+                self._records.put(self._enter(request))
+            return self._bring_up_to_date((request.key,))[request.key].status()
 
     def in_place(self, key: str) -> bool:
         """Whether it is paused with its memory kept."""
@@ -169,18 +86,6 @@ class ProcessJobs:
 
     def close(self) -> None:
         self._reap()
-
-    def _known(self, key: str) -> Record:
-        known = self._bring_up_to_date()
-        if key not in known:
-            raise JobUnknown(self.name, key, "it is not there", "Submit it")
-        return known[key]
-
-    def _open(self, key: str) -> Record:
-        record = self._known(key)
-        if record.state.over:
-            raise JobOver(self.name, key, f"it has ended ({record.state})", "Leave it out of the plan")
-        return record
 
     def _must_be_linux(self) -> None:
         if not _BOOT.exists():
@@ -193,8 +98,39 @@ class ProcessJobs:
         if rooms and all(room is not None and room < request.cpus for room in rooms):
             raise JobRefused(self.name, request.key, f"{request.cpus} CPUs are more than there are", "Ask for less")
 
-    def _bring_up_to_date(self) -> dict[str, Record]:
-        """Note what has ended, end what was given its grace, and start what is due, the longest waiting first."""
+    def _keep_from_starting(self, record: Record) -> None:
+        """Nobody but the next look starts it."""
+
+    def _pause(self, record: Record) -> None:
+        checkpoint = record.request.checkpoint
+        if checkpoint is None:
+            self._stop_in_place(record)
+        else:
+            record.state, record.asked = JobState.PAUSING, self._now()
+            self._records.put(record)
+            self._tell_to_save(record, checkpoint)
+
+    def _go_on(self, record: Record) -> None:
+        self._signal(record, signal.SIGCONT)
+        record.state, record.in_place = JobState.RUNNING, False
+        record.stints.append(Stint(record.site, self._now(), None, _here()))
+        self._records.put(record)
+
+    def _place(self, record: Record, site: str) -> None:
+        record.site = site
+        self._records.put(record)
+
+    def _end(self, record: Record) -> None:
+        if record.state.draws or record.in_place:
+            self._signal(record, signal.SIGTERM)
+            self._signal(record, signal.SIGCONT)  # one that is stopped hears nothing
+        else:
+            record.over(JobState.CANCELLED, self._now(), None)
+            self._records.put(record)
+
+    def _bring_up_to_date(self, keys: Collection[str] | None = None) -> dict[str, Record]:
+        """Note what has ended, end what was given its grace, and start what is due, the longest waiting first: of all
+        jobs, for they share the room."""
         self._reap()
         known = {record.key: record for record in self._records.all()}
         for record in known.values():
@@ -215,7 +151,7 @@ class ProcessJobs:
                 continue
             record.site = site
             self._launch(record)
-        return known
+        return known if keys is None else {key: known[key] for key in keys if key in known}
 
     def _room(self, record: Record, known: Mapping[str, Record]) -> str | None:
         if not self._sites:

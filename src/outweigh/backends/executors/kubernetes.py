@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
@@ -40,10 +40,10 @@ from outweigh.backends.executors._kubernetes_job import (
     seen,
 )
 from outweigh.backends.executors._options import known_site, options, system_now
-from outweigh.backends.executors._records import Record, Records
+from outweigh.backends.executors._recorded import RecordedJobs
+from outweigh.backends.executors._records import Record
 from outweigh.core.errors import (
     ExecutorUnavailable,
-    JobOver,
     JobRefused,
     JobUnknown,
     MissingExtra,
@@ -63,7 +63,7 @@ _KUEUE: Final = ("kueue.x-k8s.io", "v1beta1")
 
 
 @executors.register(_NAME)
-class KubernetesExecutor:
+class KubernetesExecutor(RecordedJobs):
     """Jobs of one namespace.
 
     Args:
@@ -90,11 +90,11 @@ class KubernetesExecutor:
         now: Callable[[], datetime] = system_now,
         api: Any = None,
     ) -> None:
+        super().__init__(folder, now)
         self._shape = Shape(image, zone, gpu)
         self._namespace, self._context, self._queue = namespace, context, queue
         self._sites = tuple(sites)
-        self._records = Records(_NAME, folder)
-        self._now, self._given = now, api
+        self._given = api
 
     @classmethod
     def probe(cls) -> Availability:
@@ -132,100 +132,36 @@ class KubernetesExecutor:
                 if not self._shape.image:
                     raise UsageError("jobs on kubernetes need an image", f"Write {_NAME}:image=REGISTRY/NAME:TAG")
                 self._must_fit(request)
-                state = JobState.HELD if request.hold else JobState.WAITING
-                record = Record(request, self._now(), state, request.site, request.begin)
+                record = self._enter(request)
                 record.handle = f"outweigh-{request.key}"
                 self._records.put(record)
             if record.attempt < 0 and not record.state.over:
                 self._create(record)
             return self._bring_up_to_date((request.key,))[request.key].status()
 
-    def find(self, key: str) -> JobStatus | None:
-        return self.observe((key,)).get(key)
-
-    def hold(self, key: str) -> None:
-        with self._records.locked():
-            record = self._open(key)
-            if record.state is JobState.WAITING:
-                self._suspend(record)
-                record.state = JobState.HELD
-                self._records.put(record)
-            elif record.state is not JobState.HELD:
-                raise NotOffered(_NAME, f"job {key} has started", "Pause it")
-
-    def release(self, key: str, *, begin: datetime | None = None) -> None:
-        with self._records.locked():
-            record = self._open(key)
-            if record.state in (JobState.HELD, JobState.WAITING):
-                if begin is not None and begin > self._now():
-                    self._suspend(record)
-                record.state, record.begin = JobState.WAITING, begin
-                self._records.put(record)
-                self._bring_up_to_date((key,))
-
-    def pause(self, key: str) -> None:
-        with self._records.locked():
-            record = self._open(key)
-            if record.state is JobState.RUNNING:
-                if record.request.checkpoint is None:
-                    raise NotOffered(
-                        _NAME, f"job {key} declares no checkpoint, and would lose what it did", "Let it run"
-                    )
-                record.state, record.asked = JobState.PAUSING, self._now()
-                self._records.put(record)
-                self._suspend(record)
-            elif record.state not in (JobState.PAUSING, JobState.PAUSED):
-                raise NotOffered(_NAME, f"job {key} does not run", "Hold it")
-
-    def resume(self, key: str) -> None:
-        with self._records.locked():
-            record = self._open(key)
-            if record.state is JobState.PAUSED:
-                record.state, record.begin, record.asked = JobState.WAITING, None, None
-                self._records.put(record)
-                self._bring_up_to_date((key,))
-
-    def move(self, key: str, site: str) -> None:
-        known_site(_NAME, site, self.sites())
-        with self._records.locked():
-            record = self._open(key)
-            if record.state.draws:
-                raise NotOffered(_NAME, f"job {key} is in place at {record.site}", "Pause it by its checkpoint")
-            record.site = site
-            if record.stints or record.state is JobState.WAITING:
-                self._again(record)
-            else:
-                body = {"spec": {"template": {"spec": {"affinity": affinity(site, self._shape.zone_label)}}}}
-                self._patch(record, body)
-            self._records.put(record)
-
-    def cancel(self, key: str) -> None:
-        with self._records.locked():
-            record = self._known(key)
-            if record.state.over:
-                return
-            record.cancelled, record.asked = True, self._now()
-            self._records.put(record)
-            self._delete(record.handle)
-
-    def observe(self, keys: Collection[str] | None = None) -> Mapping[str, JobStatus]:
-        with self._records.locked():
-            return {key: record.status() for key, record in self._bring_up_to_date(keys).items()}
-
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _known(self, key: str) -> Record:
-        record = self._bring_up_to_date((key,)).get(key)
-        if record is None:
-            raise JobUnknown(_NAME, key, "it is not there", "Submit it")
-        return record
+    def _pause(self, record: Record) -> None:
+        if record.request.checkpoint is None:
+            raise NotOffered(
+                _NAME, f"job {record.key} declares no checkpoint, and would lose what it did", "Let it run"
+            )
+        record.state, record.asked = JobState.PAUSING, self._now()
+        self._records.put(record)
+        self._suspend(record)
 
-    def _open(self, key: str) -> Record:
-        record = self._known(key)
-        if record.state.over:
-            raise JobOver(_NAME, key, f"it has ended ({record.state})", "Leave it out of the plan")
-        return record
+    def _place(self, record: Record, site: str) -> None:
+        record.site = site
+        if record.stints or record.state is JobState.WAITING:
+            self._again(record)
+        else:
+            body = {"spec": {"template": {"spec": {"affinity": affinity(site, self._shape.zone_label)}}}}
+            self._patch(record, body)
+        self._records.put(record)
+
+    def _end(self, record: Record) -> None:
+        self._delete(record.handle)
 
     def _bring_up_to_date(self, keys: Collection[str] | None = None) -> dict[str, Record]:
         wanted = self._records.keys() if keys is None else keys
@@ -266,7 +202,7 @@ class KubernetesExecutor:
         elif job.suspended:
             if record.state is JobState.WAITING:
                 if record.begin is None or record.begin <= self._now():
-                    self._let_go(record, job)
+                    self._start(record, job)
             elif record.state.draws:  # told by us, or evicted by Kueue
                 gone = job.active == 0
                 if gone:
@@ -293,13 +229,16 @@ class KubernetesExecutor:
         if None not in ends:
             record.stop(max(end for end in ends if end is not None))
 
-    def _let_go(self, record: Record, job: Seen) -> None:
+    def _start(self, record: Record, job: Seen) -> None:
         if not self._queue:
             self._patch(record, {"spec": {"suspend": False}})
         elif job.queued:
             self._activate(job.uid, True)
         else:
             self._patch(record, {"metadata": {"labels": {QUEUE_LABEL: self._queue}}})
+
+    def _keep_from_starting(self, record: Record) -> None:
+        self._suspend(record)
 
     def _suspend(self, record: Record) -> None:
         """Take its pods away, and it from the queue."""

@@ -23,8 +23,9 @@ from typing import Any, ClassVar, Final, Self
 
 from outweigh.backends.executors._options import known_site, options, system_now
 from outweigh.backends.executors._ray_host import Host
-from outweigh.backends.executors._records import Record, Records
-from outweigh.core.errors import ExecutorUnavailable, JobOver, JobRefused, JobUnknown, MissingExtra, NotOffered
+from outweigh.backends.executors._recorded import RecordedJobs
+from outweigh.backends.executors._records import Record
+from outweigh.core.errors import ExecutorUnavailable, JobRefused, MissingExtra
 from outweigh.core.jobs import Ability, JobRequest, JobState, JobStatus, Stint
 from outweigh.ports import Availability
 from outweigh.registry import executors
@@ -33,11 +34,11 @@ _NAME: Final = "ray"
 _SPACE: Final = "outweigh"
 _SOME: Final = 0.001  # of a site's resource: it says where, not how much
 _ANSWERS_WITHIN_S: Final = 20.0
-_LOOK_S: Final = 2.0  # for actors that run; one that waits for room answers when it has it
+_LOOK_S: Final = 2.0  # for actors that run; one that is made, or waits for room, is not waited for
 
 
 @executors.register(_NAME)
-class RayExecutor:
+class RayExecutor(RecordedJobs):
     """Jobs on a Ray cluster.
 
     Args:
@@ -58,8 +59,8 @@ class RayExecutor:
         folder: Path | None = None,
         now: Callable[[], datetime] = system_now,
     ) -> None:
-        self._address, self._prefix, self._now = address, prefix, now
-        self._records = Records(_NAME, folder)
+        super().__init__(folder, now)
+        self._address, self._prefix = address, prefix
         self._connected: Any = None
         self._looks: dict[str, Any] = {}
 
@@ -102,103 +103,41 @@ class RayExecutor:
 
     def submit(self, request: JobRequest) -> JobStatus:
         with self._records.locked():
-            record = self._records.get(request.key)
-            if record is None:
+            if self._records.get(request.key) is None:
                 self._must_fit(request)
-                state = JobState.HELD if request.hold else JobState.WAITING
-                record = Record(request, self._now(), state, request.site, request.begin)
-                self._records.put(record)
+                self._records.put(self._enter(request))
             return self._bring_up_to_date((request.key,))[request.key].status()
-
-    def find(self, key: str) -> JobStatus | None:
-        return self.observe((key,)).get(key)
-
-    def hold(self, key: str) -> None:
-        with self._records.locked():
-            record = self._open(key)
-            if record.state is JobState.WAITING:
-                self._take_back(record)
-                record.state = JobState.HELD
-                self._records.put(record)
-            elif record.state is not JobState.HELD:
-                raise NotOffered(_NAME, f"job {key} has started", "Pause it")
-
-    def release(self, key: str, *, begin: datetime | None = None) -> None:
-        with self._records.locked():
-            record = self._open(key)
-            if record.state in (JobState.HELD, JobState.WAITING):
-                if begin is not None and begin > self._now():
-                    self._take_back(record)
-                record.state, record.begin = JobState.WAITING, begin
-                self._records.put(record)
-                self._bring_up_to_date((key,))
-
-    def pause(self, key: str) -> None:
-        with self._records.locked():
-            record = self._open(key)
-            if record.state is JobState.RUNNING:
-                record.asked = self._now()
-                self._ask(record, "pause")
-            elif record.state not in (JobState.PAUSING, JobState.PAUSED):
-                raise NotOffered(_NAME, f"job {key} does not run", "Hold it")
-
-    def resume(self, key: str) -> None:
-        with self._records.locked():
-            record = self._open(key)
-            if record.state is not JobState.PAUSED:
-                return
-            record.asked = None
-            if record.in_place:
-                self._ask(record, "resume")
-                return
-            record.state, record.begin = JobState.WAITING, None
-            self._records.put(record)
-            self._bring_up_to_date((key,))
-
-    def move(self, key: str, site: str) -> None:
-        known_site(_NAME, site, self.sites())
-        with self._records.locked():
-            record = self._open(key)
-            if record.state.draws or record.in_place:
-                where = record.site or "its site"
-                raise NotOffered(_NAME, f"job {key} is in place at {where}", "Pause it by its checkpoint")
-            self._take_back(record)
-            record.site = site
-            self._records.put(record)
-
-    def cancel(self, key: str) -> None:
-        with self._records.locked():
-            record = self._known(key)
-            if record.state.over:
-                return
-            record.cancelled, record.asked = True, self._now()
-            self._records.put(record)
-            if record.state.draws or record.in_place:
-                self._ask(record, "cancel")
-            else:
-                self._take_back(record)
-                record.over(JobState.CANCELLED, self._now(), None)
-                self._records.put(record)
-
-    def observe(self, keys: Collection[str] | None = None) -> Mapping[str, JobStatus]:
-        with self._records.locked():
-            return {key: record.status() for key, record in self._bring_up_to_date(keys).items()}
 
     def close(self) -> None:
         """Jobs and the connection stay: Ray allows one to a process, and others may use it."""
         self._looks.clear()
 
-    def _known(self, key: str) -> Record:
-        record = self._bring_up_to_date((key,)).get(key)
-        if record is None:
-            raise JobUnknown(_NAME, key, "it is not there", "Submit it")
-        return record
+    def _pause(self, record: Record) -> None:
+        record.asked = self._now()
+        self._ask(record, "pause")
 
-    def _open(self, key: str) -> Record:
-        record = self._known(key)
-        if record.state.over:
-            raise JobOver(_NAME, key, f"it has ended ({record.state})", "Leave it out of the plan")
-        return record
+    def _go_on(self, record: Record) -> None:
+        record.asked = None
+        self._ask(record, "resume")
+
+    def _place(self, record: Record, site: str) -> None:
+        self._keep_from_starting(record)
+        record.site = site
+        self._records.put(record)
+
+    def _end(self, record: Record) -> None:
+        if record.state.draws or record.in_place:
+            self._ask(record, "cancel")
+        else:
+            self._keep_from_starting(record)
+            record.over(JobState.CANCELLED, self._now(), None)
+            self._records.put(record)
+
+    def _keep_from_starting(self, record: Record) -> None:
+        # An actor that only waits for room.
+        if record.handle:
+            self._end_actor(record)
+            record.handle, record.attempt = "", record.attempt - 1
 
     def _ray(self) -> Any:
         """The module, connected."""
@@ -285,7 +224,10 @@ class RayExecutor:
             asked[record.handle] = self._looks[record.handle]
         if not asked:
             return
-        ready, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=_LOOK_S)
+        begun = [asked[each.handle] for each in records if each.handle in asked and each.state is not JobState.WAITING]
+        if begun:
+            ray.wait(begun, num_returns=len(begun), timeout=_LOOK_S)
+        ready, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=0)
         for record in records:
             look = asked.get(record.handle)
             if look is None:
@@ -361,12 +303,6 @@ class RayExecutor:
         else:
             record.attempt -= 1
         record.state = JobState.WAITING
-
-    def _take_back(self, record: Record) -> None:
-        """An actor that only waits for room."""
-        if record.handle:
-            self._end_actor(record)
-            record.handle, record.attempt = "", record.attempt - 1
 
     def _end_actor(self, record: Record) -> None:
         self._looks.pop(record.handle, None)
