@@ -6,6 +6,7 @@ hum = fleet.hum_by_owner(fleet.state().known.window)
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -527,11 +528,11 @@ def _whole(start_s: int, end_s: int, step_s: int) -> tuple[int, int]:
 
 def _step(start_s: int, end_s: int, points: int) -> int:
     """The shortest step that gives no more than so many; days on end where none of ours does."""
-    for step_s in STEPS_S:
+    whole_days = max(1, (end_s - start_s) // (DAY_S * points))
+    for step_s in itertools.chain(STEPS_S, itertools.count(whole_days * DAY_S, DAY_S)):
         if -(-end_s // step_s) - start_s // step_s <= points:
-            return step_s
-    days = -(-(end_s - start_s) // DAY_S // (points - 1)) + 1
-    return days * DAY_S
+            break
+    return step_s
 
 
 def _on_steps(found: dict[str, NDArray[Any]], t_s: NDArray[np.int64], step_s: int) -> dict[str, Floats]:
