@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import httpx
 import pytest
@@ -52,3 +54,16 @@ def serve() -> Iterator[Serve]:
         server.should_exit = True
         thread.join(timeout=20)
         assert not thread.is_alive()
+
+
+@pytest.fixture(scope="session")
+def small_fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a made-up fleet: 50 servers for 2 days from 2026-10-01, read by `Fleet.open`."""
+    pytest.importorskip("duckdb")
+    spec = importlib.util.spec_from_file_location("fleets", Path(__file__).with_name("fleets.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    fleets = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fleets)
+    folder: Path = fleets.make_small_fleet(tmp_path_factory.mktemp("fleet"))
+    return folder
