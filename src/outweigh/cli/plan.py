@@ -16,6 +16,7 @@ QUESTIONS: Mapping[str, str] = {
     "--backtest": "plan_backtest",
     "--check": "plan_check",
     "--replay": "plan_replay",
+    "--emit": "plan_emit",
 }
 _JOBS = "plan_jobs"
 

@@ -59,6 +59,7 @@ def command(
       JOBS --backtest           what each policy would have saved over history
       --check PLAN              is a plan file sound, trusting nothing that made it
       --replay PLAN             make it again on what it saw
+      --emit KIND PLAN          as task files of Airflow or SkyPilot
       PROJECT --energy QUANTITY share a month of serving over a project's sites
       --scenarios FILE          shares over sites for months, under declared risks
       --place                   rank and spread over the regions of three clouds
