@@ -220,6 +220,12 @@ def test_a_saving_may_be_nothing_or_a_loss(day):
     assert saving([5.0], [4.0]).low == -math.inf
 
 
+def test_what_differs_by_rounding_alone_is_neither_saved_nor_lost():
+    found = saving([0.1 + 0.2, 1.1], [0.3, 1.1000000000000003])
+
+    assert (found.value, found.low, found.high) == (0.0, 0.0, 0.0)
+
+
 def test_the_interval_of_a_saving_is_students(day):
     # Student's t of 3 degrees of freedom at 0.975 is 3.182 (NIST/SEMATECH e-Handbook, table 1.3.6.7.2).
     found = saving([2.0, 3.0, 4.0, 5.0], [1.0, 1.0, 1.0, 1.0])
