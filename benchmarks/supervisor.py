@@ -2,7 +2,7 @@
 
 `python benchmarks/supervisor.py [slurm] [local] [ray] [many]`: all by default. Sixty jobs are run twice on the same
 scheduler at the same time: by their plan, and each at its release at home (*submit at once*). OUTWEIGH_BENCH_FACTOR is
-how many times as fast the clock runs.
+how many times as fast the clock runs, OUTWEIGH_BENCH_PAGES the folder for the pages of the runs (the temporary one).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from outweigh.registry import job_executors
 from outweigh.run.gantt import gantt
 from shape import Row, finish
-from supervisor_day import FACTOR, JOBS, SETTINGS, SITES, both_arms, folder, made_day, slurm_helper
+from supervisor_day import FACTOR, JOBS, SETTINGS, SITES, both_arms, folder, made_day, page_of, slurm_helper
 
 _TOLERANCE = 0.05
 
@@ -35,6 +35,7 @@ def sixty(name: str, executors: list[Any], on: str, at: Path) -> list[Row]:
         print(f"\n{name}: {JOBS} jobs, a day in {86400 / FACTOR:.0f} s")
         print(gantt(planned))
         print("\n".join(lines(planned)), "\n")
+    print(f"the page of the run: {page_of(planned, name)}", file=sys.stderr)
     counts, other = planned["counts"], sum(n != 1 for n in day.completions("planned"))
     actual, predicted, baseline = (
         planned["actual"]["carbon_kg"], planned["predicted"]["carbon_kg"], at_once["actual"]["carbon_kg"],
@@ -86,7 +87,7 @@ def on_ray() -> list[Row]:
         return [Row("ray: sixty jobs", None, "", note="ray is not installed")]
     from supervisor_ray import nodes
 
-    with folder() as at, nodes(SITES, 2 * JOBS) as address:
+    with folder() as at, nodes((SITES[:1], SITES[1:]), 2 * JOBS) as address:
         kind = job_executors.get("ray")
         made = [kind.make(f"address={address}", folder=at / f"jobs-{i}") for i in range(2)]
         return sixty("ray", made, "ray", at)

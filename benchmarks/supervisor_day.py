@@ -20,7 +20,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from outweigh.app.planning import plan_file
-from outweigh.app.supervising import Options, run_plan
+from outweigh.app.supervising import Options, run_plan, write_report
 from outweigh.plan.planfile import plan_id
 from outweigh.run.deciding import Rules
 from outweigh.run.following import Following
@@ -55,14 +55,16 @@ capacity = "30 kW"
 price = "0.10 USD/kWh"
 """
 
-# Counts tenths of seconds in a file, saves when told, goes on from there, and leaves one line for each completion.
+# Counts tenths of seconds in a file, saves when told, goes on from there, and leaves one line for each completion; what
+# was killed in its sleep has completed nothing. Its own log says where it started and saved, in tenths.
 _SAVING = """
 n=$(cat "$1" 2>/dev/null || echo 0)
-trap 'echo $n > "$1"; exit 85' USR1
+echo "start $n" >> "$1.log"
+trap 'echo $n > "$1"; echo "save $n" >> "$1.log"; exit 85' USR1
 while [ $n -lt $2 ]; do sleep 0.1 & wait $!; n=$((n + 1)); done
 echo "$3" >> "$1.done"
 """
-_THROUGH = 'sleep "$2"; echo "$3" >> "$1.done"'
+_THROUGH = 'echo "start 0" >> "$1.log"; sleep "$2" && echo "$3" >> "$1.done"'
 
 
 @dataclass
@@ -79,6 +81,12 @@ class Day:
             len(path.read_text().splitlines()) if path.exists() else 0
             for path in (self.folder / arm / f"job-{i}.done" for i in range(JOBS))
         ]
+
+    def log(self, i: int) -> list[tuple[str, int]]:
+        """What job `i` says it did: ("start" or "save", tenths of a second it had behind it)."""
+        path = self.folder / "planned" / f"job-{i}.log"
+        lines = path.read_text().split("\n")[:-1] if path.exists() else []
+        return [(word, int(tenths)) for word, tenths in (line.split() for line in lines)]
 
     def options(self, on: str, executor: Any, **more: Any) -> Options:
         return Options(
@@ -161,6 +169,13 @@ def both_arms(day: Day, on: str, executors: list[Any]) -> tuple[dict[str, Any], 
     return found["planned"], found["at-once"]
 
 
+def page_of(report: dict[str, Any], name: str) -> Path:
+    """Where the page of a run is now."""
+    place = Path(os.environ.get("OUTWEIGH_BENCH_PAGES") or tempfile.gettempdir()) / f"outweigh-supervisor-{name}.html"
+    write_report(report, place)
+    return place
+
+
 #: Jobs share a node by its CPUs: by default each would be given all of its memory.
 SETTINGS = "SelectTypeParameters=CR_CPU"
 
@@ -183,4 +198,7 @@ def followings(ledger: Path) -> list[str]:
         return [name for name, _ in store.followings()]
 
 
-__all__ = ["FACTOR", "JOBS", "SITES", "Day", "Following", "at_once", "both_arms", "folder", "followings", "made_day"]
+__all__ = [
+    "FACTOR", "JOBS", "SITES", "Day", "Following", "at_once", "both_arms", "folder", "followings", "made_day",
+    "page_of",
+]  # fmt: skip

@@ -1,7 +1,8 @@
-"""Ray nodes on loopback, one a site, each a child of the benchmark."""
+"""Two Ray nodes on loopback, each a child of the benchmark, with the sites of a day between them."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -17,12 +18,21 @@ from outweigh.registry import job_executors
 
 _SCRIPT = "import sys; from ray.scripts.scripts import main; sys.exit(main())"
 _PATIENCE_S = 120.0
+_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # As many workers as a node has CPUs would be started for the first driver: here they are only room for jobs.
+    "RAY_prestart_worker_first_driver": "0",
+}
 
 
 @contextmanager
-def nodes(sites: Sequence[str], cpus: int) -> Iterator[str]:
-    """The address of a Ray whose nodes have the resources `site:NAME`."""
-    os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="disabled", RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0")
+def nodes(places: Sequence[Sequence[str]], cpus: int) -> Iterator[str]:
+    """The address of a Ray with one node for each of `places`, which has the resources `site:NAME` of its sites."""
+    import ray
+
+    os.environ.update(_SETTINGS)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -31,28 +41,23 @@ def nodes(sites: Sequence[str], cpus: int) -> Iterator[str]:
     head = ("--head", f"--port={address.rpartition(':')[2]}", "--include-dashboard=false", f"--temp-dir={folder}")
     started: list[subprocess.Popen[bytes]] = []
     try:
-        for site in sites:
-            place = head if not started else (f"--address={address}",)
-            command = (
-                sys.executable,
-                "-c",
-                _SCRIPT,
-                "start",
-                *place,
-                *common,
-                f'--resources={{"site:{site}": {cpus}}}',
-            )
+        for place in places:
+            role = head if not started else (f"--address={address}",)
+            resources = json.dumps({f"site:{site}": cpus for site in place})
+            command = (sys.executable, "-c", _SCRIPT, "start", *role, *common, f"--resources={resources}")
             started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-            _until_answering(address)
+            _until_answering(address, started)
         executor = job_executors.get("ray").make(f"address={address}", folder=folder / "jobs")
-        end_s = time.monotonic() + _PATIENCE_S
-        while set(executor.sites()) != set(sites):
+        wanted, end_s = {site for place in places for site in place}, time.monotonic() + _PATIENCE_S
+        while set(executor.sites()) != wanted:
             if time.monotonic() > end_s:
-                raise TimeoutError(f"Ray has {executor.sites()}")
+                raise TimeoutError(f"Ray has the sites {executor.sites()}")
             time.sleep(0.2)
         executor.close()
         yield address
     finally:
+        # A driver ends when its node does, and so would the benchmark.
+        ray.shutdown()
         for node in reversed(started):
             node.terminate()
         for node in started:
@@ -60,15 +65,16 @@ def nodes(sites: Sequence[str], cpus: int) -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _until_answering(address: str) -> None:
+def _until_answering(address: str, started: Sequence[subprocess.Popen[bytes]]) -> None:
     host, _, port = address.partition(":")
     end_s = time.monotonic() + _PATIENCE_S
     while True:
+        ended = [node.returncode for node in started if node.poll() is not None]
+        if ended or time.monotonic() > end_s:
+            raise TimeoutError(f"Ray does not start: a node ended with {ended[0]}" if ended else "Ray does not start")
         try:
             socket.create_connection((host, int(port)), 1).close()
         except OSError:
-            if time.monotonic() > end_s:
-                raise
             time.sleep(0.2)
         else:
             return
