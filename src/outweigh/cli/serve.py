@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from outweigh.cli.serve_token import token
-from outweigh.cli.shown import echo_json, json_option, note
+from outweigh.cli.shown import echo_json, json_option, note, progress
 from outweigh.core.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from outweigh.app.serving import Settings
 
 
 @click.group("serve", invoke_without_command=True, epilog="Example: outweigh serve --port 8080 --file my-region.csv")
@@ -59,6 +62,9 @@ from outweigh.core.errors import MissingExtra
     metavar="ZONE=FIGURE",
     help='Where nothing else answers: "DE=230 gCO2e/kWh".',
 )
+@click.option(
+    "--export", type=click.Path(path_type=Path, file_okay=False), help="Write the pages as files into DIR, and end."
+)
 @click.option("--demo", is_flag=True, help="A typical day of 2022, marked so, where there is no forecast (US zones).")
 @json_option
 @click.pass_context
@@ -77,6 +83,7 @@ def command(
     files: tuple[Path, ...],
     archive: Path | None,
     declared: tuple[str, ...],
+    export: Path | None,
     demo: bool,
     as_json: bool,
 ) -> None:
@@ -108,13 +115,32 @@ def command(
         names=names,
         per_minute=per_minute,
     )
+    if export is not None:
+        _export(settings, export, as_json=as_json)
+        return
     start(_application, settings, host, port, workers=workers, behind=behind, started=started, told=note)
 
 
+def _export(settings: Settings, folder: Path, *, as_json: bool) -> None:
+    from outweigh.app.serving import open_served
+
+    with progress("copy") as told:
+        written = _dashboard("pages.exporting").export(open_served(settings), folder, told=told)
+    if as_json:
+        echo_json([{"file": str(path)} for path in written])
+    else:
+        click.echo(str(folder / "index.html"))
+        note(f"{len(written)} files; they open without a server")
+
+
 def _application() -> Any:
+    return _dashboard("application")
+
+
+def _dashboard(module: str) -> Any:
     # The doors do not import each other: like a verb, the web's is found by its name.
     try:
-        return importlib.import_module("outweigh.dashboard.application")
+        return importlib.import_module(f"outweigh.dashboard.{module}")
     except ModuleNotFoundError as err:
         if (err.name or "").startswith("outweigh"):
             raise

@@ -104,6 +104,11 @@ def _home(served: Served) -> _Rates:
     return _Rates(sites[0], "") if sites else _Rates(None, "energy.toml declares no [site]")
 
 
+def _with_money(columns: Sequence[Column], rates: _Rates) -> list[Column]:
+    """Where no money is known, why stands once among the figures, and not in every row."""
+    return [one for one in columns if one.key != "month" or rates.site is not None]
+
+
 def _month(
     rates: _Rates, hum_w: float | None, ends_w: tuple[float, float] | None, how: dict[str, Any], why: str
 ) -> list[dict[str, Any]]:
@@ -176,12 +181,14 @@ def _of_receipts(served: Served, asked: Asked, window: Interval) -> dict[str, An
             *_month(rates, hum_w, ends_w, {"grade": how["grade"]} if grade else {}, none),
         ],
         "owners": owners,
+        "why_no_money": rates.why,
         "sites": [],
         "latest": _latest_receipt(served),
         "charts": {"trend": _trend_of_receipts(receipts, window)},
         "tables": {
             "owners": table(
-                "Hum by owner, the largest first", OWNERS, [_owner_row(row, known, rates, asked) for row in rows],
+                "Hum by owner, the largest first", _with_money(OWNERS, rates),
+                [_owner_row(row, known, rates, asked) for row in rows],
                 empty="no receipt lies in this time.",
             ),
             "parts": _parts(rows),
@@ -227,17 +234,16 @@ def _owner_row(row: HumRow, known: dict[str, _Kept], rates: _Rates, asked: Asked
     kept = known.get(row.owner)
     why = "no receipt of theirs knows its hum"
     power_w = row.hum.joules / kept.seconds if kept else None
-    half_w = kept.half_j / kept.seconds if kept else 0.0
     drawn_j = row.hum.joules + row.work.joules
     hum_j = row.hum.joules if kept else None
     ends = (row.hum.joules - kept.half_j, row.hum.joules + kept.half_j) if kept else (None, None)
+    low_w, high_w = (None if kept is None or end is None else end / kept.seconds for end in ends)
     idle = row.hum.joules / drawn_j if drawn_j > 0 else None
     return {
         "owner": row.owner,
         "href": f"/{asked.query(owner=row.owner)}",
-        **keyed("hum", "energy", hum_j, *ends, why="" if kept else why),
-        **keyed("power", "power", power_w, *((power_w - half_w, power_w + half_w) if power_w is not None else ()),
-                why="" if kept else why),
+        **keyed("hum", "energy", hum_j, ends[0], ends[1], why="" if kept else why),
+        **keyed("power", "power", power_w, low_w, high_w, why="" if kept else why),
         **keyed("share", "share", row.share if kept else None, why="" if kept else why),
         **keyed("work", "energy", row.work.joules if kept else None, why="" if kept else why),
         **keyed("idle_share", "share", idle, why=why if idle is None else ""),
@@ -304,11 +310,11 @@ def _trend_of_receipts(receipts: Sequence[Receipt], window: Interval) -> dict[st
         if some
         for row in hum_view(some, Interval(max(start, window.start), min(end, window.end)))
     ]  # fmt: skip
-    return {"step_s": step_s, "rows": _few(rows)}
+    return {"step_s": step_s, **_few(rows)}
 
 
-def _few(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The owners with most hum by name, the others together."""
+def _few(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The owners with most hum by name, the others together, at the end."""
     sums: dict[str, float] = {}
     for row in rows:
         sums[row["owner"]] = sums.get(row["owner"], 0.0) + row["hum_j"]
@@ -320,7 +326,7 @@ def _few(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         one = found.setdefault((row["start"], owner), {**row, "owner": owner, "hum_j": 0.0, "work_j": 0.0})
         one["hum_j"] += row["hum_j"]
         one["work_j"] += row["work_j"]
-    return list(found.values())
+    return {"rows": list(found.values()), "owners": [*named, *([rest] if len(sums) > len(named) else [])]}
 
 
 # --- from a fleet's samples ---------------------------------------------------------------------------
@@ -366,6 +372,7 @@ def _of_fleet(served: Served, fleet: Fleet, asked: Asked, window: Interval) -> d
             if read is not None else figure("share", "read", None, why="nothing was to be expected"),
         ],
         "owners": [_named(one) for one in state.owners],
+        "why_no_money": rates.why,
         "sites": list(state.sites),
         "latest": state.known.window.end.isoformat(),
         "since": known.window.start.isoformat(),
@@ -380,7 +387,7 @@ def _of_fleet(served: Served, fleet: Fleet, asked: Asked, window: Interval) -> d
             },
             "trend": {
                 "step_s": S_PER_DAY,
-                "rows": _few(
+                **_few(
                     [
                         {"start": day, "end": day, "owner": _named(one), "hum_j": float(by_day.split.hum_j[i, j]),
                          "work_j": float(by_day.split.work_j[i, j])}
@@ -392,7 +399,7 @@ def _of_fleet(served: Served, fleet: Fleet, asked: Asked, window: Interval) -> d
             },
         },
         "tables": {
-            "owners": table("Hum by owner, the largest first", FLEET_OWNERS,
+            "owners": table("Hum by owner, the largest first", _with_money(FLEET_OWNERS, rates),
                             [_fleet_row(by_owner, i, seconds, rates, asked) for i in at]),
             "power": _power_table(power),
             "nodes": table(

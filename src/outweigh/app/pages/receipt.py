@@ -352,10 +352,9 @@ def _view_table(views: Sequence[View]) -> dict[str, Any]:
     rows = []
     for view in reversed(views):
         link = _link_of_view("carbon" if view.kind is ViewKind.CARBON else "money", view.kind.value, view)
-        other = "money" if view.kind is ViewKind.CARBON else "carbon"
         rows.append(
             {
-                **keyed(other, other, None, why="–"), **{name: one for name, one in link.items() if name != "how"},
+                **{name: one for name, one in link.items() if name != "how"},
                 "computed_at": view.computed_at, "kind": link["label"], "rate": link["how"].partition(",")[0],
                 "factor": f"{view.factors[0].name}, {view.factors[0].issued}", "factor_set": view.factor_set[:12],
             }

@@ -142,14 +142,11 @@ def receipt_row(address: str, receipt: Receipt) -> dict[str, Any]:
     else:
         row |= keyed("hum", "energy", None, why="no idle draw was listened to" if usable else unusable)
     if receipt.units and usable:
-        row |= keyed("per_unit", "energy", *(one / receipt.units for one in (total.value.joules, *_ends(bounds))))
+        units = receipt.units
+        row |= keyed("per_unit", "energy", total.value.joules / units, bounds.low / units, bounds.high / units)
     else:
         row |= keyed("per_unit", "energy", None, why="nobody counted units" if usable else unusable)
     return row
-
-
-def _ends(bounds: Any) -> tuple[float, float]:
-    return bounds.low, bounds.high
 
 
 def _span(seconds: float) -> str:

@@ -33,6 +33,8 @@ def figure_text(row: Mapping[str, Any], key: str, kind: str) -> str:
     'missing'
     """
     end = SUFFIXES[kind]
+    if f"{key}{end}" not in row:
+        return "–"  # no figure of this row
     value, low, high = (row.get(f"{key}{part}{end}") for part in ("", "_low", "_high"))
     if value is None:
         return "missing"
@@ -41,7 +43,7 @@ def figure_text(row: Mapping[str, Any], key: str, kind: str) -> str:
     if kind == "share":
         return f"{_interval(100 * value, *(None if one is None else 100 * one for one in (low, high)))} %"
     if kind == "money":
-        return f"{_interval(value, low, high, digits=3)} {row.get(f'{key}_currency', '')}".strip()
+        return _money(value, low, high, row.get(f"{key}_currency", ""))
     if kind == "carbon":
         return _mass(value, low, high)
     if kind == "number":
@@ -52,6 +54,12 @@ def figure_text(row: Mapping[str, Any], key: str, kind: str) -> str:
     factor, prefix = si_prefix(value / per)
     ends = [None if one is None else one / per / factor for one in (low, high)]
     return f"{_interval(value / per / factor, *ends)} {prefix}{unit}"
+
+
+def _money(value: float, low: float | None, high: float | None, currency: str) -> str:
+    factor, prefix = si_prefix(value) if 0 < abs(value) < 1e-3 else (1.0, "")
+    ends = [None if one is None else one / factor for one in (low, high)]
+    return f"{_interval(value / factor, *ends)} {prefix}{currency}".strip()
 
 
 def _mass(grams: float, low: float | None, high: float | None) -> str:

@@ -3,7 +3,7 @@
   "use strict";
   const {known, clip, INK, MUTED, LINE, PALETTE, STYLE} = ow;
 
-  const owners = () => [...new Set((ow.data.charts?.trend.rows || []).map((row) => row.owner))];
+  const owners = () => ow.data.charts?.trend.owners || [];
   const color = (owner, all) => PALETTE[all.indexOf(owner) % PALETTE.length];
 
   ow.chart("power", (holder, width) => {

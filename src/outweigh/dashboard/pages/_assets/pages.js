@@ -67,6 +67,9 @@ const ow = (() => {
       one.last = width;
       const chart = draw(holder, width);
       holder.replaceChildren(...(chart ? [chart] : []));
+      // The chart is one picture with a name and a description; its parts are none to anybody who hears the page.
+      for (const svg of holder.querySelectorAll("svg")) svg.setAttribute("aria-hidden", "true");
+      for (const part of holder.querySelectorAll("svg [aria-label]")) part.removeAttribute("aria-label");
       const figure = holder.closest("figure.chart");
       if (figure) figure.hidden = !chart;
     };

@@ -68,7 +68,7 @@
         pen.stroke();
         pen.fillStyle = ink;
         pen.font = `${12 * devicePixelRatio}px sans-serif`;
-        pen.fillText("hum", plot.bbox.left + 6 * devicePixelRatio, y - 5 * devicePixelRatio);
+        pen.fillText("hum", plot.bbox.left + plot.bbox.width - 34 * devicePixelRatio, y - 5 * devicePixelRatio);
         pen.restore();
       },
     }] : [];
