@@ -693,6 +693,13 @@ class Exporter(Protocol):
     def write(self, model: Mapping[str, object], path: Path) -> None: ...
 
 
+@runtime_checkable
+class RendersText(Protocol):
+    """What an exporter may offer beside `Exporter`: the file as text, for a pipe."""
+
+    def text(self, model: Mapping[str, Any]) -> str: ...
+
+
 class Offer(StrEnum):
     """What a grid source can be asked for."""
 

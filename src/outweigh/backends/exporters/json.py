@@ -17,6 +17,10 @@ class JsonExporter:
 
     name: ClassVar[str]
 
+    def text(self, model: Mapping[str, object]) -> str:
+        """The document as text."""
+        return json.dumps(model, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
     def write(self, model: Mapping[str, object], path: Path) -> None:
         """Raises OutputError when the file cannot be written."""
-        write_text(path, json.dumps(model, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+        write_text(path, self.text(model))
