@@ -48,10 +48,10 @@ def export(
     for name in rendering.assets():
         copies.write(f"static/{name}", rendering.asset_text(name))
     wanted = [(page, address) for page in pages for address in _addresses(page, served)]
-    for done, (page, address) in enumerate(wanted, 1):
-        copies.page(page, address)
+    for done, (page, address) in enumerate(wanted):
         if told is not None:
-            told(done, len(wanted))
+            told(page.title, done / len(wanted))
+        copies.page(page, address)
     listing = {"outweigh": __version__, "made": utc(served.now()), "files": [*copies.written, MANIFEST]}
     copies.write(MANIFEST, json.dumps(listing, indent=1) + "\n")
     return tuple(folder / name for name in copies.written)
