@@ -61,7 +61,7 @@ def render(doc: Mapping[str, Any]) -> str:
         carbon_words=doc["carbon_meaning"],
         saving_headings=("what", "starting at once", "as it ran", "saved", "95 % interval", "share"),
         saving_rows=list(_saving_rows(doc)),
-        total_headings=("", "IT energy", "facility energy", "cost of energy", "carbon"),
+        total_headings=("together", "IT energy", "facility energy", "cost of energy", "carbon"),
         total_rows=[
             _total_row(name, doc[key], currency)
             for name, key in (("predicted", "predicted"), ("actual", "actual"), ("starting at once", "at_once"))

@@ -18,6 +18,8 @@ const charts = (() => {
       if (!width || width === last) return;
       last = width;
       const chart = draw(holder);
+      // The holder says what the picture shows; Plot's names of its marks ("rule") would only be noise in it.
+      chart?.querySelectorAll("g[aria-label]").forEach((mark) => mark.removeAttribute("aria-label"));
       holder.replaceChildren(...(chart ? [chart] : []));
     };
     redraw();
