@@ -135,8 +135,7 @@ class Fleet:
         self._engine = Engine(threads)
         self._lock = threading.Lock()
         self._looked_s = -float("inf")
-        self._look: Look | None = None
-        self._presence: Presence | None = None
+        self._now: Now | None = None
         self._refresh(progress)
 
     @classmethod
@@ -239,21 +238,20 @@ class Fleet:
             self._looked_s = -float("inf")
         self._refresh(progress)
 
-    def _refresh(self, progress: Progress | None = None) -> tuple[Look, Presence]:
+    def _refresh(self, progress: Progress | None = None) -> Now:
         # While one thread makes roll-ups, the others answer from what was there.
-        waits = self._look is None
-        if self._lock.acquire(blocking=waits):
+        if self._lock.acquire(blocking=self._now is None):
             try:
                 self._look_now(progress)
             finally:
                 self._lock.release()
-        if self._look is None or self._presence is None:
+        if self._now is None:
             raise LedgerError(str(self.folder), "it cannot be read yet", "Ask again")
-        return self._look, self._presence
+        return self._now
 
     def _look_now(self, progress: Progress | None) -> None:
         now_s = time.monotonic()
-        if self._look is not None and now_s - self._looked_s < self._look_again_s:
+        if self._now is not None and now_s - self._looked_s < self._look_again_s:
             return
         for _ in range(_LOOK_AGAIN):
             listed = days_of(self.folder)
@@ -262,25 +260,24 @@ class Fleet:
                     f"there are no samples of a fleet in {self.folder}",
                     "Bring some in: outweigh ledger fleet import FILE",
                 )
-            if self._look is None or listed != self._look.listed or not _all_there(self._look):
+            if self._now is None or listed != self._now.seen.listed or not _all_there(self._now.seen):
                 try:
-                    found = look(self._engine, self.folder, listed, progress)
+                    seen = look(self._engine, self.folder, listed, progress)
                 except Vanished:
                     continue
-                self._look, self._presence = found, Presence(found.nodes)
+                self._now = Now(self._engine, seen, Presence(seen.nodes))
             self._looked_s = now_s
             return
-        raise LedgerError(str(self.folder), "its files keep changing while they are read", "Ask again")
+        raise _busy(self.folder)
 
     def _answered(self, answer: Callable[[Now], _Answer]) -> _Answer:
         for _ in range(_LOOK_AGAIN):
-            now = Now(self._engine, *self._refresh())
             try:
-                return answer(now)
+                return answer(self._refresh())
             except Vanished:  # another process made them again, or another thread is about to have done so
                 with self._lock:
                     self._looked_s = -float("inf")
-        raise LedgerError(str(self.folder), "its files keep changing while they are read", "Ask again")
+        raise _busy(self.folder)
 
     # --- answers --------------------------------------------------------------------------------------
 
@@ -509,6 +506,10 @@ class Fleet:
 
 _SUMMED = ("power_w", "hum_w", "unsplit_w", "nodes")
 _STEP_COLUMNS = ("minutes", "power_w", "min_w", "max_w", "hum_w", "unsplit_w", "nodes")
+
+
+def _busy(folder: Path) -> LedgerError:
+    return LedgerError(str(folder), "its files keep changing while they are read", "Ask again")
 
 
 def _all_there(seen: Look) -> bool:

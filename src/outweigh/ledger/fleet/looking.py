@@ -26,6 +26,7 @@ class Now:
 
     def __init__(self, engine: Engine, seen: Look, presence: Presence) -> None:
         self.engine, self.seen, self.presence = engine, seen, presence
+        self._owners: tuple[str, ...] | None = None
 
     def days(self, start_s: int, end_s: int) -> list[int]:
         """Days with samples that the window touches."""
@@ -72,11 +73,14 @@ class Now:
         return int(found["n"][0])
 
     def owners(self) -> tuple[str, ...]:
-        found = self.engine.ask(
-            "SELECT DISTINCT owner FROM read_parquet(?::VARCHAR[]) ORDER BY owner",
-            [self.files(DAYS, list(self.seen.sums))],
-        )
-        return tuple(map(str, found["owner"]))
+        """Everybody who ever held a node, and "" where one was held by nobody; in order."""
+        if self._owners is None:
+            found = self.engine.ask(
+                "SELECT DISTINCT owner FROM read_parquet(?::VARCHAR[]) ORDER BY owner",
+                [self.files(DAYS, list(self.seen.sums))],
+            )
+            self._owners = tuple(map(str, found["owner"]))
+        return self._owners
 
     def check_site(self, site: str) -> None:
         if site and site not in self.presence.sites:
@@ -87,7 +91,7 @@ class Now:
             raise UsageError(f"nobody called {owner!r} holds nodes", f"It has {_listed(owners, owner)}")
 
     def check_node(self, node: str) -> None:
-        if node not in self.presence.names:
+        if not self.presence.has(node):
             raise UsageError(f"the fleet has no node {node!r}", f"It has {_listed(self.presence.names, node)}")
 
     def minutes_of(self, node: str, start_s: int, end_s: int) -> dict[str, NDArray[Any]]:
@@ -105,15 +109,15 @@ class Now:
 
     def hum_of(self, node: str, t_s: NDArray[np.int64], power_w: Floats) -> Floats:
         """The hum in each of a node's minutes [W]; NaN where it has not idled by then."""
-        of_node = self.seen.nodes.node == node
-        day_s, idle_w = self.seen.nodes.day_s[of_node], self.seen.nodes.hum_w[of_node]
+        day_s, idle_w = self.presence.idle_of(node)
         at = np.searchsorted(day_s, t_s, side="right") - 1
-        return np.minimum(power_w, idle_w[np.maximum(at, 0)]) if len(day_s) else np.full(len(t_s), np.nan)
+        return np.minimum(power_w, idle_w[np.maximum(at, 0)])
 
     def idle_w(self, node: str, before_s: int) -> float:
-        of_node = (self.seen.nodes.node == node) & (self.seen.nodes.day_s < before_s)
-        found = self.seen.nodes.hum_w[of_node]
-        return float(found[-1]) if len(found) else float("nan")
+        """A node's latest hum figure of the days that begin before a moment [W]; NaN without one."""
+        day_s, idle_w = self.presence.idle_of(node)
+        days = int(np.searchsorted(day_s, before_s))
+        return float(idle_w[days - 1]) if days else float("nan")
 
 
 def interval(start_s: int, end_s: int) -> Interval:

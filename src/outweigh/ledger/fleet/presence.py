@@ -22,6 +22,10 @@ class Presence:
     def __init__(self, nodes: NodeDays) -> None:
         names, place = np.unique(nodes.node.astype(str), return_inverse=True)
         self.names: tuple[str, ...] = tuple(names.tolist())
+        self._number = {name: number for number, name in enumerate(self.names)}
+        in_order = np.argsort(place, kind="stable")  # days of a node stay in order
+        self._day_s, self._hum_w = nodes.day_s[in_order], nodes.hum_w[in_order]
+        self._begins = np.searchsorted(place[in_order], np.arange(len(names) + 1))
         first_s = np.full(len(names), np.iinfo(np.int64).max)
         last_s = np.zeros(len(names), np.int64)
         np.minimum.at(first_s, place, nodes.first_s)
@@ -47,13 +51,22 @@ class Presence:
         if site:
             chosen &= self.site == site
         if node:
-            chosen &= np.array(self.names) == node
+            chosen &= np.arange(len(self.names)) == self._number[node]
         so_far_s = _elapsed(edges_s, self.first_s[chosen]) - _elapsed(edges_s, self.end_s[chosen])
         minutes: NDArray[np.float64] = np.diff(so_far_s) / MINUTE_S
         return minutes
 
+    def has(self, node: str) -> bool:
+        return node in self._number
+
     def gpus_of(self, node: str) -> int:
-        return int(self.gpus[self.names.index(node)])
+        return int(self.gpus[self._number[node]])
+
+    def idle_of(self, node: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Days a node was seen on [s, Unix epoch], and its hum figure on each [W], NaN without one."""
+        number = self._number[node]
+        of_node = slice(int(self._begins[number]), int(self._begins[number + 1]))
+        return self._day_s[of_node], self._hum_w[of_node]
 
 
 def _elapsed(at_s: NDArray[np.int64], since_s: NDArray[np.int64]) -> NDArray[np.int64]:
