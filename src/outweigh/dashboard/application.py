@@ -100,7 +100,7 @@ def _answer_problems(app: FastAPI) -> None:
     """Every refusal as a problem document; the Carbon Aware API's as its clients know them. No tracebacks."""
 
     def of_sdk(request: Request) -> bool:
-        return request.url.path.startswith(carbon_aware.AsTheSdkReads.ROOTS)
+        return carbon_aware.is_of_the_sdk(request.url.path)
 
     @app.exception_handler(carbon_aware.Refused)
     def refused(_: Request, err: carbon_aware.Refused) -> Response:

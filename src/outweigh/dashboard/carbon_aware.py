@@ -211,6 +211,16 @@ def unrouted(request: Request, err: HTTPException) -> Response:
     return _problem(err.status_code, str(err.detail), detail, headers=dict(err.headers or {}))
 
 
+def is_of_the_sdk(path: str) -> bool:
+    """Whether a path is one of this API, however it is spelt.
+
+    >>> is_of_the_sdk("/Emissions/byLocation"), is_of_the_sdk("/health/"), is_of_the_sdk("/healthz")
+    (True, True, False)
+    """
+    spelt = path.lower()
+    return spelt.startswith(("/emissions", "/locations")) or spelt.rstrip("/") == "/health"
+
+
 class AsTheSdkReads:
     """Paths and query names in any case, as the SDK's server takes them, and `locations` for `location`.
 
@@ -218,14 +228,13 @@ class AsTheSdkReads:
     """
 
     _NAMES = ("location", "time", "toTime", "dataStartAt", "dataEndAt", "windowSize", "startTime", "endTime")
-    ROOTS = ("/emissions", "/locations", "/health")
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._spelt = {name.lower(): name for name in self._NAMES} | {"locations": "location"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].lower().startswith(self.ROOTS):
+        if scope["type"] == "http" and is_of_the_sdk(scope["path"]):
             fields = (field.partition("=") for field in scope["query_string"].decode("latin-1").split("&"))
             query = "&".join(self._spelt.get(name.lower(), name) + eq + value for name, eq, value in fields)
             path = scope["path"].lower()

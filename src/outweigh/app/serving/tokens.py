@@ -79,7 +79,7 @@ def lifetime_of(text: str) -> timedelta:
     >>> lifetime_of("90d"), lifetime_of("12h")
     (datetime.timedelta(days=90), datetime.timedelta(seconds=43200))
     """
-    found = re.fullmatch(r"(\d{1,5})([dh])", text.strip())
+    found = re.fullmatch(r"([0-9]{1,5})([dh])", text.strip())
     if found is None:
         raise UsageError(f"{text[:40]!r} is not a lifetime", "Write 90d or 12h")
     return timedelta(days=int(found[1])) if found[2] == "d" else timedelta(hours=int(found[1]))

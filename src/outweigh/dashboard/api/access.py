@@ -181,9 +181,11 @@ def browser_router(askers: Askers) -> APIRouter:
     ) -> Response:
         raw = (await request.body())[:4096].decode("utf-8", "replace")
         given = parse_qs(raw, max_num_fields=5).get("token", [""])[0].strip()
-        session = await run_in_threadpool(askers.log_in, given)
-        if session is None:
+        found = await run_in_threadpool(askers.log_in, given)
+        if found is None:
             return _form("<p role='alert'>That token does not hold.</p>", following, status=401)
+        session, token = found
+        noted(request, f"token {token.id} logged in")
         answer = RedirectResponse(_own_path(following), 303)
         answer.set_cookie(
             COOKIE,

@@ -153,10 +153,17 @@ def router(served: Served) -> APIRouter:
 def _receipts(body: ReceiptsIn) -> list[Receipt]:
     found = []
     for index, one in enumerate(body.receipts):
+        said = one.as_dict()
         try:
-            found.append(Receipt.from_dict(one.as_dict()))
+            receipt = Receipt.from_dict(said)
+            kept = receipt.to_dict()
         except (OutweighError, ValueError, TypeError, KeyError, OverflowError) as err:
             raise refused(f"receipts.{index}", f"it is no receipt: {err}") from err
+        # What is kept is what was sent, to the letter: else its sender would know it by another address.
+        if kept != said:
+            where = next(name for name in said if kept.get(name) != said[name])
+            raise refused(f"receipts.{index}.{where}", "it says what `outweigh ledger export` would write otherwise")
+        found.append(receipt)
     return found
 
 

@@ -82,15 +82,15 @@ class Askers:
         self._known.clear()
         self._any_token = (0.0, True)
 
-    def log_in(self, secret: str) -> str | None:
-        """A session's secret for a token's, or None where that is not known."""
+    def log_in(self, secret: str) -> tuple[str, Token] | None:
+        """A session's secret for a token's, or None where that one does not hold."""
         token = self._access.token_of(digest_of(secret)) if len(secret) <= _LONGEST_SECRET else None
         now = self._now()
         if token is None or not token.holds(utc(now)):
             return None
         session = secrets.token_urlsafe(32)
         self._access.begin_session(digest_of(session), token.id, at=utc(now), until=utc(now + SESSION))
-        return session
+        return session, token
 
     def log_out(self, headers: Mapping[str, str]) -> None:
         secret, by_cookie = shown(headers)

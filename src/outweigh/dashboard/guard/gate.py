@@ -25,6 +25,7 @@ from outweigh.ports import Access, AuditLine, Role
 # Threads of a worker that wait for the database: fewer than the 15 connections its pool may open.
 _THREADS = 12
 _LONGEST_PATH = 2048
+_LOGIN = ("POST", "/login")
 _TOKEN = "Send a token: `Authorization: Bearer ...`; `outweigh serve token create NAME --role reader` makes one"
 
 
@@ -72,12 +73,15 @@ class Gate:
                 asker, refusal = await self._admitted(scope, headers)
             except LedgerError as err:
                 refusal = of_error(err)
-        if refusal is None and scope["method"] not in rules.SAFE:
-            try:
-                receive = await bodies.read(scope, receive, headers.get("content-length"))
-            except bodies.BodyRefused as err:
-                # Whatever is still to come is not read: the connection ends here.
-                refusal = problem(err.status, err.detail, "Send less, or faster", headers={"Connection": "close"})
+        if _has_body(headers):
+            if refusal is None:
+                try:
+                    receive = await bodies.read(scope, receive, headers.get("content-length"))
+                except bodies.BodyRefused as err:
+                    refusal = problem(err.status, err.detail, "Send less, or faster")
+            if refusal is not None:
+                # Whatever is still to come is not waited for: the connection ends here.
+                refusal.headers["Connection"] = "close"
         if self._to_be_noted(scope, headers, refusal):
             answer.noting = lambda status: self._note(scope, asker, status)
         if refusal is not None:
@@ -114,6 +118,8 @@ class Gate:
         who = address if asker.role is None or asker.who == "local" else asker.who
         if wait_s := await limiter.wait_s(who):
             return asker, _busy(wait_s, "too many requests")
+        if (scope["method"], scope["path"]) == _LOGIN and (wait_s := await limiter.wrong_wait_s(address)):
+            return asker, _busy(wait_s, "too many tokens from that address did not hold")
         if needs is None:
             return asker, None
         if asker.role is None:
@@ -146,6 +152,13 @@ class Gate:
         return refusal.status_code in (401, 403) and shown(headers)[0] is not None
 
     async def _note(self, scope: Scope, asker: Asker, status: int) -> None:
+        if (
+            (scope["method"], scope["path"]) == _LOGIN
+            and status == 401
+            and self._limiter is not None
+            and scope["client"]
+        ):
+            await self._limiter.was_wrong(scope["client"][0])
         line = AuditLine(
             at=utc(self._now()),
             who=asker.who,
@@ -189,6 +202,10 @@ class _Answer:
 
 def _busy(wait_s: int, detail: str) -> Response:
     return problem(429, detail, f"Wait {wait_s} s", headers={"Retry-After": str(wait_s)})
+
+
+def _has_body(headers: Headers) -> bool:
+    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
 
 
 def _clean(text: str, longest: int) -> str:

@@ -1,0 +1,79 @@
+"""/openapi.json: what it says is what is answered, and nothing that is sent makes the server fail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from outweigh.ports import Role
+
+EXAMPLES = 12  # of each operation in the suite; tests/dashboard/api/README or the brief of a release runs more
+
+
+def test_every_route_of_the_api_is_described_with_its_refusals(roles):
+    described = roles[Role.READER].get("/openapi.json").json()
+
+    parts = described["components"]["schemas"]
+    assert {"ReceiptIn", "ReceiptsIn", "MeasurementIn", "TokenIn", "Problem"} <= set(parts)
+    for path, methods in described["paths"].items():
+        for method, operation in methods.items():
+            told = operation["responses"]
+            assert {"401", "403", "421", "429", "503"} <= set(told), (method, path)
+            for status, one in told.items():
+                if int(status) >= 400:
+                    assert list(one["content"]) == ["application/problem+json"], (method, path, status)
+    assert operation_ids_are_unique(described)
+
+
+def operation_ids_are_unique(described: dict[str, Any]) -> bool:
+    ids = [one["operationId"] for methods in described["paths"].values() for one in methods.values()]
+    return len(ids) == len(set(ids))
+
+
+@pytest.mark.slow
+def test_schemathesis_finds_no_answer_that_is_not_described_and_none_of_5xx(host, made_receipt, store):
+    schemathesis = pytest.importorskip("schemathesis")
+    from hypothesis import HealthCheck, Phase, given, settings
+    from hypothesis import strategies as st
+    from schemathesis.checks import not_a_server_error
+    from schemathesis.specs.openapi.checks import (
+        content_type_conformance,
+        response_headers_conformance,
+        response_schema_conformance,
+        status_code_conformance,
+    )
+
+    running = host(per_minute=0)
+    store.append_all([made_receipt(index) for index in range(3)])
+    secret = running.token(Role.OWNER)
+    headers = {"Authorization": f"Bearer {secret}"}
+    schema = schemathesis.openapi.from_url(f"{running.url}/openapi.json", headers=headers)
+    checks = [
+        not_a_server_error,
+        status_code_conformance,
+        content_type_conformance,
+        response_headers_conformance,
+        response_schema_conformance,
+    ]
+    seen = 0
+    for found in schema.get_all_operations():
+        operation = found.ok()
+
+        @given(data=st.data())
+        @settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        def holds(data: st.DataObject, operation: Any = operation) -> None:
+            case = data.draw(operation.as_strategy())
+            case.call_and_validate(headers=headers, checks=checks)
+
+        holds()
+        seen += 1
+    assert seen >= 20
+    assert store.verify() >= 3
