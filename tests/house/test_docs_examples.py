@@ -3,7 +3,8 @@
 In a ```console block, each line that starts with `$ ` is run in one scratch folder that holds a copy of
 `examples/`; the lines below it are compared with the output, where `...` matches anything. A block whose
 fence says ```console main-job is the output of `make review`: its figures are checked where they are made
-(tests/house/test_main_job.py), not run again here.
+(tests/house/test_main_job.py), not run again here. A Python block below a comment `<!-- not run: REASON -->` is only
+compiled. `test_docs_commands.py` looks at every command line that is shown without its output.
 """
 
 import doctest
@@ -19,13 +20,16 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\S+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+NOT_RUN = re.compile(r"<!-- not run: \S[^\n]* -->\n\Z")
 
 
-def blocks(language):
+def blocks(language, *, run=True):
     for page in PAGES:
-        for found in FENCE.finditer(page.read_text(encoding="utf-8")):
-            if found[1] == language and "main-job" not in found[2]:
-                line = page.read_text(encoding="utf-8")[: found.start()].count("\n") + 1
+        text = page.read_text(encoding="utf-8")
+        for found in FENCE.finditer(text):
+            wanted = found[1] == language and "main-job" not in found[2]
+            if wanted and run is not bool(NOT_RUN.search(text[: found.start()])):
+                line = text[: found.start()].count("\n") + 1
                 yield pytest.param(found[3], id=f"{page.relative_to(ROOT)}:{line}")
 
 
@@ -47,6 +51,11 @@ def test_python_session_of_a_page_runs(session):
 @pytest.mark.parametrize("block", [each for each in blocks("python") if ">>>" not in each.values[0]])
 def test_python_example_runs(block):
     exec(compile(block, "example", "exec"), {"__name__": "example"})
+
+
+@pytest.mark.parametrize("block", list(blocks("python", run=False)))
+def test_python_example_that_is_not_run_is_python_all_the_same(block):
+    compile(block, "example", "exec")
 
 
 @pytest.mark.parametrize("block", list(blocks("console")))
