@@ -1,8 +1,13 @@
 """A day of sixty jobs on a real Slurm while something is killed again and again, twenty times each.
 
 `python benchmarks/supervisor_faults.py [supervisor] [slurmctld] [slurmd] [source] [database]`: all by default, one day
-each. Every job writes a line when it is done: a job without one is lost, a job with two was run twice.
-OUTWEIGH_BENCH_FAULTS is how often (20), OUTWEIGH_BENCH_FACTOR how many times as fast the clock runs.
+each. Every job writes a line when it is done: a job without one is lost, a job with two was run twice. A job that is
+late counts, unless it was killed after it had begun, and what it had yet to do was then longer than the time to its
+deadline: it says itself where it started and saved, and the report when it stopped. That nothing could be started for a
+while is no excuse: a margin is the supervisor's to keep.
+
+OUTWEIGH_BENCH_FAULTS is how often (20), OUTWEIGH_BENCH_FACTOR how many times as fast the clock runs (240), and
+OUTWEIGH_BENCH_KEEP a folder to keep what was said and left in.
 """
 
 from __future__ import annotations
@@ -18,9 +23,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +40,9 @@ from shape import Row, finish
 from supervisor_day import JOBS, ROOT, SETTINGS, SITES, Day, folder, made_day, slurm_helper
 
 FAULTS = int(os.environ.get("OUTWEIGH_BENCH_FAULTS", "20"))
+KEEP = os.environ.get("OUTWEIGH_BENCH_KEEP", "")
 KINDS = ("supervisor", "slurmctld", "slurmd", "source", "database")
+_SOCKETS = shutil.ignore_patterns("*.sock", "*.sock.lock", "key")
 
 
 @dataclass
@@ -45,7 +53,6 @@ class Following:
     cluster: Any
     ledger: str
     process: subprocess.Popen[str] | None = None
-    tend: Callable[[], None] = lambda: None
 
     def start(self) -> None:
         command = [
@@ -84,14 +91,11 @@ def day_with(kind: str) -> list[Row]:
                 running.sql("CREATE DATABASE ledger")
                 return judged(kind, day, *killing(day, cluster, running.url("ledger"), lambda _: (
                     running.kill, running.start, 0.5)))  # fmt: skip
-        following_of: list[Following] = []
 
         def how(following: Following) -> tuple[Callable[[], None], Callable[[], None], float]:
-            following_of.append(following)
             if kind == "supervisor":
                 return following.kill, following.start, 0.2
             if kind == "slurmctld":
-                following.tend = lambda: resumed(cluster)
                 return cluster.kill_controller, cluster.start_controller, 1.0
             chance = random.Random(1)
             hit: list[str] = []
@@ -102,15 +106,29 @@ def day_with(kind: str) -> list[Row]:
 
             return strike, lambda: cluster.start_node(hit[-1]), 2.0
 
-        return judged(kind, day, *killing(day, cluster, str(at / "ledger.sqlite"), how))
+        with tended(cluster) if kind == "slurmctld" else contextlib.nullcontext():
+            return judged(kind, day, *killing(day, cluster, str(at / "ledger.sqlite"), how))
 
 
-def resumed(cluster: Any) -> None:
+@contextlib.contextmanager
+def tended(cluster: Any) -> Iterator[None]:
     """A slurmctld that was killed starts jobs anew that its last note does not know to run, and drains nodes that still
-    have them ("Duplicate jobid"): an operator lets them go on, and so do we."""
-    with contextlib.suppress(subprocess.SubprocessError):
-        for line in cluster.run("sinfo", "-h", "-N", "-t", "drain", "-o", "%N").split():
-            cluster.run("scontrol", "update", f"nodename={line}", "state=resume")
+    have them ("Duplicate jobid"): an operator lets them go on, and so do we, every second."""
+    over = threading.Event()
+
+    def tend() -> None:
+        while not over.wait(1.0):
+            with contextlib.suppress(subprocess.SubprocessError):
+                for line in cluster.run("sinfo", "-h", "-N", "-t", "drain", "-o", "%N").split():
+                    cluster.run("scontrol", "update", f"nodename={line}", "state=resume")
+
+    thread = threading.Thread(target=tend)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def killing(day: Day, cluster: Any, ledger: str, how: Callable[[Following], Any]) -> tuple[dict[str, Any], int]:
@@ -133,12 +151,10 @@ def killing(day: Day, cluster: Any, ledger: str, how: Callable[[Following], Any]
         bring_back()
         times += 1
         time.sleep(max(day_s / FAULTS - dead_s, 1.0) * chance.uniform(0.6, 1.2))
-        following.tend()
     assert following.process is not None
     end_s = time.monotonic() + 900
     while following.process.poll() is None and time.monotonic() < end_s:
         time.sleep(2.0)
-        following.tend()
     text = (day.folder / "report.json").read_text()
     if not text.strip():
         raise RuntimeError((day.folder / "told").read_text()[-3000:])
@@ -171,8 +187,10 @@ def judged(kind: str, day: Day, report: dict[str, Any], times: int) -> list[Row]
     done = day.completions("planned")
     lost, twice = done.count(0), sum(n > 1 for n in done)
     late = [job for job in report["jobs"] if not job["deadline_met"]]
-    # A job that was started again from its beginning after its node died may have had no time left.
-    hopeless = [job for job in late if job["restarts"] and not _could(job)]
+    hopeless = [job for job in late if not _could(job, day.log(int(job["name"].removeprefix("job-"))), day.factor)]
+    if KEEP:
+        shutil.copytree(day.folder, Path(KEEP) / kind, symlinks=True, dirs_exist_ok=True, ignore=_SOCKETS)
+        (Path(KEEP) / kind / "report.json").write_text(json.dumps(report))
     name = f"{kind} down" if kind == "source" else f"{kind} killed"
     note = f"{times} times in the day; {report['counts']['restarted']} jobs restarted or paused"
     missed = len(late) - len(hopeless)
@@ -181,16 +199,26 @@ def judged(kind: str, day: Day, report: dict[str, Any], times: int) -> list[Row]
         Row(f"{name}: jobs lost", lost, "jobs", None, "0", lost == 0, note),
         Row(f"{name}: jobs run twice to completion", twice, "jobs", None, "0", twice == 0),
         Row(f"{name}: late that could have been in time", missed, "jobs", None, "0", missed == 0,
-            f"{len(hopeless)} late that could not" if hopeless else ""),
+            f"{len(hopeless)} late that could not be in time any more when they were killed" if hopeless else ""),
         Row(f"{name}: realised carbon over the plan's", carbon, ""),
         Row(f"{name}: times", times, "", None, f"{FAULTS}", times >= FAULTS),
     ]  # fmt: skip
 
 
-def _could(job: dict[str, Any]) -> bool:
-    last = datetime.fromisoformat(job["stints"][-1]["start"])
-    spare_s = (datetime.fromisoformat(job["deadline"]) - last).total_seconds()
-    return spare_s >= job["planned"]["run_s"]
+def _could(job: dict[str, Any], log: list[tuple[str, int]], factor: float) -> bool:
+    """Whether its deadline could be kept after each time it was killed; that it was not, where that cannot be told."""
+    stints, deadline = job["stints"], datetime.fromisoformat(job["deadline"])
+    if len(stints) != sum(word == "start" for word, _ in log):
+        return True
+    started = 0
+    for before, (word, tenths) in pairwise([("save", 0), *log]):
+        if word == "start":
+            if before[0] == "start":  # without having saved
+                spare_s = (deadline - datetime.fromisoformat(stints[started - 1]["end"])).total_seconds()
+                if spare_s < job["planned"]["run_s"] - tenths / 10 * factor:
+                    return False
+            started += 1
+    return True
 
 
 def main() -> int:

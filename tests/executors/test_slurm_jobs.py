@@ -151,7 +151,6 @@ def test_a_submit_that_was_never_heard_is_made_once_when_it_is_asked_again(on_sl
     assert len(shown(on_slurm, "job_id")) == 1
 
 
-@pytest.mark.xfail(reason="open: what Slurm takes back at a bad moment may count as failed, or run twice", strict=False)
 def test_a_job_that_slurm_takes_back_is_not_over_though_it_stopped_well(on_slurm):
     executor = on_slurm.make()
     count = on_slurm.folder / "starts"

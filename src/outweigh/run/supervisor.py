@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -34,6 +33,7 @@ from outweigh.ports import JobExecutor, KeepsFollowings
 from outweigh.run.clock import PlanClock
 from outweigh.run.deciding import Rules, Wanted, decide, must_run
 from outweigh.run.following import Following
+from outweigh.run.lags import Lags
 from outweigh.run.leading import holder_is_gone, holder_name
 from outweigh.run.outlook import Outlook
 from outweigh.run.replanning import Answered, SiteTerms, answer, question
@@ -52,8 +52,6 @@ _PATIENCE_S, _MOST_PATIENCE_S = 10.0, 600.0
 #: Steps in one write, and wall time a cycle gives to steps [s]: what does not fit is for the next one.
 _STEPS: Final = 200
 _ACTING_S: Final = 0.3
-#: Starts that say how long after its time one comes.
-_LAGS: Final = 30
 #: Receipts of one cycle: they share one flush.
 _RECEIPTS: Final = 100
 
@@ -130,8 +128,7 @@ class Supervisor:
         self._to_append: list[Tracked] = []
         self._sites_asked: datetime | None = None
         self._missed: dict[str, datetime] = {}
-        self._lags_s: deque[float] = deque(maxlen=_LAGS)
-        self._looked: datetime | None = None
+        self._lags = Lags()
 
     # --- leading ------------------------------------------------------------------------------------
 
@@ -170,9 +167,6 @@ class Supervisor:
         begun_s = time.perf_counter()
         now = self.clock.now()
         done = Cycle()
-        if self._looked is not None:
-            self._lags_s.append((now - self._looked).total_seconds())  # we may be what is late
-        self._looked = now
         if self._look(now, done):
             self._vintage(now)
             self._slips(now)
@@ -249,7 +243,7 @@ class Supervisor:
                 if job.say(text):
                     self._say(f"{job.name}: {text}")
         if not job.begun and status.started is not None and (due := job.asked_begin or job.asked_at) is not None:
-            self._lags_s.append(max((status.started - due).total_seconds(), 0.0))
+            self._lags.started(due, status.started)
         job.seen = status
         if not status.state.over:
             job.seen_over = False
@@ -328,7 +322,8 @@ class Supervisor:
             return
         why, self._replan, self._asked_plan = self._replan, "", now
         asked = question(
-            self.jobs.values(), now, self.outlook.rates, self._sites, self.executor.abilities, self._guarded,
+            self.jobs.values(), now, self.outlook.rates, self._sites, self.executor.abilities,
+            self._lags.guarded(self.rules, now),
             gone=self.gone, early=self._stale,
         )  # fmt: skip
         if self._planner is None:
@@ -359,15 +354,8 @@ class Supervisor:
 
     # --- acting -------------------------------------------------------------------------------------
 
-    @property
-    def _guarded(self) -> Rules:
-        """The rules, with the guard widened by what a start was late at most of late; a job that waits for room for
-        long is a slip, and no lag."""
-        lag_s = min(max(self._lags_s, default=0.0), self.rules.slip_s)
-        return replace(self.rules, guard_s=self.rules.guard_s + lag_s)
-
     def _act(self, now: datetime, begun_s: float) -> int:
-        can, rules = self.executor.abilities, self._guarded
+        can, rules = self.executor.abilities, self._lags.guarded(self.rules, now)
         wanted: list[tuple[Tracked, Wanted]] = []
         for job in self.jobs.values():
             if job.stage is not Stage.OVER:
@@ -379,7 +367,8 @@ class Supervisor:
             batch = wanted[taken : taken + _STEPS]
             taken += len(batch)
             if not self._take(batch, now):
-                break
+                return taken
+        self._lags.acted(now)
         return taken
 
     def _take(self, wanted: list[tuple[Tracked, Wanted]], now: datetime) -> bool:

@@ -35,6 +35,7 @@ class Record:
         cancelled: it was told to end.
         boot: of the machine, when the attempt was launched.
         kept: how many of the stints are of earlier attempts.
+        turn: the last of its turns that was seen (Slurm). refused: how often in a row it ended before it had begun.
         handle: the scheduler's name of the attempt, where it differs from the key.
     """
 
@@ -50,6 +51,8 @@ class Record:
     cancelled: bool = False
     boot: str = ""
     kept: int = 0
+    turn: int = 0
+    refused: int = 0
     handle: str = ""
     stints: list[Stint] = field(default_factory=list)
     ended: datetime | None = None
@@ -80,8 +83,8 @@ class Record:
     def summary(self) -> tuple[object, ...]:
         """What is worth writing down when it has changed."""
         return (
-            self.state, self.site, self.begin, self.attempt, self.handle, self.in_place, self.asked, self.reason,
-            tuple(self.stints), len(self.notes),
+            self.state, self.site, self.begin, self.attempt, self.turn, self.handle, self.in_place, self.asked,
+            self.reason, self.refused, tuple(self.stints), len(self.notes),
         )  # fmt: skip
 
     def over(self, state: JobState, at: datetime, exit_code: int | None, reason: str = "") -> None:

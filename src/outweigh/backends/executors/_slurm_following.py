@@ -1,20 +1,23 @@
 """What became of a Slurm job: what its controller says, and what the job itself has left, brought to one state.
 
-The job's own marks are believed first. They are kept by attempt, (job id, restart count), so a controller that shows an
-ended job as running again changes nothing.
+The job's own marks are believed first. They are kept by turn (`_slurm_turns`), so a controller that shows an ended job
+as running again, or starts one anew that it has forgotten to have started, changes nothing.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Final
 
 from outweigh.backends.executors._records import Record, Records
 from outweigh.backends.executors._slurm_tools import SlurmJob, SlurmTools
-from outweigh.backends.executors._wrapper import End, read_begin, read_done, read_end
-from outweigh.core.errors import NotPermitted
+from outweigh.backends.executors._slurm_turns import Turn, read_done, read_turns
+from outweigh.backends.executors._wrapper import Begin, End
+from outweigh.core.errors import JobOver, JobUnknown, NotOffered, NotPermitted
 from outweigh.core.jobs import JobState
 
 _CANCELLED: Final = frozenset({"CANCELLED", "REVOKED"})
@@ -25,6 +28,11 @@ _GHOST_S: Final = 30.0  # shown as running so long after its end, a job only kee
 _KILLED: Final = 137
 _TIMED_OUT: Final = 124  # as timeout(1) says it
 _MEMORY_S: Final = 300.0  # MinJobAge, where the cluster does not say
+# A launch that slurmd refuses ("Job credential revoked": it was told to end in the same second, or a controller that
+# was killed gave its id to another) ends a job at once, with 1, before its script has begun.
+_REFUSED_CODE: Final = 1
+_REFUSED_WITHIN: Final = timedelta(seconds=5)
+_MOST_REFUSED: Final = 3
 
 
 class Following:
@@ -34,25 +42,31 @@ class Following:
         self._records, self._tools, self._now = records, tools, now
         self._memory_s: float | None = None
 
-    def follow(self, record: Record, tasks: Sequence[SlurmJob]) -> None:
-        """One job, or all tasks of an array."""
+    def follow(self, record: Record, tasks: Sequence[SlurmJob]) -> bool:
+        """One job, or all tasks of an array; True when it has to be submitted again."""
         job = tasks[0]
         if len(tasks) > 1 or job.task:
             self._follow_array(record, tasks)
-            return
-        self._catch_up(record, job)
+            return False
         prefix = self._records.prefix(record.key)
-        end = read_end(prefix, f"{job.id}.{job.restarts}") or read_done(prefix)
+        turns = read_turns(prefix, record.turn)
+        self._catch_up(record, job, turns)
+        last = turns[-1] if turns and turns[-1].attempt == f"{job.id}.{job.restarts}" else None
+        end = read_done(prefix, turns, self._now()) or (last.end if last is not None else None)
         if end is not None and end.terminated and not self._is_saved(record, end):
             # Ended by Slurm: for good, or to be queued again. Only Slurm knows which, and it may not have said so yet.
             record.stop(end.at)
             if job.state in _ENDED or job.state == "PENDING":
                 end = None
             elif not self._is_late(end):
-                return
+                return False
         if end is not None:
-            self._has_ended(record, job, end)
-        elif job.state in _ENDED:
+            return self._has_ended(record, job, end, _begun(turns))
+        if job.state in _ENDED:
+            if self._never_began(record, job, turns):
+                record.refused += 1
+                self._again(record, f"Slurm did not start job {job.id}")
+                return True
             self._was_ended(record, job)
         elif job.state == "PENDING":
             self._waits(record, job)
@@ -62,7 +76,8 @@ class Following:
             record.stop(job.suspended or self._now())
             record.state, record.in_place, record.reason = JobState.PAUSED, True, ""
         else:
-            self._runs(record, job)
+            self._runs(record, job, turns, last)
+        return False
 
     def suspend(self, record: Record) -> None:
         self._tools.run("scontrol", "suspend", record.handle, key=record.key)
@@ -78,8 +93,11 @@ class Following:
                 it had not written down, so a job that was there a moment ago has not been put away.
         """
         prefix = self._records.prefix(record.key)
-        begin = read_begin(prefix, f"{record.handle}.{max(record.attempt, 0)}")
-        end = read_end(prefix, f"{record.handle}.{max(record.attempt, 0)}") or read_done(prefix)
+        turns = read_turns(prefix, record.turn)
+        begin = _begun(turns)
+        end = read_done(prefix, turns, self._now())
+        if end is None and turns and turns[-1].attempt.partition(".")[0] == record.handle:
+            end = turns[-1].end
         forgets_by_age = self._has_put_away(record, seen)
         if end is not None and not self._is_saved(record, end) and (not end.terminated or forgets_by_age):
             if begin is not None:
@@ -93,11 +111,15 @@ class Following:
             record.over(JobState.LOST, self._now(), None, "Slurm knows it no longer, and it left no end")
             return False
         record.stop(end.at if end is not None else self._now())
+        self._again(record, f"Slurm had forgotten job {record.handle}")
+        return True
+
+    def _again(self, record: Record, why: str) -> None:
+        """To be submitted once more: held where it was to wait, with the begin that it had."""
         held = record.state in (JobState.HELD, JobState.PAUSED, JobState.PAUSING)
-        record.note(f"Slurm had forgotten job {record.handle}: it was submitted again")
+        record.note(f"{why}: it was submitted again")
         record.state = JobState.HELD if held else JobState.WAITING
         record.attempt, record.asked, record.in_place = -1, None, False
-        return True
 
     def _waits(self, record: Record, job: SlurmJob) -> None:
         record.stop(self._now())
@@ -108,57 +130,84 @@ class Following:
         else:
             record.state = JobState.WAITING
 
-    def _runs(self, record: Record, job: SlurmJob) -> None:
-        begin = read_begin(self._records.prefix(record.key), f"{job.id}.{job.restarts}")
+    def _runs(self, record: Record, job: SlurmJob, turns: Sequence[Turn], mine: Turn | None) -> None:
+        begin = mine.begin if mine is not None and mine.end is None else None
         record.site = record.site or _site_of(job)
-        at = begin.at if begin is not None else job.started or self._now()
-        last = record.stints[-1].end if record.stints else None
-        record.work(max(at, last or at), job.nodes)
+        if begin is not None or not turns:  # one that leaves marks has not begun before its mark
+            at = begin.at if begin is not None else job.started or self._now()
+            last = record.stints[-1].end if record.stints else None
+            record.work(max(at, last or at), job.nodes)
+        record.refused = 0 if begin is not None else record.refused
         record.reason, record.in_place = "", False
         checkpoint = record.request.checkpoint
         if record.state is not JobState.PAUSING or checkpoint is None or record.asked is None:
             record.state = JobState.RUNNING
             return
         if begin is not None and begin.at >= record.asked:  # it was told before there was anybody to hear
-            self._tools.run("scancel", "--batch", f"--signal={checkpoint.signal}", record.handle, key=record.key)
+            self._ask("scancel", "--batch", f"--signal={checkpoint.signal}", record.handle, key=record.key)
         if self._now() - record.asked >= timedelta(seconds=checkpoint.grace_s):
             said = f"it did not save within {checkpoint.grace_s:g} s of {checkpoint.signal}"
             try:
-                self.suspend(record)
-                record.note(f"{said}: suspended in place, its memory kept")
+                with suppress(JobOver, JobUnknown, NotOffered):  # it has ended meanwhile: the next look tells
+                    self.suspend(record)
+                    record.note(f"{said}: suspended in place, its memory kept")
             except NotPermitted:
                 record.state, record.asked = JobState.RUNNING, None
                 record.note(f"{said}, and this user may not suspend jobs here: it runs on")
 
-    def _catch_up(self, record: Record, job: SlurmJob) -> None:
-        """Note the attempts that went by since we looked last."""
-        prefix = self._records.prefix(record.key)
-        for number in range(max(record.attempt, 0), job.restarts):
-            begin, end = read_begin(prefix, f"{job.id}.{number}"), read_end(prefix, f"{job.id}.{number}")
-            following = read_begin(prefix, f"{job.id}.{number + 1}")
-            if begin is not None:
-                record.work(begin.at, (begin.host,))
-            record.stop(end.at if end is not None else following.at if following is not None else self._now())
+    def _ask(self, *command: str, key: str) -> None:
+        """A step that is not worth more than a try: what it is about may be gone, and the next look tells."""
+        with suppress(JobOver, JobUnknown, NotOffered, NotPermitted):
+            self._tools.run(*command, key=key)
+
+    def _catch_up(self, record: Record, job: SlurmJob, turns: Sequence[Turn]) -> None:
+        """Note the turns that went by since we looked last."""
+        if not turns and job.restarts > max(record.attempt, 0):
+            record.stop(self._now())  # it leaves no marks
+        for turn, following in pairwise(turns):
+            if turn.begin is None:
+                continue
+            record.work(turn.begin.at, (turn.begin.host,))
+            over = turn.end or following.begin
+            if over is not None and record.stints[-1].start <= over.at:  # else it is the next one's, by Slurm's word
+                record.stop(over.at)
+        record.turn = turns[-1].number if turns else record.turn
         record.attempt = max(record.attempt, job.restarts)
 
-    def _has_ended(self, record: Record, job: SlurmJob, end: End) -> None:
-        """The attempt has left its end, whatever Slurm says."""
-        begin = read_begin(self._records.prefix(record.key), f"{job.id}.{job.restarts}")
+    def _has_ended(self, record: Record, job: SlurmJob, end: End, begin: Begin | None) -> bool:
+        """It has left its end, whatever Slurm says; True when it has saved and Slurm has not queued it again."""
         record.site = record.site or _site_of(job)
         if begin is not None:
             record.work(begin.at, job.nodes or (begin.host,))
         record.stop(end.at)
         if not self._is_saved(record, end):
             self._over(record, end)
-            if job.state not in _ENDED and self._is_late(end):
+            if job.state == "PENDING":  # to be run again, by a controller that did not hear of its end
+                self._ask("scancel", str(job.id), key=record.key)
+            elif job.state not in _ENDED and self._is_late(end):
                 record.note("Slurm showed it running long after its end: its job there was cancelled")
-                self._tools.run("scancel", str(job.id), key=record.key)
+                self._ask("scancel", str(job.id), key=record.key)
+        elif job.state in _CANCELLED:
+            record.over(JobState.CANCELLED, end.at, None, job.reason)
         elif job.state in _ENDED:  # neither the job nor RequeueExit could put it back
-            record.over(JobState.FAILED, end.at, end.exit_code, "it saved, and could not be requeued")
+            self._again(record, f"it saved, and job {job.id} could not be requeued")
+            return True
         elif job.state == "PENDING":
             self._waits(record, job)
         else:  # its script is about to put it back: until then it can neither be let go nor moved
             record.state = JobState.PAUSING if record.asked is not None else JobState.RUNNING
+        return False
+
+    def _never_began(self, record: Record, job: SlurmJob, turns: Sequence[Turn]) -> bool:
+        """Whether slurmd would not launch it. Only where jobs are seen to leave marks: else nobody could tell."""
+        if job.state != "FAILED" or job.exit_code != _REFUSED_CODE or record.refused >= _MOST_REFUSED:
+            return False
+        if job.started is None or job.ended is None or job.ended - job.started > _REFUSED_WITHIN:
+            return False
+        label = f"{job.id}.{job.restarts}"  # which an earlier start may have had, before it was forgotten
+        if any(turn.attempt == label and (turn.begin is None or turn.begin.at >= job.started) for turn in turns):
+            return False
+        return bool(turns) or any(self._records.folder.glob("*.turn"))
 
     def _was_ended(self, record: Record, job: SlurmJob) -> None:
         """By Slurm, or without a mark of its own."""
@@ -226,3 +275,8 @@ class Following:
 def _site_of(job: SlurmJob) -> str:
     """The site that a job names, where it names one feature and no more."""
     return job.features if re.fullmatch(r"\w[\w.-]*", job.features) else ""
+
+
+def _begun(turns: Sequence[Turn]) -> Begin | None:
+    """Begin of the last turn whose command was started."""
+    return next((turn.begin for turn in reversed(turns) if turn.begin is not None), None)

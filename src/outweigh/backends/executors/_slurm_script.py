@@ -13,16 +13,23 @@ from pathlib import Path
 from typing import Final
 
 from outweigh.backends.executors._slurm_tools import NAME
-from outweigh.backends.executors._wrapper import WRAPPER
+from outweigh.backends.executors._slurm_turns import WRAPPER
 from outweigh.core.errors import JobRefused
 from outweigh.core.jobs import JobRequest
 
 # Held where it saved because it was told to, queued again where it only gives way. Being requeued ends this script,
-# within KillWait; where the command is not allowed or not there, RequeueExit may know the exit code.
+# within KillWait. A controller that is away is asked again; one that has started the job anew meanwhile is not, for
+# that would put the new one back. Where the command is not allowed or not there, RequeueExit may know the exit code.
 _AFTER: Final = """
-if [ "$code_" = {saved} ]; then
+if [ "$code_" = {saved} ] && [ ! -e "$record_.left" ]; then
   again_=requeue; [ "$told_" = 0 ] || again_=requeuehold
-  scontrol "$again_" "$SLURM_JOB_ID" && sleep 600
+  tries_=0
+  while [ "$tries_" -lt 60 ] && [ "$term_" = 0 ]; do
+    [ -z "$turn_" ] || ! superseded_ || break
+    if scontrol "$again_" "$SLURM_JOB_ID"; then sleep 600; break; fi
+    tries_=$((tries_ + 1))
+    sleep 1
+  done
 fi
 exit "$code_"
 """
@@ -69,7 +76,6 @@ def taken_apart(request: JobRequest, copy: Path) -> Asked:
 def batch_script(request: JobRequest, asked: Asked, prefix: Path) -> str:
     checkpoint = request.checkpoint
     given = [
-        "",
         checkpoint.signal if checkpoint else "",
         request.cwd,
         *asked.command,

@@ -7,17 +7,13 @@ Only what cannot be kept by the scheduler is in it, two files an attempt beside 
 
     PREFIX.ATTEMPT.begin   seconds since the epoch, host name, process id, its start [clock ticks since boot]
     PREFIX.ATTEMPT.end     seconds since the epoch, exit code, 1 where the signal to save had come, 1 where SIGTERM had
-
-The signal to save goes to the command alone, as `scancel --batch` sends it: what the command started may not know it.
-    PREFIX.done            as the end of the attempt that completed; not where SIGTERM had come, for then 0 may only
+    PREFIX.done            it is there when an attempt has completed; not where SIGTERM had come, for then 0 may only
                            mean that it stopped well
 
-    PREFIX.latest          the attempt that began last
-
-A job that has completed is not run again, whoever starts it. With `once`, neither is an attempt that has begun; with
-`bound` it ends, besides, when the process that started it does. Without, an attempt looks every few seconds whether a
-later one has begun, or another has completed, and ends: a node whose daemon was killed goes on with a job that its
-scheduler has given to another.
+The signal to save goes to the command alone, as `scancel --batch` sends it: what the command started may not know it.
+A job that has completed is not run again, whoever starts it, nor is an attempt that has begun. With `bound` it ends,
+besides, when the process that started it does. Slurm's jobs have a wrapper of their own, of the same parts: their
+attempts may be started twice (`_slurm_turns`).
 """
 
 from __future__ import annotations
@@ -28,31 +24,33 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-#: POSIX shell. Arguments: prefix of the records, attempt, "once", "bound" or "", signal to save or "", folder to run in
-#: or "", command and its arguments. `code_` is what it ends with; whoever embeds it ends by it.
-WRAPPER: Final = r"""
-all_=$1 attempt_=$2 record_=$1.$2 once_=$3 signal_=$4 folder_=$5; shift 5
+#: Signals and marks. The command decides what it does about SIGTERM; the record of its end must be written.
+HEAD: Final = r"""
 told_=0 term_=0 child_= code_= watch_=
-trap term_=1 TERM # the command decides what it does about it; the record of its end must be written
+trap term_=1 TERM
 [ -z "$signal_" ] || trap 'told_=1; [ -z "$child_" ] || kill -s "$signal_" "$child_" 2>/dev/null' "$signal_"
-if [ -s "$all_.done" ]; then read -r at_ code_ rest_ < "$all_.done"; exit "$code_"; fi
-began_() { printf '%s %s %s %s\n' "$(date +%s.%N)" "$(uname -n)" $$ "$(cut -d' ' -f22 /proc/$$/stat)"; }
-# A folder that cannot be written to must not stop the job.
-if ! { (set -C; began_ > "$record_.begin") 2>/dev/null; } && [ -n "$once_" ] && [ -e "$record_.begin" ]; then exit 0; fi
+stat_() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null; } # from the state on; a name may hold anything
+ticks_() { stat_ "$1" | cut -d' ' -f20; }
+began_() { printf '%s %s %s %s\n' "$(date +%s.%N)" "$(uname -n)" $$ "$(ticks_ $$)"; }
+end_() { printf '%s %s %s %s\n' "$at_" "$code_" "$told_" "$term_" > "$1.new" && mv -f "$1.new" "$1"; }
+"""
+
+#: Runs the command, and ends it when `leave_` says so; `left_` is called before.
+RUN: Final = r"""
 if [ -n "$folder_" ] && ! cd "$folder_"; then code_=126; else
   "$@" <&0 &
   child_=$!
   # A signal that came before there was anybody to pass it to.
   [ "$told_" = 0 ] || kill -s "$signal_" "$child_" 2>/dev/null
-  [ -n "$once_" ] || { echo "$attempt_" > "$all_.latest"; } 2>/dev/null || once_=once
-  superseded_() { [ "$(cat "$all_.latest" 2>/dev/null)" != "$attempt_" ] || [ -s "$all_.done" ]; }
-  orphaned_() { ! kill -0 $PPID 2>/dev/null; }
-  case $once_ in '') leave_=superseded_ ;; bound) leave_=orphaned_ ;; *) leave_= ;; esac
   if [ -n "$leave_" ]; then
     (
       trap - TERM
-      while sleep 2; do
+      trap '' HUP INT USR1 USR2 # whoever signals everything means the command
+      nap_=0.1
+      while sleep "$nap_" || sleep 2; do
+        case $nap_ in 0.1) nap_=0.3 ;; 0.3) nap_=1 ;; *) nap_=2 ;; esac
         "$leave_" || continue
+        "$left_"
         kill -s TERM "$child_" && sleep 5 && kill -s KILL "$child_"
         exit
       done
@@ -64,15 +62,31 @@ if [ -n "$folder_" ] && ! cd "$folder_"; then code_=126; else
     wait "$child_"; code_=$?
     kill -0 "$child_" 2>/dev/null || break
   done
-  [ -z "$watch_" ] || kill "$watch_" 2>/dev/null
 fi
-if [ -z "$once_" ] && [ -s "$all_.done" ]; then code_=0; fi
-at_=$(date +%s.%N)
-# SIGTERM to a whole job reaches one process after the other, and a script may end well before we hear of it.
-[ -n "$once_" ] || [ "$code_" != 0 ] || sleep 0.2 2>/dev/null
-end_() { printf '%s %s %s %s\n' "$at_" "$code_" "$told_" "$term_" > "$1.new" && mv -f "$1.new" "$1"; }
-{ end_ "$record_.end"; [ "$code_$term_" != 00 ] || [ -s "$all_.done" ] || end_ "$all_.done"; } 2>/dev/null
 """
+
+#: POSIX shell. Arguments: prefix of the records, attempt, "once" or "bound", signal to save or "", folder to run in or
+#: "", command and its arguments. `code_` is what it ends with; whoever embeds it ends by it.
+WRAPPER: Final = (
+    r"""
+all_=$1 record_=$1.$2 once_=$3 signal_=$4 folder_=$5; shift 5
+"""
+    + HEAD
+    + r"""
+if [ -e "$all_.done" ]; then exit 0; fi
+# A folder that cannot be written to must not stop the job.
+if ! { (set -C; began_ > "$record_.begin") 2>/dev/null; } && [ -e "$record_.begin" ]; then exit 0; fi
+orphaned_() { ! kill -0 $PPID 2>/dev/null; }
+leave_= left_=true
+[ "$once_" != bound ] || leave_=orphaned_
+"""
+    + RUN
+    + r"""
+[ -z "$watch_" ] || kill "$watch_" 2>/dev/null
+at_=$(date +%s.%N)
+{ [ "$code_$term_" != 00 ] || true > "$all_.done"; end_ "$record_.end"; } 2>/dev/null
+"""
+)
 
 _STAMP: Final = re.compile(r"(\d+)(?:\.(\d+))?\D*")
 
@@ -107,11 +121,6 @@ def read_begin(prefix: Path, attempt: str) -> Begin | None:
 
 def read_end(prefix: Path, attempt: str) -> End | None:
     return _end(_words(prefix, attempt, "end"))
-
-
-def read_done(prefix: Path) -> End | None:
-    """The end of the attempt that completed, whichever it was."""
-    return _end(_lines(prefix.with_name(f"{prefix.name}.done")))
 
 
 def _end(words: list[str]) -> End | None:

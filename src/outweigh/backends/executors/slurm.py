@@ -8,12 +8,13 @@ Typed as `slurm`, or with options: `slurm:partition=eco,account=lab,qos=low,site
 
 A key is in the job's comment, so a submit whose answer was lost is found again. Beside it the executor keeps a folder
 (`jobs/slurm` in the folder for state) that must be on a file system the nodes share: there a job leaves its begin and
-its end, attempt by attempt. They outlast what Slurm keeps (MinJobAge, without slurmdbd), and they are believed before
-it: a controller that is killed brings ended jobs back as running, for minutes.
+its end, turn by turn. They outlast what Slurm keeps (MinJobAge, without slurmdbd), and they are believed before
+it: a controller that is killed brings ended jobs back as running, for minutes, and starts some anew that run
+(`_slurm_turns`).
 
 A pause is by checkpoint where the job declares one: the signal goes to the batch script, which holds itself in the
 queue when the job has saved. Else `scontrol suspend`, which most clusters keep to their operators (NotPermitted). After
-a requeue Slurm waits two minutes; a resume takes that away.
+a requeue Slurm waits two minutes; a resume takes that away, but for the second in which slurmd still refuses the job.
 
 What a job draws is not said here: run it under `outweigh measure --meter slurm`, or import `sacct`.
 
@@ -25,7 +26,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import ClassVar, Final, Self
 
@@ -42,6 +43,8 @@ from outweigh.registry import executors
 _OPTIONS: Final = ("partition", "account", "qos", "sites", "licence")
 _COMMENT: Final = "outweigh:"
 _PROBES_S: Final = 5.0
+_APART: Final = timedelta(seconds=1)  # Slurm counts in these
+_LATELY: Final = timedelta(seconds=10)
 
 
 @executors.register(NAME)
@@ -266,9 +269,9 @@ class SlurmExecutor:
         elif request.output:
             words.append(f"--output={request.output}")
         words += [f"--comment={_COMMENT}{request.key}", "--open-mode=append", "--requeue"]
-        constraint = _constraint(asked.constraint, request.site)
-        words += [f"--constraint={constraint}"] if request.site else []
-        words += [f"--begin={self._in(request.begin)}"] if request.begin is not None else []
+        constraint = _constraint(asked.constraint, record.site)
+        words += [f"--constraint={constraint}"] if record.site else []
+        words += [f"--begin={self._in(record.begin)}"] if record.begin is not None else []
         words += ["--hold"] if record.state is JobState.HELD else []
         words += [f"--time={math.ceil(request.limit_s / 60)}"] if request.limit_s is not None else []
         if self._licence and request.power_w:
@@ -280,6 +283,12 @@ class SlurmExecutor:
             raise ExecutorUnavailable(NAME, f"sbatch said {said.strip()!r}", "Look with `squeue` what came of it")
         return handle
 
+    def _submit_again(self, record: Record) -> None:
+        record.handle = ""
+        self._records.put(record)  # before it is asked for, as at first
+        record.handle = self._sbatch(record)
+        record.launched = self._now()
+
     def _in(self, begin: datetime | None) -> str:
         """A time as Slurm takes it; relative, for its absolute times are local and an hour a year is there twice."""
         ahead_s = 0 if begin is None else math.ceil((begin - self._now()).total_seconds())
@@ -287,11 +296,18 @@ class SlurmExecutor:
 
     def _let_go(self, record: Record, begin: datetime | None) -> None:
         # A requeue has given it a begin two minutes ahead; a hold is taken away last, so that none starts too early.
-        self._tools.run("scontrol", "update", f"jobid={record.handle}", f"StartTime={self._in(begin)}", key=record.key)
+        # Nor in the second in which it ended: slurmd takes such a launch for the one that it was told to kill.
+        soonest = self._now() + _APART if self._just_ended(record) else None
+        start = self._in(max(begin, soonest) if begin and soonest else begin or soonest)
+        self._tools.run("scontrol", "update", f"jobid={record.handle}", f"StartTime={start}", key=record.key)
         if record.state is not JobState.WAITING:
             self._tools.run("scontrol", "release", record.handle, key=record.key)
         record.state, record.begin, record.asked = JobState.WAITING, begin, None
         self._records.put(record)
+
+    def _just_ended(self, record: Record) -> bool:
+        end = record.stints[-1].end if record.stints else None
+        return end is not None and self._now() - end < _LATELY
 
     def _of_comment(self) -> dict[str, list[SlurmJob]]:
         found: dict[str, list[SlurmJob]] = defaultdict(list)
@@ -314,14 +330,13 @@ class SlurmExecutor:
             tasks = [job for job in jobs.get(key, []) if not record.handle or str(job.array) == record.handle]
             if tasks:
                 record.handle = str(tasks[0].array)
-                self._look.follow(record, tasks)
+                if self._look.follow(record, tasks):
+                    self._submit_again(record)
             elif not record.handle:  # its submit was never answered, and never heard
                 del known[key]
                 continue
             elif self._look.forgotten(record, self._seen.get(key)):
-                record.handle = ""
-                self._records.put(record)
-                record.handle = self._sbatch(record)
+                self._submit_again(record)
             self._seen[key] = self._now()
             if record.summary() != before:
                 self._records.put(record)
