@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,9 +43,14 @@ def budget_rows(
 
 def lines_of(project: Project, store: Store, now: datetime) -> list[dict[str, Any]]:
     """As `budget_rows`, of a project that is read and a ledger that is open. Raises InvalidQuantity."""
+    return rows_of(project, receipts_for(project, store, now), now)
+
+
+def rows_of(project: Project, receipts: Iterable[Receipt], now: datetime) -> list[dict[str, Any]]:
+    """As `budget_rows`, of receipts that are read. Raises InvalidQuantity."""
     from outweigh.ledger import burn_down
 
-    return [_row(burn) for burn in burn_down(project.budgets, receipts_for(project, store, now), now)]
+    return [_row(burn) for burn in burn_down(project.budgets, receipts, now)]
 
 
 def receipts_for(project: Project, store: Store, now: datetime) -> list[Receipt]:

@@ -28,10 +28,10 @@ from outweigh.core.errors import (
 )
 from outweigh.core.intervals import Bounds, Interval
 from outweigh.core.meaning import CLOCK_SLACK_S, RANK
-from outweigh.core.series import MAX_GAP, CarbonMeaning, CarbonSeries, DataQuality, Gap, Slot
+from outweigh.core.series import MAX_GAP, CarbonMeaning, CarbonSeries, DataQuality, Gap, PriceSeries, Slot
 from outweigh.data.places import cloud_regions, typical_days, zone_names
 from outweigh.data.tables import zone_intensities
-from outweigh.grid import Answer, Level, Sources, Zone, find_zone, open_source, resolve_carbon
+from outweigh.grid import Answer, Level, Sources, Zone, find_zone, open_source, resolve_carbon, resolve_prices
 from outweigh.grid.arrays import as_arrays
 from outweigh.ports import GridSource
 
@@ -256,6 +256,16 @@ class CarbonAnswers:
         shown_min = window_min or int((points[0].end - points[0].start).total_seconds() // 60)
         issued = series.origin.issued_at or at
         return Forecast(location, at, issued, begin, finish, shown_min, points, _lowest(points), said)
+
+    def carbon(self, location: str, window: Interval) -> Answer[CarbonSeries]:
+        """Carbon intensity over a window, as far as it is known. Raises UnknownZone, FactorMissing, GapsTooLarge."""
+        (place,) = self._places([location])
+        return self._resolved(place, window, max_gap=_ANY_GAP)
+
+    def prices(self, location: str, window: Interval) -> Answer[PriceSeries]:
+        """Price over a window, as far as it is known. Raises UnknownZone, FactorMissing, GapsTooLarge."""
+        with self._lock:
+            return resolve_prices(location, window, self._sources, max_gap=_ANY_GAP)
 
     # --- in private ---------------------------------------------------------------------------------
 

@@ -179,16 +179,17 @@ def _reason(best: Point, point: Point) -> str:
 
 def _check_rankable(points: Sequence[Point]) -> None:
     for point in points[1:]:
-        if _kind(point.method) != _kind(points[0].method):
+        if kind_of(point.method) != kind_of(points[0].method):
             raise NotRankable(
                 points[0].name,
                 point.name,
-                f"the energy of the one is {_kind(points[0].method)}, that of the other {_kind(point.method)}",
+                f"the energy of the one is {kind_of(points[0].method)}, that of the other {kind_of(point.method)}",
                 "Compare them in one sitting with one meter",
             )
 
 
-def _kind(method: Method) -> str:
+def kind_of(method: Method) -> str:
+    """Measured, modelled or replayed: figures of different kinds are never ranked against each other."""
     if method.is_measured:
         return "measured"
     return "replayed" if method is Method.REPLAYED else "modelled"

@@ -95,7 +95,9 @@ def _found(root: Path, path: Path) -> Found | None:
     except OSError:
         return None
     kind = _kind_of(path, stat.st_mtime_ns, stat.st_size)
-    return kind and Found(kind, path.relative_to(root).as_posix(), path, stat.st_mtime_ns, stat.st_size)
+    if kind is None:
+        return None
+    return Found(kind, path.relative_to(root).as_posix(), path, stat.st_mtime_ns, stat.st_size)
 
 
 @lru_cache(maxsize=4096)

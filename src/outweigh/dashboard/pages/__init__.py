@@ -15,12 +15,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from outweigh.app.pages.budgets import TAKES as BUDGETS
+from outweigh.app.pages.budgets import budgets
 from outweigh.app.pages.evidence import evidence
+from outweigh.app.pages.frontier import TAKES as FRONTIER
+from outweigh.app.pages.frontier import frontier
 from outweigh.app.pages.hum import TAKES as HUM
 from outweigh.app.pages.hum import hum
+from outweigh.app.pages.places import TAKES as PLACES
+from outweigh.app.pages.places import places
 from outweigh.app.pages.receipt import receipt
 from outweigh.app.pages.runs import TAKES as RUNS
 from outweigh.app.pages.runs import newest, runs
+from outweigh.app.pages.whatif import TAKES as WHATIF
+from outweigh.app.pages.whatif import whatif
 from outweigh.dashboard.pages.page import Page
 
 if TYPE_CHECKING:
@@ -42,6 +50,10 @@ PAGES: tuple[Page, ...] = (
         libraries=("d3.min.js", "plot.umd.min.js", "uplot.min.js"),
         instances=newest,
     ),
+    Page("/frontier", "Frontier", "What beats what?", frontier, "frontier.html.j2", "frontier.js", FRONTIER),
+    Page("/budgets", "Budgets", "What is left, and for how long?", budgets, "budgets.html.j2", "budgets.js", BUDGETS),
+    Page("/places", "Places & times", "Where and when should it run?", places, "places.html.j2", "places.js", PLACES),
+    Page("/whatif", "What-if", "What would change?", whatif, "whatif.html.j2", "whatif.js", WHATIF),
     Page(
         "/evidence",
         "Evidence",

@@ -25,7 +25,7 @@ _KG_PER_T = 1000.0
 
 
 def figure_text(row: Mapping[str, Any], key: str, kind: str) -> str:
-    """A figure of a row with its interval, or "missing".
+    """A figure of a row with its interval, or "missing"; NAME_said stands there where none is to be expected.
 
     >>> figure_text({"hum_w": 81.2, "hum_low_w": 80.1, "hum_high_w": 82.3}, "hum", "power")
     '81.2 ± 1.1 W'
@@ -37,7 +37,7 @@ def figure_text(row: Mapping[str, Any], key: str, kind: str) -> str:
         return "–"  # no figure of this row
     value, low, high = (row.get(f"{key}{part}{end}") for part in ("", "_low", "_high"))
     if value is None:
-        return "missing"
+        return str(row.get(f"{key}_said") or "missing")
     if kind == "duration":
         return duration(value)
     if kind == "share":
