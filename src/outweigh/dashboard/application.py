@@ -90,6 +90,7 @@ def _described(app: FastAPI, schema: dict[str, Any]) -> dict[str, Any]:
         parts |= found.pop("$defs", {})
         parts[shape.__name__] = found
     parts["Problem"] = problems.SCHEMA
+    parts["CarbonAwareProblem"] = carbon_aware.PROBLEM_SCHEMA
     schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     schema["security"] = [{"token": []}, {}]
     app.openapi_schema = schema

@@ -75,10 +75,29 @@ class _AskedAverage(BaseModel):
     end_time: StrictStr = Field(alias="endTime")
 
 
+def _taking(item: type[BaseModel]) -> dict[str, Any]:
+    """For OpenAPI: the body is read from its bytes, so that it can be refused as the SDK's server refuses it."""
+    many = {"type": "array", "maxItems": MAX_BATCH, "items": item.model_json_schema()}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": many}}}}
+
+
 _FORECASTS = TypeAdapter(list[_AskedForecast])
 _AVERAGES = TypeAdapter(list[_AskedAverage])
 
-_KEPT_PROBLEM = {_PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+#: The problem document as the SDK's server writes it; what the gate refuses is ours, with a remedy.
+PROBLEM_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}},
+        "remedy": {"type": "string"},
+    },
+}
+_AS_PROBLEM = {_PROBLEM: {"schema": {"$ref": "#/components/schemas/CarbonAwareProblem"}}}
 _SAID = {
     204: "Nothing is known of that time; Outweigh-Reason says why",
     400: "The field named in `errors` cannot be followed",
@@ -95,7 +114,7 @@ _SAID = {
 }
 #: For OpenAPI: what any endpoint may answer beside what was asked for.
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"description": told} | ({} if status == 204 else {"content": _KEPT_PROBLEM})
+    status: {"description": told} | ({} if status == 204 else {"content": _AS_PROBLEM})
     for status, told in _SAID.items()
 }
 
@@ -152,7 +171,7 @@ def router(answers: CarbonAnswers) -> APIRouter:
         start, end, minutes = _time("dataStartAt", dataStartAt), _time("dataEndAt", dataEndAt), _minutes(windowSize)
         return JSONResponse([_forecast(answers.forecast(one, start, end, minutes)) for one in _some(location)])
 
-    @routes.post("/emissions/forecasts/batch")
+    @routes.post("/emissions/forecasts/batch", openapi_extra=_taking(_AskedForecast))
     async def forecasts(request: Request) -> Response:
         asked = await _body(request, _FORECASTS)
 
@@ -177,7 +196,7 @@ def router(answers: CarbonAnswers) -> APIRouter:
         start, end = _needed("startTime", startTime), _needed("endTime", endTime)
         return JSONResponse(_average(_told(answers.average, _only(location), start, end), start, end))
 
-    @routes.post("/emissions/average-carbon-intensity/batch")
+    @routes.post("/emissions/average-carbon-intensity/batch", openapi_extra=_taking(_AskedAverage))
     async def averages(request: Request) -> Response:
         asked = await _body(request, _AVERAGES)
 

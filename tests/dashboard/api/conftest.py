@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import socket
 import threading
@@ -53,6 +54,20 @@ def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("blank") / "ledger.sqlite"
     SqliteStore.open(path).close()
     return path
+
+
+@pytest.fixture
+def database() -> Iterator[Any]:
+    """A real PostgreSQL server of the test's own. Where there is none tests are skipped, but never in CI."""
+    module = loaded("postgres_server")
+    if module.binaries() is None:
+        remedy = "there is no PostgreSQL server here: apt-get install postgresql-15"
+        if os.environ.get("CI") == "true":
+            pytest.fail(remedy)
+        pytest.skip(remedy)
+    pytest.importorskip("psycopg")
+    with module.serving(durable=False) as server:
+        yield server
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 #: The environment variable that tells a worker where its settings lie. They may hold a database's password, which an
 #: environment would show to whoever may list processes: a file of mode 0600 does not.
@@ -46,5 +47,8 @@ class Settings:
 
     @staticmethod
     def kept(path: Path) -> Settings:
-        body = json.loads(path.read_text(encoding="utf-8"))
-        return Settings(**{name: tuple(value) if isinstance(value, list) else value for name, value in body.items()})
+        body: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        read: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in body.items()
+        }
+        return Settings(**read)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
@@ -35,7 +36,7 @@ from outweigh.dashboard.api.problems import Problem, documented
 from outweigh.dashboard.api.shapes import ReceiptsIn
 from outweigh.ports import ReceiptFilter
 
-_PAGE = {
+_PAGE: dict[str, Any] = {
     "type": "object",
     "required": ["receipts", "next"],
     "properties": {
