@@ -112,7 +112,7 @@ const ow = (() => {
     });
   }
 
-  const COPIED = ["fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-opacity", "fill-opacity", "opacity",
+  const COPIED = ["color", "fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-opacity", "fill-opacity", "opacity",
     "font-family", "font-size", "font-weight", "text-anchor", "dominant-baseline", "paint-order", "stroke-linejoin", "stroke-linecap"];
   // A drawing that looks the same outside the page: every colour as it is shown now, on the page's paper. Several
   // drawings of one chart stand below each other.
@@ -130,6 +130,7 @@ const ow = (() => {
       if (svg.isConnected) {
         from.forEach((node, i) => {
           const style = getComputedStyle(node);
+          for (const {name, value} of [...to[i].attributes]) if (value.includes("var(")) to[i].removeAttribute(name);
           for (const name of COPIED) to[i].style.setProperty(name, style.getPropertyValue(name));
         });
       }
