@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,7 +119,17 @@ def command(
     if export is not None:
         _export(settings, export, as_json=as_json)
         return
-    start(_application, settings, host, port, workers=workers, behind=behind, started=started, told=note)
+    with ExitStack() as opening:
+        shown = opening.enter_context(progress("opening"))
+
+        def listening(url: str) -> None:
+            opening.close()
+            started(url)
+
+        start(
+            _application, settings, host, port,
+            workers=workers, behind=behind, started=listening, told=note, progress=shown,
+        )  # fmt: skip
 
 
 def _export(settings: Settings, folder: Path, *, as_json: bool) -> None:

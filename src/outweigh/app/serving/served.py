@@ -48,9 +48,22 @@ class Served:
     answers: CarbonAnswers
     now: Callable[[], datetime] = _now
 
+    def close(self) -> None:
+        self.ledger.close()
+        if self.fleet is not None:
+            self.fleet.close()
 
-def open_served(settings: Settings, *, now: Callable[[], datetime] = _now) -> Served:
+
+def open_served(
+    settings: Settings,
+    *,
+    now: Callable[[], datetime] = _now,
+    progress: Callable[[str, float], None] | None = None,
+) -> Served:
     """Open all that these settings name.
+
+    Args:
+        progress: told what is being made of a fleet's samples, and the share that is done.
 
     Raises:
         ConfigError: the project's energy.toml is refused.
@@ -62,11 +75,7 @@ def open_served(settings: Settings, *, now: Callable[[], datetime] = _now) -> Se
     folder = Path(settings.folder)
     project = load_project(folder) if (folder / FILE_NAME).is_file() else None
     store = open_ledger(find_ledger(settings.ledger or None, folder))
-    fleet = None
-    if settings.fleet:
-        from outweigh.ledger.fleet import Fleet
-
-        fleet = Fleet(Path(settings.fleet))
+    fleet = _fleet(settings, folder, progress)
     answers = open_answers(
         sources=settings.sources,
         files=[Path(path) for path in settings.files],
@@ -75,6 +84,15 @@ def open_served(settings: Settings, *, now: Callable[[], datetime] = _now) -> Se
         demo=settings.demo,
     )
     return serving(store, folder=folder, project=project, fleet=fleet, answers=answers, now=now)
+
+
+def _fleet(settings: Settings, folder: Path, progress: Callable[[str, float], None] | None) -> Fleet | None:
+    from outweigh.ledger.fleet import Fleet, fleet_folder, has_fleet
+
+    if settings.fleet:
+        return Fleet.open(Path(settings.fleet), progress=progress)
+    own = fleet_folder(folder)
+    return Fleet.open(own, progress=progress) if has_fleet(own) else None
 
 
 def serving(

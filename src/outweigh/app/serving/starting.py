@@ -26,6 +26,7 @@ def start(
     behind: str = "",
     started: Callable[[str], None],
     told: Callable[[str], None],
+    progress: Callable[[str, float], None] | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM.
 
@@ -35,6 +36,7 @@ def start(
     Args:
         application: gives the module of the web application, `outweigh.dashboard.application`.
         told: what a person should know.
+        progress: told what is being made before it listens, and the share that is done.
 
     Raises:
         UsageError: others could connect and there is no token; or what `serve` raises.
@@ -47,8 +49,8 @@ def start(
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="outweigh-serve-"))
             settings = replace(settings, ledger=str(Path(folder) / "ledger.sqlite"))
             told("there is no energy.toml here and no ledger: nothing is kept (--project, --ledger)")
-        served = open_served(settings)
-        stack.callback(served.ledger.close)
+        served = open_served(settings, progress=progress)
+        stack.callback(served.close)
         if settings.wide and not served.access.any_token(at=utc(served.now())):
             raise UsageError(
                 f"--host {host} would let other machines in, and no token was made that they could show",
@@ -58,7 +60,7 @@ def start(
             told("tokens travel in the clear: put a proxy with TLS in front (docs/serve.md)")
         if workers > 1:
             # Each worker opens its own: connections are not shared over processes.
-            served.ledger.close()
+            served.close()
             serve_many(settings, host, port, workers=workers, started=started, wide=settings.wide, behind=behind)
             return
         app = module.create(served, wide=settings.wide, names=settings.names, per_minute=settings.per_minute)
