@@ -18,8 +18,8 @@ from outweigh.app.serving import Served, Settings, open_served
 from outweigh.app.serving.receiving import KeyReused
 from outweigh.app.serving.settings import VARIABLE
 from outweigh.core.errors import OutweighError
-from outweigh.dashboard import carbon_aware, pages
-from outweigh.dashboard.api import access, documents, metrics, problems, receipts, shapes
+from outweigh.dashboard import carbon_aware, pages, problems
+from outweigh.dashboard.api import access, documents, metrics, receipts, shapes
 from outweigh.dashboard.guard.asking import Askers
 from outweigh.dashboard.guard.gate import Gate
 

@@ -14,9 +14,9 @@ from outweigh.app.serving import Served
 from outweigh.app.serving.tokens import lifetime_of, make_token, revoke_token, token_row, token_rows
 from outweigh.core.errors import UsageError
 from outweigh.dashboard.api.answers import After, Limit, answered, asker, dumped, noted, shaped
-from outweigh.dashboard.api.problems import Problem, documented
 from outweigh.dashboard.api.shapes import TokenIn
 from outweigh.dashboard.guard.asking import COOKIE, SESSION, Askers
+from outweigh.dashboard.problems import Problem, documented
 from outweigh.ports import Role
 
 _TOKEN: dict[str, Any] = {

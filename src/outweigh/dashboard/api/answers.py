@@ -14,8 +14,8 @@ from starlette.responses import Response
 
 from outweigh.core.errors import InvalidQuantity
 from outweigh.core.intervals import Interval
-from outweigh.dashboard.api.problems import Problem
 from outweigh.dashboard.guard.asking import Asker
+from outweigh.dashboard.problems import Problem
 
 _DEEPEST = 64
 _EARLIEST, _LATEST = datetime.fromisoformat("0001-01-02T00:00Z"), datetime.fromisoformat("9999-12-30T00:00Z")

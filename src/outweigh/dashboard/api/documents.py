@@ -32,7 +32,7 @@ from outweigh.dashboard.api.answers import (
     page,
     table,
 )
-from outweigh.dashboard.api.problems import Problem, documented
+from outweigh.dashboard.problems import Problem, documented
 from outweigh.ports import Document
 
 _ENTRY: dict[str, Any] = {

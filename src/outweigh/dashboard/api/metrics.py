@@ -13,7 +13,7 @@ from starlette.responses import Response
 from outweigh.app.serving import Served
 from outweigh.core.errors import MissingExtra
 from outweigh.dashboard.api.answers import answered, dumped
-from outweigh.dashboard.api.problems import documented
+from outweigh.dashboard.problems import documented
 
 #: For so long a scrape is answered from the one before [s].
 FRESH_S = 15.0

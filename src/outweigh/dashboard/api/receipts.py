@@ -32,8 +32,8 @@ from outweigh.dashboard.api.answers import (
     shaped,
     within,
 )
-from outweigh.dashboard.api.problems import Problem, documented
 from outweigh.dashboard.api.shapes import ReceiptsIn
+from outweigh.dashboard.problems import Problem, documented
 from outweigh.ports import ReceiptFilter
 
 _PAGE: dict[str, Any] = {

@@ -14,12 +14,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from outweigh.core.errors import LedgerError
 from outweigh.core.measurement import utc
-from outweigh.dashboard.api.problems import of_error, problem
 from outweigh.dashboard.guard import bodies, rules
 from outweigh.dashboard.guard.asking import NOBODY, Asker, Askers, shown
 from outweigh.dashboard.guard.headers import with_ours
 from outweigh.dashboard.guard.hosts import is_from_elsewhere, is_ours, own_names
 from outweigh.dashboard.guard.limiting import Limiter
+from outweigh.dashboard.problems import of_error, problem
 from outweigh.ports import Access, AuditLine, Role
 
 # Threads of a worker that wait for the database: fewer than the 15 connections its pool may open.
