@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pytest
 
 from outweigh.compare.evidence import Evidence
+from outweigh.core.budget import Phase
 from outweigh.core.intervals import Bounds, Estimate, Interval
 from outweigh.core.measurement import Factor, Grade, Measurement, Method, Missing, Scope, UncertaintyComponent
 from outweigh.core.plan import Assignment, Certificate, Plan
 from outweigh.core.project import GateSpec, PrimaryMetric, Project, Protocol, TaskSpec
 from outweigh.core.quantities import CarbonIntensity, Energy, LocationCarbon, Money, Power, Price
-from outweigh.core.receipt import content_hash
+from outweigh.core.receipt import Latency, Receipt, RunStatus, content_hash
 from outweigh.core.site import PueCurve, Site
 from outweigh.core.variant import Variant
 from outweigh.core.verdict import Outcome, PartResult, Verdict
@@ -377,3 +380,35 @@ def make_facts():
 @pytest.fixture
 def no_plan() -> Missing:
     return Missing("plan", "the project declares one site, and a plan needs two")
+
+
+def _run(
+    joules: float, *, start: datetime = START, seconds: float = 3600.0, phase: str = "inference", half_j: float = 0.0,
+    scope: Scope = Scope.NODE, grade: Grade = Grade.A, method: Method = Method.COUNTER, units: float | None = None,
+    unit: str = "", variant: str = "base", labels: tuple[tuple[str, str], ...] = (), status: str = "completed",
+    batch: str = "", round_index: int | None = None, latency: Latency | None = None,
+) -> Receipt:  # fmt: skip
+    """An invented run; `half_j` is half of its 95 % interval [J]."""
+    window = Interval(start, start + timedelta(seconds=seconds))
+    doubt = (UncertaintyComponent("invented", half_j / 2),) if half_j else ()
+
+    def seen(value: float) -> Measurement:
+        return Measurement(Energy(value), window, scope, grade, method, "an invented meter", doubt)
+
+    return Receipt(
+        run_id=uuid.uuid5(uuid.NAMESPACE_OID, f"{start}{joules}{variant}{phase}{labels}").hex,
+        project="support-triage", phase=Phase(phase), status=RunStatus(status), total=seen(joules),
+        hum=seen(joules / 4), work=seen(joules * 3 / 4), batch=batch, variant=variant, round_index=round_index,
+        units=units, unit=unit, latency=latency, meter="invented", labels=labels,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def made_run() -> Callable[..., Receipt]:
+    return _run
+
+
+@pytest.fixture
+def addressed() -> Callable[..., list[tuple[str, Receipt]]]:
+    """Receipts with their addresses, as a store gives them."""
+    return lambda *runs: [(one.content_hash, one) for one in runs]
