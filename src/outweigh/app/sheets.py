@@ -14,6 +14,7 @@ from outweigh.core.rounding import fixed, plus_minus, si
 from outweigh.report.sheet import Row, Section, Sheet
 
 if TYPE_CHECKING:
+    from outweigh.app.whatif_finance import Financed
     from outweigh.core.project import Project
 
 _WORDS = frozenset({3, 4, 5, 6})  # columns of the levers that hold text
@@ -77,6 +78,7 @@ def digest(
             ("waivers to look at", str(len(waivers.rows))),
         ),
         sections=sections,
+        calm=not worries,
         figures={"days": days, "hum_j": hum_j if hum else None, "budgets_at_risk": len(budgets)},
         notes=(
             "hum and budgets are IT energy, as metered; cooling stands beside the hum and is not in it",
@@ -272,29 +274,21 @@ def finance_sheet(path: Path, *, scenarios: int = 1000, seed: int = 0, option: s
     document = found.document
     ways = document["ways"]
     best = max(ways, key=lambda way: way["gain"])
-    names = ("summary", "cash-flow", "tornado")
-    titles = ("In short", *(title for title, _, _ in found.tables[1:]))
+    money = document["currency"]
     sections = [
         Section(
-            name, title, tuple(heading or " " for heading in headings),
-            [Row(row, _cells(headings, row)) for row in rows], empty="",
-        )
-        for name, title, (_, headings, rows) in zip(names, titles, found.tables, strict=False)
-    ]  # fmt: skip
-    sections.append(
-        Section(
-            "ways", "Gain over doing nothing", ("way", f"present value, {document['currency']}", "gain", "grade"),
+            "ways", "Gain over doing nothing", ("way", f"present value, {money}", "gain", "grade"),
             [
                 Row(
                     (way["way"], fixed(way["present_value"], 0), fixed(way["gain"], 0), way["grade"] or "-"),
-                    {key: value for key, value in way.items() if not isinstance(value, list)}
-                    | {"currency": document["currency"]},
+                    {key: value for key, value in way.items() if not isinstance(value, list)} | {"currency": money},
                 )
                 for way in ways
             ],
-            text=frozenset({3}), bar="gain", bar_label=f"gain over doing nothing, {document['currency']}",
-        )
-    )  # fmt: skip
+            text=frozenset({3}), bar="gain", bar_label=f"gain over doing nothing, {money}",
+        ),
+        *_of_case(found),
+    ]  # fmt: skip
     gain = f"{fixed(best['gain'], 0)} {document['currency']}"
     return Sheet(
         report="finance",
@@ -309,5 +303,31 @@ def finance_sheet(path: Path, *, scenarios: int = 1000, seed: int = 0, option: s
     )  # fmt: skip
 
 
-def _cells(headings: Sequence[str], row: Sequence[str]) -> dict[str, str]:
-    return {heading or "line": cell for heading, cell in zip(headings, row, strict=True)}
+def _of_case(found: Financed) -> Iterator[Section]:
+    """The tables of a case, with its full figures where the document has them."""
+    document = found.document
+    cash = [
+        {
+            "year": year,
+            **{f"{way['way']}, cash in {document['currency']}": way["cash"][year] for way in document["ways"]},
+        }
+        for year in range(document["years"] + 1)
+    ]
+    for name, (title, headings, rows) in zip(("summary", "cash-flow", "tornado"), found.tables, strict=False):
+        figures: Sequence[dict[str, Any]] = [{} for _ in rows]
+        if name == "cash-flow" and len(rows) == len(cash):
+            figures = cash
+        elif name == "tornado":
+            figures = next((bars for bars in document["tornado"].values() if _is_of(bars, rows)), figures)
+        yield Section(
+            name, title[:1].upper() + title[1:] if title else "In short", tuple(heading or " " for heading in headings),
+            [Row(tuple(row), own) for row, own in zip(rows, figures, strict=True)], empty="",
+            text=frozenset({1}) if name == "tornado" else frozenset(),
+        )  # fmt: skip
+
+
+def _is_of(bars: Sequence[dict[str, Any]], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether bars are those the rows were made of: as many, of the same inputs and figures."""
+    return len(bars) == len(rows) and all(
+        bar["input"].endswith(row[1]) and fixed(bar["swing"], 0) == row[-1] for bar, row in zip(bars, rows, strict=True)
+    )

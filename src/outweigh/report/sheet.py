@@ -71,6 +71,7 @@ class Sheet:
         missing: facts without which a figure is not given.
         sources: the standard and its version; data beside it.
         complete: False where the figure the report is about could not be given.
+        calm: False where something in it wants somebody to act.
     """
 
     report: str
@@ -83,6 +84,7 @@ class Sheet:
     notes: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     complete: bool = True
+    calm: bool = True
 
     def document(self, created: datetime, version: str) -> dict[str, Any]:
         """Plain JSON, `version` that of outweigh; a number that is not finite is null: JSON has no other word."""
@@ -93,6 +95,7 @@ class Sheet:
             "created": utc(created),
             "outweigh_version": version,
             "complete": self.complete,
+            "calm": self.calm,
             "lead": self.lead,
             "key": [list(pair) for pair in self.key],
             "figures": finite(dict(self.figures)),
