@@ -32,6 +32,11 @@ def test_on_this_machine_all_may_read_until_a_token_is_made_and_nobody_may_write
     assert anyone.get("/api/v1/receipts").status_code == 401
 
 
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Real-IP", "Forwarded", "Via"])
+def test_who_comes_through_a_proxy_is_not_on_this_machine(host, header: str):
+    assert host().client(**{header: "192.0.2.7"}).get("/api/v1/receipts").status_code == 401
+
+
 def test_a_server_that_others_can_reach_answers_nobody_without_a_token(host):
     running = host(wide=True)
 

@@ -19,6 +19,7 @@ import pytest
 
 from outweigh.app.serving.tokens import make_token
 from outweigh.backends.stores.sqlite import SqliteStore
+from outweigh.cli.main import run
 from outweigh.ports import Role
 
 OUTWEIGH = str(Path(sys.executable).with_name("outweigh"))
@@ -104,18 +105,20 @@ def test_two_workers_on_postgresql_share_keys_tokens_and_receipts_and_a_dead_one
     assert "Traceback" not in told_err
 
 
+@pytest.mark.parametrize("door", [("--host", "0.0.0.0"), ("--behind", "127.0.0.1"), ("--name", "energy.example")])
+def test_whatever_lets_others_in_asks_for_a_token_first(tmp_path: Path, store: SqliteStore, capsys, door):
+    code = run(["serve", *door, "--port", "0", "--ledger", str(tmp_path / "ledger.sqlite")])
+
+    out, told = capsys.readouterr()
+    assert (code, out) == (2, "")
+    assert f"{door[0]} " in told
+    assert "no token was made" in told
+
+
 def test_a_wider_address_is_served_only_with_a_token(tmp_path: Path, store: SqliteStore):
     from datetime import UTC, datetime
 
     ledger = str(tmp_path / "ledger.sqlite")
-    done = subprocess.run(
-        [OUTWEIGH, "serve", "--host", "0.0.0.0", "--port", "0", "--ledger", ledger],
-        capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "no token was made" in done.stderr
-    assert "outweigh serve token create" in done.stderr
-
     _, secret = make_token(store, "me", Role.READER, now=datetime.now(UTC))
     with serving("--host", "0.0.0.0", "--ledger", ledger, cwd=tmp_path) as (_, address):
         here = address.replace("0.0.0.0", "127.0.0.1")

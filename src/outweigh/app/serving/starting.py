@@ -42,7 +42,8 @@ def start(
         UsageError: others could connect and there is no token; or what `serve` raises.
         OutweighError: what `open_served` raises.
     """
-    settings = replace(settings, wide=not is_loopback(host))
+    # A proxy in front, or a name to be reached by, lets others in though we listen on this machine only.
+    settings = replace(settings, wide=not is_loopback(host) or bool(behind or settings.names))
     module = application()
     with ExitStack() as stack:
         if not has_ledger(settings):
@@ -52,8 +53,9 @@ def start(
         served = open_served(settings, progress=progress)
         stack.callback(served.close)
         if settings.wide and not served.access.any_token(at=utc(served.now())):
+            door = f"--host {host}" if not is_loopback(host) else "--behind" if behind else "--name"
             raise UsageError(
-                f"--host {host} would let other machines in, and no token was made that they could show",
+                f"{door} would let other machines in, and no token was made that they could show",
                 "Make one first: `outweigh serve token create NAME --role reader`; or listen on 127.0.0.1",
             )
         if settings.wide and not behind:

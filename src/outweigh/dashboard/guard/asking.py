@@ -49,7 +49,7 @@ class Askers:
         moment = time.monotonic()
         if secret is None:
             until, there_are = self._any_token
-            return None if moment >= until and not self._wide else self._unnamed(there_are=there_are)
+            return None if moment >= until and not self._wide else self._unnamed(headers, there_are=there_are)
         digest = digest_of(secret)
         until, token = self._known.get(digest, (0.0, None))
         if moment >= until or token is None:
@@ -63,7 +63,7 @@ class Askers:
         if secret is None:
             if not self._wide:
                 self._any_token = (moment + REMEMBERED_S, self._access.any_token(at=at))
-            return self._unnamed(there_are=self._any_token[1])
+            return self._unnamed(headers, there_are=self._any_token[1])
         digest = digest_of(secret)
         if by_cookie:
             token = self._access.session_of(digest, at=at)
@@ -98,9 +98,11 @@ class Askers:
             self._known.pop(digest_of(secret), None)
             self._access.end_session(digest_of(secret))
 
-    def _unnamed(self, *, there_are: bool) -> Asker:
+    def _unnamed(self, headers: Mapping[str, str], *, there_are: bool) -> Asker:
         # On this machine alone, and as long as nobody made a token, all may read; as soon as there is one, it counts.
-        return NOBODY if self._wide or there_are else LOCAL
+        # Who comes through a proxy is not on this machine, whatever the connection says.
+        proxied = any(name in headers for name in ("x-forwarded-for", "x-real-ip", "forwarded", "via"))
+        return NOBODY if self._wide or there_are or proxied else LOCAL
 
     def _asker(self, token: Token | None, *, by_cookie: bool) -> Asker:
         if token is None or not token.holds(utc(self._now())):
