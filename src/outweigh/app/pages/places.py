@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from outweigh.app.pages.asked import Asked
+from outweigh.app.pages.asked import Asked, FieldRefused
 from outweigh.app.pages.found import FileKind, files_of, json_of
 from outweigh.app.pages.marginal import FIELDS as MARGINAL
 from outweigh.app.pages.marginal import marginal_run
@@ -34,6 +34,7 @@ SHAPES = ("known", "typical")
 _MOST_SITES = 12  # strips below each other; more nobody reads
 _MOST_PLANS = 40
 _DAYS = 7
+_YEARS = (1990, 2100)  # of which figures exist
 _HOUR_S = 3600.0
 _KWH_PER_MWH = 1000.0
 
@@ -86,6 +87,8 @@ def places(served: Served, asked: Asked) -> dict[str, Any]:
 def _week(asked: Asked, now: datetime) -> Interval:
     midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     begun = asked.since or midnight - timedelta(days=midnight.weekday())
+    if not _YEARS[0] <= begun.year <= _YEARS[1]:
+        raise FieldRefused(f"since {begun:%Y-%m-%d} is no time of an electric grid", "since", "Give a year such as 2026")
     begun = begun.replace(minute=0, second=0, microsecond=0)
     return Interval(begun, begun + timedelta(days=_DAYS))
 

@@ -27,7 +27,7 @@ _LITRES = [
     Column("tue", "TUE", "number"),
     Column("peak", "peak", "power"),
     Column("water", "water a year, m³", "number"),
-    Column("money", "saves a year", "money"),
+    Column("money", "money saved a year", "money"),
     Column("payback", "payback, years", "number"),
     Column("grade", "grade", "grade", note="method"),
 ]

@@ -119,6 +119,6 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
         "times": row["times_naive"],
         "times_why": "there is no average price",
         "carbon": row["carbon"],
-        "carbon_why": "no price and intensity of carbon were given",
+        "carbon_said": "not priced",
         "peak_w": row["peak_w"],
     }
