@@ -28,6 +28,7 @@ _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 _SHELL: Final = "/bin/sh"
 _GRACE_S: Final = 10.0  # between SIGTERM and SIGKILL, for a job that declares no checkpoint
 _BEGINS_WITHIN_S: Final = 10.0  # after which an attempt without a begin is launched again; it cannot run twice
+_HEARS_WITHIN: Final = timedelta(seconds=1)  # of its begin mark, a job has its processes
 _KILLED: Final = 128 + 9
 # Ignored by who started us, they could not be trapped in a shell.
 _RESTORED: Final = tuple(
@@ -259,9 +260,11 @@ class ProcessJobs(RecordedJobs):
             return
         checkpoint = record.request.checkpoint
         grace_s = checkpoint.grace_s if checkpoint else _GRACE_S
-        if record.state is JobState.PAUSING and checkpoint is not None:
-            begin = self._begin(record)
-            if begin is not None and begin.at >= record.asked:  # it was told before there was anybody to hear
+        begin = self._begin(record)
+        if begin is not None and begin.at >= record.asked - _HEARS_WITHIN:  # told before there was anybody to hear
+            if record.cancelled:
+                self._signal(record, signal.SIGTERM)
+            elif record.state is JobState.PAUSING and checkpoint is not None and begin.at >= record.asked:
                 self._tell_to_save(record, checkpoint)
         if self._now() - record.asked < timedelta(seconds=grace_s):
             return

@@ -80,11 +80,11 @@ if [ -n "$code_" ]; then
   exit "$code_"
 fi
 { began_ > "$record_.begin"; } 2>/dev/null
-leave_=look_
+leave_=look_ left_=told_to_leave_
 # Of the signals it catches, in hexadecimal: SIGTERM, 15, is the 4 of the fourth digit from the right.
 traps_() { case $(sed -n 's/^SigCgt:.*\(.\)...$/\1/p' "/proc/$1/status" 2>/dev/null) in [4-7c-f]) ;; *) false ;; esac; }
 look_() { [ -e "$record_.traps" ] || ! traps_ "$child_" || true > "$record_.traps"; superseded_; }
-left_() { true > "$record_.left"; }
+told_to_leave_() { true > "$record_.left"; }
 [ -n "$turn_" ] || leave_=
 """
     + RUN

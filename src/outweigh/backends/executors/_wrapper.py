@@ -40,8 +40,9 @@ RUN: Final = r"""
 if [ -n "$folder_" ] && ! cd "$folder_"; then code_=126; else
   "$@" <&0 &
   child_=$!
-  # A signal that came before there was anybody to pass it to.
+  # A signal that came before there was anybody to hear it.
   [ "$told_" = 0 ] || kill -s "$signal_" "$child_" 2>/dev/null
+  [ "$term_" = 0 ] || kill -s TERM "$child_" 2>/dev/null
   if [ -n "$leave_" ]; then
     (
       trap - TERM
