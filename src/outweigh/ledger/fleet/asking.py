@@ -40,6 +40,7 @@ from outweigh.ledger.fleet.presence import Presence
 from outweigh.ledger.fleet.rollups import (
     DAYS,
     HOURS,
+    NODE_DAYS,
     POWER,
     POWER_BOTH,
     POWER_OWNER,
@@ -405,12 +406,12 @@ class Fleet:
         now.check_owner(owner)
         start_s, end_s = _minutes(window)
         start_s, end_s = _whole(start_s, end_s, _HOUR_S)
-        days = now.days(start_s, end_s)
-        if not days:
+        whole, parts = now.cut(start_s, end_s)
+        if not whole and not parts:
             return _no_nodes(now.known(start_s, end_s, 0, site))
-        found = now.engine.ask(
-            _TOP.format(rank=RANKED[by]), [now.files(HOURS, days), start_s, end_s, site, site, owner, owner, limit]
-        )
+        # The day of a whole one lies in the window as its hours do, so one query adds up both.
+        files = now.files(NODE_DAYS, whole) + now.files(HOURS, parts)
+        found = now.engine.ask(_TOP.format(rank=RANKED[by]), [files, start_s, end_s, site, site, owner, owner, limit])
         if not len(found["node"]):
             return _no_nodes(now.known(start_s, end_s, 0, site))
         nodes = tuple(map(str, found["node"]))

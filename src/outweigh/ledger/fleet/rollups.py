@@ -4,6 +4,7 @@
     FOLDER/rollups/v1/2026-11-01/sums-DIGEST/power.parquet  a row a minute: the fleet's sum
                                              power-site, power-owner, power-both     the same by site, owner, both
                                              hours          a row an hour, node, owner and site
+                                             node-days      the same by day
                                              days           a row an owner and site
 
 A digest is of what the file is made of: the names and sizes of the day's segments, and for `sums` the idle draws of
@@ -51,7 +52,7 @@ QUANTILE, LOW, HIGH = 0.10, 0.02, 0.50
 BUSY_FROM = 0.05
 LEAST_IDLE = 30
 POWER, POWER_SITE, POWER_OWNER, POWER_BOTH = "power", "power-site", "power-owner", "power-both"
-HOURS, DAYS = "hours", "days"
+HOURS, NODE_DAYS, DAYS = "hours", "node-days", "days"
 
 Progress = Callable[[str, float], None]
 
@@ -102,17 +103,18 @@ _ENERGY = """
 60 * sum(power_w) AS energy_j, 60 * coalesce(sum(hum_w), 0) AS hum_j, 60 * coalesce(sum(hum_low_w), 0) AS hum_low_j,
 60 * coalesce(sum(hum_high_w), 0) AS hum_high_j, 60 * sum(unsplit_w) AS unsplit_j
 """
+_BY_NODE = f"""
+SELECT t_s // {{step_s}} * {{step_s}} AS t_s, node, owner, site, max(gpus) AS gpus, count(*)::INTEGER AS minutes,
+       (count(*) FILTER (WHERE idle))::INTEGER AS idle_minutes, {_ENERGY}, min(power_w) AS min_w, max(power_w) AS max_w
+FROM split GROUP BY ALL ORDER BY node, t_s, owner, site
+"""
 _FILES = {
     POWER: f"SELECT t_s, {_MINUTE} FROM split GROUP BY t_s ORDER BY t_s",
     POWER_SITE: f"SELECT t_s, site, {_MINUTE} FROM split GROUP BY t_s, site ORDER BY site, t_s",
     POWER_OWNER: f"SELECT t_s, owner, {_MINUTE} FROM split GROUP BY t_s, owner ORDER BY owner, t_s",
     POWER_BOTH: f"SELECT t_s, owner, site, {_MINUTE} FROM split GROUP BY t_s, owner, site ORDER BY owner, site, t_s",
-    HOURS: f"""
-        SELECT t_s // 3600 * 3600 AS t_s, node, owner, site, max(gpus) AS gpus, count(*)::INTEGER AS minutes,
-               (count(*) FILTER (WHERE idle))::INTEGER AS idle_minutes, {_ENERGY},
-               min(power_w) AS min_w, max(power_w) AS max_w
-        FROM split GROUP BY ALL ORDER BY node, t_s, owner, site
-    """,
+    HOURS: _BY_NODE.format(step_s=3600),
+    NODE_DAYS: _BY_NODE.format(step_s=86400),
     DAYS: f"""
         SELECT owner, site, count(*) AS node_minutes, count(*) FILTER (WHERE idle) AS idle_node_minutes, {_ENERGY}
         FROM split GROUP BY owner, site ORDER BY owner, site
