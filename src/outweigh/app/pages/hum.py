@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 TAKES = ("since", "until", "owner", "site", "of")
 _DAYS = 30
 _NOBODY = "nobody"
+_PARTS = ("allocated", "unallocated", "host", "cooling")
 _MOST_OWNERS = 7  # drawn apart; the table has them all
 _MOST_NODES = 10
 _POINTS = 400
@@ -171,7 +172,7 @@ def _of_receipts(served: Served, asked: Asked, window: Interval) -> dict[str, An
         "synthetic": "Some of these receipts were replayed from recorded or made traces."
         if any(one.total.method.value == "replayed" for one in receipts) else None,
         "figures": [
-            figure("power", "mean hum while runs were measured", hum_w,
+            figure("power", "mean hum under a measured run", hum_w,
                    *(ends_w or ()), why=none,
                    **(how if hum_w is not None else {})),
             figure("energy", "hum under these runs", hum_j, hum_j - half_j, hum_j + half_j, **how) if seconds
@@ -268,7 +269,7 @@ def _parts(rows: Sequence[HumRow]) -> dict[str, Any]:
             "owner": row.owner,
             **{
                 key: value
-                for part in ("allocated", "unallocated", "host", "cooling")
+                for part in _PARTS
                 for energy in [getattr(row.split, part)]
                 for key, value in keyed(
                     part, "energy", None if energy is None else energy.joules,
@@ -277,10 +278,9 @@ def _parts(rows: Sequence[HumRow]) -> dict[str, Any]:
             },
         }
         for row in rows
+        if any(getattr(row.split, part) is not None for part in _PARTS)
     ]  # fmt: skip
-    return table(
-        "What the hum is made of, as far as receipts know", columns, rows_of, empty="no receipt lies in this time."
-    )
+    return table("What the hum is made of, of owners of whom that is known", columns, rows_of, empty="no receipt says.")
 
 
 def _latest_receipt(served: Served) -> str | None:

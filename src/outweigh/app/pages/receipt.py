@@ -131,9 +131,13 @@ def _steps(found: Receipt, views: Sequence[View]) -> list[dict[str, Any]]:
 
 
 def _outermost(read: Sequence[Measurement]) -> list[Measurement]:
-    """The widest scope among readings; only readings of one scope stand beside each other."""
+    """The readings that lie in no other of them, so that their sum counts nothing twice.
+
+    Of a scope that two sources read, the first one's: nobody says whether they saw the same device.
+    """
     wide = [one for one in read if not any(o.scope is not one.scope and o.scope.contains(one.scope) for o in read)]
-    return [one for one in wide if one.scope is wide[0].scope] if wide else []
+    first = {one.scope: one.source for one in reversed(wide)}
+    return [one for one in wide if one.source == first[one.scope]]
 
 
 def _not_read(key: str) -> str:
