@@ -10,7 +10,7 @@ flushes. Meanwhile
 In the end, when every queue says that nothing waits, the server's ledger is held against those of the nodes: every
 receipt of every node is there once, with its content, and `verify` finds the chain whole.
 
-`--nodes N` (50), `--receipts N` of each node (40), `--cuts N` of PostgreSQL (4), `--kills N` of agents (25), `--seed N`.
+`--nodes N` (50), `--receipts N` of each (40), `--cuts N` of PostgreSQL (4), `--kills N` of agents (25), `--seed N` (1).
 """
 
 from __future__ import annotations

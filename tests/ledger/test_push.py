@@ -371,7 +371,7 @@ def test_push_with_a_small_queue_sends_everything_all_the_same(typed, serving, r
         assert typed(server.url, "--queue-size", "1") == 0
 
     assert remote.verify() == 3
-    assert "the queue is full" in capsys.readouterr().err
+    assert capsys.readouterr().err.count("the queue is full") == 1
 
 
 def test_push_takes_along_a_run_that_was_cut_off(tmp_path, typed, serving, remote, monkeypatch):

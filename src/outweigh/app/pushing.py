@@ -186,7 +186,7 @@ def take_back(outgoing: Outgoing) -> int:
 def _emptied(queue: PushQueue, store: Store, receiver: Receiver, told: Told) -> Pushed:
     if not isinstance(store, KeepsChain):
         raise UsageError("this ledger keeps no hash chain to push along", "Use `outweigh ledger export`")
-    total = Pushed()
+    total, was_full = Pushed(), False
     while True:
         filled = queue.fill(store)
         if filled.anew:
@@ -199,13 +199,14 @@ def _emptied(queue: PushQueue, store: Store, receiver: Receiver, told: Told) -> 
                 f"the queue is full of {counts.aside} receipts that the server refuses; the rest waits in the ledger",
                 "See --status, mend it and --retry-refused, or raise --queue-size",
             )
-        if filled.full:
+        if filled.full and not was_full:
             told.note(f"the queue is full with {waiting} receipts; the rest waits in the ledger until there is room")
 
         def so_far(done: Pushed, of: int = waiting) -> None:
             told.progress(f"{done.sent} of {of} receipts", min(1.0, (done.sent + done.aside) / of) if of else 1.0)
 
         done = push(queue, receiver, so_far)
+        was_full = filled.full
         total = Pushed(total.sent + done.sent, total.already + done.already, total.aside + done.aside)
         if not filled.full:
             return total
