@@ -217,6 +217,16 @@ def test_the_end_of_an_earlier_start_under_the_same_count_is_not_that_of_the_lat
     ]
 
 
+def test_what_began_and_was_put_back_before_anybody_looked_has_worked_until_then(read):
+    read.turn(0, "7.0", begin=-300)
+
+    read.shown("PENDING")
+
+    (stint,) = read.record.stints
+    assert (stint.start, stint.end) == (NOW - timedelta(seconds=300), NOW)
+    assert read.record.state is JobState.WAITING
+
+
 def test_a_launch_that_slurm_refused_is_asked_for_again_and_not_for_ever(read):
     read.turn(0, "7.0", begin=-300, end=(-200, 143, 1))
     asked = []

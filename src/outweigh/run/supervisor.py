@@ -49,7 +49,8 @@ _FATES: Final = {
 }
 #: After a refusal a job is left alone so long, twice as long after each further one [wall s].
 _PATIENCE_S, _MOST_PATIENCE_S = 10.0, 600.0
-#: Steps in one write, and wall time a cycle gives to steps [s]: what does not fit is for the next one.
+#: Steps in one write, and wall time a cycle gives to steps [s]: what does not fit is for the next one. Within a write
+#: it is the time between two looks: with a scheduler that is slow to answer, what it does must not go unseen.
 _STEPS: Final = 200
 _ACTING_S: Final = 0.3
 #: Receipts of one cycle: they share one flush.
@@ -62,6 +63,7 @@ class Cycle:
 
     Attributes:
         steps: asked of the executor. ended: jobs that were seen to end. over: whether all have.
+        more: steps were left for the next cycle, which is to come at once.
         states: how many jobs are in each state, by word.
         seconds: wall time it took [s].
     """
@@ -69,6 +71,7 @@ class Cycle:
     steps: int = 0
     ended: int = 0
     over: bool = False
+    more: bool = False
     states: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -171,7 +174,7 @@ class Supervisor:
             self._vintage(now)
             self._slips(now)
             self._plan_again(now)
-            done.steps = self._act(now, begun_s)
+            done.steps, done.more = self._act(now, begun_s)
         self._settle_some()
         self._write_changes()
         self._append_some()
@@ -354,7 +357,8 @@ class Supervisor:
 
     # --- acting -------------------------------------------------------------------------------------
 
-    def _act(self, now: datetime, begun_s: float) -> int:
+    def _act(self, now: datetime, begun_s: float) -> tuple[int, bool]:
+        """How many steps were taken, and whether there are more."""
         can, rules = self.executor.abilities, self._lags.guarded(self.rules, now)
         wanted: list[tuple[Tracked, Wanted]] = []
         for job in self.jobs.values():
@@ -365,20 +369,28 @@ class Supervisor:
         taken = 0
         while taken < len(wanted) and (not taken or time.perf_counter() - begun_s < _ACTING_S):
             batch = wanted[taken : taken + _STEPS]
-            taken += len(batch)
-            if not self._take(batch, now):
-                return taken
+            number = self._take(batch, now)
+            if number is None:
+                return taken, False
+            taken += number
+            if number < len(batch):
+                break
         self._lags.acted(now)
-        return taken
+        return taken, taken < len(wanted)
 
-    def _take(self, wanted: list[tuple[Tracked, Wanted]], now: datetime) -> bool:
-        """Write these down, then take them; False when the executor fell silent, and the rest is for later."""
+    def _take(self, wanted: list[tuple[Tracked, Wanted]], now: datetime) -> int | None:
+        """Write these down, then take them, as many as there is time for; None when the executor fell silent."""
+        begun_s = time.monotonic()
         for job, each in wanted:
             if each.kind is StepKind.SUBMIT:
                 job.stage, job.asked_begin, job.changed = Stage.ASKED, each.begin, True
         taking = [(job.key, each.kind, _detail(each), now.isoformat()) for job, each in wanted]
         steps = self._write(taking=taking)
-        for (job, each), number in zip(wanted, steps, strict=True):
+        for taken, ((job, each), number) in enumerate(zip(wanted, steps, strict=True)):
+            if taken and time.monotonic() - begun_s > self.rules.every_s:
+                self._outcomes.update((later, "left for the next look") for later in steps[taken:])
+                self._not_asked(wanted[taken:])
+                return taken
             if time.monotonic() - self._renewed_s > self.rules.ttl_s / 2:
                 self._write()
             try:
@@ -387,14 +399,18 @@ class Supervisor:
                 # It may or may not have been done. The next look tells, by the job's key.
                 self._say(f"{job.name}, {each.kind}: {err}")
                 self._open.update({n: j.key for n, (j, _) in zip(steps, wanted, strict=True) if n >= number})
-                for later, _ in wanted[steps.index(number) + 1 :]:
-                    if later.seen is None and later.stage is Stage.ASKED:
-                        later.stage, later.changed = Stage.KEPT, True
-                return False
+                self._not_asked(wanted[taken + 1 :])
+                return None
             except ExecutorError as err:
                 self._outcomes[number] = str(err)
                 self._refused(job, each, err, now)
-        return True
+        return len(wanted)
+
+    def _not_asked(self, wanted: list[tuple[Tracked, Wanted]]) -> None:
+        """These were written down and not taken."""
+        for job, _ in wanted:
+            if job.seen is None and job.stage is Stage.ASKED:
+                job.stage, job.changed = Stage.KEPT, True
 
     def _ask(self, job: Tracked, each: Wanted) -> str:
         begin = None if each.begin is None else self.clock.to_wall(each.begin)
@@ -580,6 +596,8 @@ def follow_to_its_end(
             if done.over:
                 supervisor.let_go()
                 return
+            if done.more:
+                continue
         except LedgerCorrupt:
             raise
         except LedgerError as err:

@@ -110,6 +110,8 @@ class Following:
         if forgets_by_age and (begin is not None or record.stints):
             record.over(JobState.LOST, self._now(), None, "Slurm knows it no longer, and it left no end")
             return False
+        if begin is not None:
+            record.work(begin.at, (begin.host,))
         record.stop(end.at if end is not None else self._now())
         self._again(record, f"Slurm had forgotten job {record.handle}")
         return True
@@ -171,6 +173,8 @@ class Following:
             over = turn.end or following.begin
             if over is not None and record.stints[-1].start <= over.at:  # else it is the next one's, by Slurm's word
                 record.stop(over.at)
+        if turns and turns[-1].begin is not None and (job.state in _ENDED or job.state == "PENDING"):
+            record.work(turns[-1].begin.at, (turns[-1].begin.host,))  # it had begun, and was ended before we looked
         record.turn = turns[-1].number if turns else record.turn
         record.attempt = max(record.attempt, job.restarts)
 

@@ -24,6 +24,7 @@ Source: sbatch(1), scontrol(1), squeue(1), scancel(1), slurm.conf(5); seen on Sl
 from __future__ import annotations
 
 import math
+import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -34,7 +35,7 @@ from outweigh.backends.executors._options import known_site, options, system_now
 from outweigh.backends.executors._records import Record, Records
 from outweigh.backends.executors._slurm_following import Following
 from outweigh.backends.executors._slurm_script import batch_script, taken_apart
-from outweigh.backends.executors._slurm_tools import NAME, SlurmJob, SlurmTools
+from outweigh.backends.executors._slurm_tools import NAME, NodeKind, SlurmJob, SlurmTools
 from outweigh.core.errors import ExecutorError, ExecutorUnavailable, JobOver, JobRefused, JobUnknown, NotOffered
 from outweigh.core.jobs import Ability, JobRequest, JobState, JobStatus, Stint
 from outweigh.ports import Availability
@@ -45,6 +46,7 @@ _COMMENT: Final = "outweigh:"
 _PROBES_S: Final = 5.0
 _APART: Final = timedelta(seconds=1)  # Slurm counts in these
 _LATELY: Final = timedelta(seconds=10)
+_MOMENT_S: Final = 5.0
 
 
 @executors.register(NAME)
@@ -88,6 +90,8 @@ class SlurmExecutor:
         self._tools = SlurmTools(environment, timeout_s=timeout_s)
         self._look = Following(self._records, self._tools, now)
         self._seen: dict[str, datetime] = {}
+        self._nodes_seen: tuple[float, list[NodeKind]] | None = None
+        self._jobs_seen: tuple[float, dict[str, list[SlurmJob]]] | None = None
 
     @classmethod
     def probe(cls) -> Availability:
@@ -128,7 +132,9 @@ class SlurmExecutor:
     def submit(self, request: JobRequest) -> JobStatus:
         with self._records.locked():
             record = self._records.get(request.key)
-            jobs = self._of_comment() if record is None or not record.handle else {}
+            # One that was asked for before is looked for now; of a new one nothing can have come since the last look.
+            fresh = record is not None
+            jobs = self._of_comment(fresh=fresh) if record is None or not record.handle else {}
             found = jobs.get(request.key, [])
             if record is None:
                 if not found:
@@ -147,6 +153,8 @@ class SlurmExecutor:
                         raise
                 record.launched = self._now()
                 self._records.put(record)
+                if not found:
+                    return record.status()
             known = self._bring_up_to_date((request.key,))
             return (known.get(request.key) or record).status()
 
@@ -197,7 +205,7 @@ class SlurmExecutor:
                 self._let_go(record, None)
 
     def move(self, key: str, site: str) -> None:
-        known_site(NAME, site, self.sites())
+        known_site(NAME, site, self._all_sites())
         with self._records.locked():
             record = self._open(key)
             if record.state.draws or record.in_place:
@@ -239,9 +247,9 @@ class SlurmExecutor:
 
     def _must_fit(self, request: JobRequest) -> None:
         """Slurm would take it and let it wait for ever."""
-        nodes = self._tools.nodes()
-        up = {feature for kind in nodes if kind.up for feature in kind.features}
-        known_site(NAME, request.site, up & self._wanted_sites if self._wanted_sites else up)
+        # A site that is not up waits for its nodes: after a restart of the controller none is, for some seconds.
+        known_site(NAME, request.site, self._all_sites())
+        nodes = self._nodes()
         fitting = sum(
             kind.count
             for kind in nodes
@@ -309,11 +317,25 @@ class SlurmExecutor:
         end = record.stints[-1].end if record.stints else None
         return end is not None and self._now() - end < _LATELY
 
-    def _of_comment(self) -> dict[str, list[SlurmJob]]:
+    def _nodes(self) -> list[NodeKind]:
+        """As they were a moment ago: what they have does not change between the submits of many jobs."""
+        if self._nodes_seen is None or time.monotonic() - self._nodes_seen[0] > _MOMENT_S:
+            self._nodes_seen = (time.monotonic(), self._tools.nodes())
+        return self._nodes_seen[1]
+
+    def _all_sites(self) -> tuple[str, ...]:
+        """Features of nodes, up or not."""
+        features = {feature for kind in self._nodes() for feature in kind.features}
+        return tuple(sorted(features & self._wanted_sites if self._wanted_sites else features))
+
+    def _of_comment(self, *, fresh: bool = True) -> dict[str, list[SlurmJob]]:
+        if not fresh and self._jobs_seen is not None and time.monotonic() - self._jobs_seen[0] <= _MOMENT_S:
+            return self._jobs_seen[1]
         found: dict[str, list[SlurmJob]] = defaultdict(list)
         for job in sorted(self._tools.jobs(), key=lambda each: each.id):
             if job.comment.startswith(_COMMENT):
                 found[job.comment.removeprefix(_COMMENT)].append(job)
+        self._jobs_seen = (time.monotonic(), found)
         return found
 
     def _bring_up_to_date(self, keys: Collection[str] | None = None) -> dict[str, Record]:
