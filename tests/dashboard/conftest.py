@@ -120,7 +120,7 @@ def made_receipt() -> Callable[..., Receipt]:
 
 @pytest.fixture
 def served_folder(tmp_path: Path) -> Iterator[Callable[..., Served]]:
-    """Serves a made-up folder: `text` is its energy.toml ("" for none), `copied` names files of examples/, by folder."""
+    """Serves a made-up folder: `text` is its energy.toml ("" for none), `copied` names files of examples/."""
     from outweigh.app.serving.served import serving
     from outweigh.config import load_project
     from outweigh.ledger import default_path, open_ledger

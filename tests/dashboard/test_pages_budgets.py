@@ -152,9 +152,14 @@ expires = {day}
 
 
 @pytest.mark.parametrize(
-    "day, state",
-    [("2026-11-16", "expired"), ("2026-11-17", "expires soon"), ("2026-11-30", "expires soon"), ("2027-06-30", "in force")],
-)  # fmt: skip
+    ("day", "state"),
+    [
+        ("2026-11-16", "expired"),
+        ("2026-11-17", "expires soon"),
+        ("2026-11-30", "expires soon"),
+        ("2027-06-30", "in force"),
+    ],
+)
 def test_a_waiver_counts_up_to_its_day_and_not_on_it(served_folder, day, state):
     document = budgets(served_folder(PROJECT + LINES + WAIVER.format(day=day), now=NOW), Asked())
 

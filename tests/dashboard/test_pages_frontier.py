@@ -65,7 +65,8 @@ def test_a_beaten_variant_names_what_beats_it(served_folder, sitting):
 
     rows = rows_of(frontier(served_folder("", *receipts), Asked()))
 
-    assert rows["small"]["on_frontier"] and rows["large"]["on_frontier"]
+    assert rows["small"]["on_frontier"]
+    assert rows["large"]["on_frontier"]
     assert rows["wasteful"]["dominated_by"] == "large"
     assert rows["wasteful"]["state"] == "beaten by large"
     assert rows["small"]["energy_j"] == pytest.approx(1.01)

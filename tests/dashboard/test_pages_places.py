@@ -168,7 +168,7 @@ def test_each_run_of_the_month_adds_its_parts_and_says_where_it_passes_the_contr
 
 
 @pytest.mark.parametrize(
-    "changed, field",
+    ("changed", "field"),
     [
         ({"flat": "5 MWh"}, "flat"),
         ({"flat": "", "load": ""}, "flat"),
