@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import click
 
 from outweigh.cli.serve_token import token
 from outweigh.cli.shown import echo_json, json_option, note, progress
-from outweigh.core.errors import MissingExtra
+from outweigh.core.errors import MissingExtra, UsageError
 
 if TYPE_CHECKING:
     from outweigh.app.serving import Settings
@@ -134,9 +134,12 @@ def command(
 
 def _export(settings: Settings, folder: Path, *, as_json: bool) -> None:
     from outweigh.app.serving import open_served
+    from outweigh.app.serving.served import has_ledger
 
-    with progress("copy") as told:
-        written = _dashboard("pages.exporting").export(open_served(settings), folder, told=told)
+    if not has_ledger(settings):
+        raise UsageError("there is no energy.toml here and no ledger: nothing to copy", "Name one: --project, --ledger")
+    with closing(open_served(settings)) as served, progress("copy") as told:
+        written = _dashboard("pages.exporting").export(served, folder, told=told)
     if as_json:
         echo_json([{"file": str(path)} for path in written])
     else:

@@ -401,7 +401,8 @@ def _of_fleet(served: Served, fleet: Fleet, asked: Asked, window: Interval) -> d
         "tables": {
             "owners": table("Hum by owner, the largest first", _with_money(FLEET_OWNERS, rates),
                             [_fleet_row(by_owner, i, seconds, rates, asked) for i in at]),
-            "power": _power_table(power),
+            # Its figures are in `charts` already: as a table they are only made for whoever takes it.
+            **({"power": _power_table(power)} if asked.text("table") == "power" else {}),
             "nodes": table(
                 f"The {len(nodes.nodes)} nodes with most hum, of {nodes.total_nodes}",
                 NODES,

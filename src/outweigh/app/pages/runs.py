@@ -100,6 +100,7 @@ def in_flight_row(receipt: Receipt) -> dict[str, Any]:
     return {
         **receipt_row("", receipt),
         "href": None,
+        "status": "running",
         **keyed("duration", "duration", seconds),
         **keyed(
             "power", "power", joules / seconds if seconds > 0 else None, why="" if seconds > 0 else "it has just begun"
