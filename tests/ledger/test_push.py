@@ -429,6 +429,43 @@ def test_a_follower_waits_for_the_first_ledger_and_for_a_server_that_is_away_and
     assert len(said) == 3
 
 
+def test_a_follower_notices_that_another_ledger_took_the_place_of_the_one_it_reads(
+    tmp_path, serving, receiving, remote, made_receipt
+):
+    from outweigh.app import pushing
+
+    path = tmp_path / "node.sqlite"
+
+    def write(*numbers):
+        node = open_ledger(path)
+        node.append_all([made_receipt(number) for number in numbers])
+        node.close()
+
+    said, waits = [], []
+    write(0, 1)
+    with serving() as server:
+
+        def sleep(seconds):
+            waits.append(seconds)
+            if len(waits) == 1:
+                for file in tmp_path.glob("node.sqlite*"):
+                    if file.is_file():
+                        file.unlink()
+                write(7, 8, 9)
+            if len(waits) == 2:
+                raise Enough
+
+        outgoing = pushing.Outgoing.named(server.url, str(path))
+        with (
+            pushing.open_receiver(outgoing, receiving.TOKEN, ca=None, patience_s=0.0) as receiver,
+            pytest.raises(Enough),
+        ):
+            pushing.follow(outgoing, receiver, pushing.Told(said.append), every_s=0.5, sleep=sleep)
+
+    assert remote.verify() == 5
+    assert "another ledger" in said[0]
+
+
 def test_a_follower_that_is_told_to_stop_ends_well_and_keeps_what_waits(tmp_path, store, made_receipt, receiving):
     import signal
 

@@ -135,13 +135,12 @@ def follow(
         LedgerError: the queue cannot be written, or the server refuses everything.
     """
     away, missing = 0, False
-    with outgoing.queue() as queue:
+    with outgoing.queue() as queue, closing(_Ledger(outgoing.ledger)) as ledger:
         while True:
             try:
-                with closing(open_ledger(outgoing.ledger, create=False)) as store:
-                    missing = False
-                    _recover(outgoing, told)
-                    done = _emptied(queue, store, receiver, told)
+                _recover(outgoing, told)
+                done = _emptied(queue, ledger.store(), receiver, told)
+                missing = False
             except ServerUnavailable as err:
                 if away == 0:
                     told.note(f"{err} {queue.counts().waiting} receipts wait; it is tried again and again")
@@ -163,6 +162,40 @@ def follow(
             if done != Pushed():
                 answered(_row(outgoing, done, queue.counts()))
             sleep(every_s)
+
+
+class _Ledger:
+    """The ledger, kept open from one look to the next: to look is one query then, and an agent looks all day.
+
+    A file that was taken away or replaced is opened anew: a handle would go on reading what is no longer there.
+    """
+
+    def __init__(self, location: Path | str) -> None:
+        self._location = location
+        self._opened: Store | None = None
+        self._file: tuple[int, int] | None = None
+
+    def store(self) -> Store:
+        """Raises LedgerError where there is none."""
+        file = self._now()
+        if self._opened is None or file != self._file:
+            self.close()
+            self._opened, self._file = open_ledger(self._location, create=False), file
+        return self._opened
+
+    def close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    def _now(self) -> tuple[int, int] | None:
+        if isinstance(self._location, str) and "://" in self._location:
+            return None
+        try:
+            found = Path(self._location).stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
 
 def standing(outgoing: Outgoing) -> tuple[dict[str, Any], list[dict[str, Any]]]:
