@@ -134,9 +134,9 @@ class Asked:
             raise FieldRefused(f"{name} {clipped(text)!r} is no time", name, example) from None
 
     def window(self, now: datetime, days: float) -> Interval:
-        """From `since` to `until`, as far as given; else the `days` before `now`, whole minutes, so that what was asked
-        twice in a minute is the same. FieldRefused where it ends before it starts."""
-        until = self.until or now.astimezone(UTC).replace(second=0, microsecond=0)
+        """From `since` to `until`, as far as given; else the `days` up to the end of the hour that `now` is in, so that
+        what was asked twice in an hour is the same. FieldRefused where it ends before it starts."""
+        until = self.until or now.astimezone(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
         since = self.since or until - timedelta(days=min(days, _FARTHEST_DAYS))
         if until < since:
             raise FieldRefused(f"the time from {since:%Y-%m-%d} to {until:%Y-%m-%d} ends before it starts", "until",

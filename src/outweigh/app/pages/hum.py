@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from outweigh.app.pages.asked import Asked, FieldRefused
@@ -21,7 +22,7 @@ from outweigh.core.measurement import Grade, half_width_95
 from outweigh.core.quantities import Energy
 from outweigh.core.receipt import Receipt, RunStatus
 from outweigh.measure.hum import OWNER, HumRow, hum_view
-from outweigh.ports import ReceiptFilter
+from outweigh.ports import ReceiptFilter, Store
 
 if TYPE_CHECKING:
     from outweigh.app.serving import Served
@@ -59,7 +60,8 @@ def hum(served: Served, asked: Asked) -> dict[str, Any]:
     else:
         if asked.text("site"):
             raise FieldRefused("receipts are of no site", "site", "Leave it out")
-        found = _of_receipts(served, asked, window)
+        given = tuple(sorted(asked.given.items()))
+        found = _answered(_Question(served.ledger, served.texts.head(), window, given, served, asked))
     running = len(in_flight_receipts(served))
     return {
         "schema": "outweigh.page.hum/1",
@@ -145,6 +147,23 @@ def _month(
 
 
 # --- from receipts ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What was asked of which state of the ledger: the same question has the same answer, and is worked out once."""
+
+    ledger: Store
+    head: tuple[int, str]
+    window: Interval
+    given: tuple[tuple[str, str], ...]
+    served: Served = field(compare=False)
+    asked: Asked = field(compare=False)
+
+
+@lru_cache(maxsize=16)
+def _answered(question: _Question) -> dict[str, Any]:
+    return _of_receipts(question.served, question.asked, question.window)
 
 
 def _of_receipts(served: Served, asked: Asked, window: Interval) -> dict[str, Any]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TAKES = ("project", "phase", "variant", "owner", "batch", "status", "grade", "since", "until", "limit", "after")
 _MOST = 200
 _USUAL = 50
-_LOOKED_AT = 5_000  # receipts behind one page; what a filter leaves out beyond them is on the next
+_LOOKED_AT = 2_000  # receipts behind one page; what a filter leaves out beyond them is on the next
 _STEP = 500
 _RUNNING_S, _QUIET_S = 5, 30
 
