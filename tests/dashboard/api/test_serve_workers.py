@@ -44,7 +44,7 @@ def serving(*args: str, cwd: Path) -> Iterator[tuple[subprocess.Popen[str], str]
                     process.kill()
 
 
-def answered(client: httpx.Client, path: str, seconds: float = 60) -> httpx.Response:
+def answered(client: httpx.Client, path: str, seconds: float = 200) -> httpx.Response:
     """The first answer of a server that is starting."""
     until = time.monotonic() + seconds
     while True:
