@@ -43,8 +43,11 @@ from outweigh.ports import ReceiptFilter
 from shape import Row, finish
 
 # Imported before any fork, so that an agent starts at once.
-for name in ("backends.stores._migrate", "backends.stores._sql", "backends.stores._chain", "cli.ledger_push"):
-    importlib.import_module(f"outweigh.{name}")
+for name in (
+    "outweigh.backends.stores._migrate", "outweigh.backends.stores._sql", "outweigh.backends.stores._chain",
+    "outweigh.cli.ledger", "outweigh.ledger.pushing.http", "httpx", "httpx_retries",
+):  # fmt: skip
+    importlib.import_module(name)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 OUTWEIGH = str(Path(sys.executable).with_name("outweigh"))
 EVERY_S = 2.0

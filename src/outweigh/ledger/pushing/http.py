@@ -95,7 +95,9 @@ class HttpReceiver:
             raise UsageError("the token holds characters that no token has", "Copy it again; it is one word")
         self.where, self._token, self._patience_s = address.url, token, patience_s
         self._until_s = 0.0
-        inner = httpx.HTTPTransport(verify=_trusted(ca), proxy=_proxy(address.url))
+        # To read the public certificates takes longer than all the rest, and http:// needs none.
+        trusted = _trusted(ca) if ca is not None or address.url.startswith("https") else False
+        inner = httpx.HTTPTransport(verify=trusted, proxy=_proxy(address.url))
         retry = httpx_retries.Retry(
             # How often is not the question, only how long: `total_timeout` ends it.
             total=1000 if patience_s > 0 else 0,
