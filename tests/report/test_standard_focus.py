@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import pytest
 
 from outweigh.backends.exporters.focus import FocusExporter
-from outweigh.core.errors import UsageError
+from outweigh.core.errors import OverlappingScopes, UsageError
 from outweigh.core.measurement import Factor, Grade
 from outweigh.core.quantities import CarbonBasis, CarbonIntensity, Price
 from outweigh.report.declared import Billing, Given
@@ -128,3 +128,10 @@ def test_a_label_that_a_spreadsheet_would_run_stays_text(made_run, addressed):
 
     assert row["ResourceName"].startswith("'=")
     assert json.loads(row["Tags"])["label/team"] == "@ops"
+
+
+def test_the_same_joules_are_never_charged_twice(made_run, addressed):
+    machine = (("machine", "a"),)
+
+    with pytest.raises(OverlappingScopes):
+        focus_rows(addressed(made_run(KWH, labels=machine), made_run(2 * KWH, labels=machine)), GIVEN)

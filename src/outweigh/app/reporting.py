@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -15,6 +17,7 @@ from outweigh.core.constants import S_PER_HOUR
 from outweigh.core.errors import FactorMissing, UsageError
 from outweigh.core.intervals import Interval
 from outweigh.core.meaning import Gap
+from outweigh.core.measurement import Grade
 from outweigh.core.quantities import CarbonIntensity
 from outweigh.core.receipt import Receipt
 from outweigh.ports import ReceiptFilter, RendersText
@@ -35,6 +38,7 @@ from outweigh.report.totals import total
 #: Format as typed -> exporter of a sheet.
 SHEET_FORMATS = {"markdown": "sheet-markdown", "html": "sheet-html", "csv": "sheet-csv", "json": "json"}
 _FACTS = "report-facts.toml"
+_JSON = ("json", "spdx")  # exporters whose text is JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +86,30 @@ class Reported:
             raise UsageError(f"exporter {self.exporter} writes files alone", "Give --out")
         return found.text(self.model)
 
+    def objects(self) -> Sequence[Mapping[str, Any]]:
+        """The report as JSON objects, one a line at the command line: a row each where it is nothing but rows."""
+        rows: Sequence[Mapping[str, Any]] = self.model["rows"] if self.exporter == "focus" else ()
+        return rows or [json.loads(self.text()) if self.exporter in _JSON else self.model]
+
     def write(self, path: Path) -> None:
         """Write it whole or not at all. Raises OutputError, UsageError as `text` does."""
         exporters.get(self.exporter)().write(self.model, path)
 
 
 Addressed = list[tuple[str, Receipt]]
+Told = Callable[[str, float], None]
 
 
 def standard_report(
-    standard: str, selection: Selection, form: str, *, table: str = "", now: datetime | None = None
-) -> Reported:
+    standard: str, selection: Selection, form: str, *, table: str = "", now: datetime | None = None,
+    told: Told = lambda _what, _fraction: None,
+) -> Reported:  # fmt: skip
     """The report of a standard.
 
     Args:
         form: one of `SHEET_FORMATS`; a standard with a format of its own is written in that, or as plain JSON.
         table: of a sheet, for CSV.
+        told: what is being done, and how far it is in [0, 1].
 
     Raises:
         ConfigError, UsageError: the project, the facts, the selection or the standard's own needs.
@@ -107,7 +119,10 @@ def standard_report(
     created = now or datetime.now(UTC)
     name, given, receipts = _gathered(standard, selection)
     if standard in _SHEETS:
-        return sheet_report(_SHEETS[standard](receipts, given, selection), form, created, table=table)
+        return sheet_report(_SHEETS[standard](receipts, given), form, created, table=table)
+    if standard == _CHECK:
+        sheet = mlperf_check(receipts, given, _samples(receipts, selection, told))
+        return sheet_report(sheet, form, created, table=table)
     if standard == "focus":
         model = {"schema": "outweigh.focus/1", "columns": COLUMNS, "rows": focus_rows(receipts, given)}
         missing = () if given.pue is not None else (asking.PUE,)
@@ -218,8 +233,12 @@ def _hourly(given: Given, zone: str, selection: Selection, receipts: Addressed) 
     origin = series.origin
     # One figure for the period and one by hour must count the same gases: where they do not, the file's word holds.
     flat = given.intensity if given.intensity is not None and given.intensity[0].scope is mean.scope else None
+    known = [
+        q.grade for v, q in zip(answer.series.values, answer.series.qualities, strict=True) if not isinstance(v, Gap)
+    ]
     return replace(
         given, intensity=flat, hours=found, hours_scope=meaning.scope,
+        hours_grade=max(known, key=lambda grade: grade.value, default=Grade.D),
         hours_source=f"{origin.provider}, {origin.source} ({meaning})",
     )  # fmt: skip
 
@@ -265,41 +284,47 @@ def moment(text: str) -> datetime | None:
     return found.astimezone(UTC)
 
 
-def _samples(receipts: Addressed, selection: Selection) -> dict[str, Sampled | None]:
+def _samples(receipts: Addressed, selection: Selection, told: Told) -> dict[str, Sampled | None]:
     """What is kept of each receipt's power over time: counts and the longest gap."""
-    from outweigh.app.record import sample_rows, samples_of
+    from outweigh.app.keeping import beside
+    from outweigh.ledger.samples import has_samples, read_samples
 
+    project = _project(selection.project)
+    start = Path(project.root) if project is not None else None
+    _, folder = beside(find_ledger(selection.ledger, start))
     found: dict[str, Sampled | None] = {}
-    ledger = find_ledger(selection.ledger, None if selection.project == Path() else selection.project)
-    for address, _ in receipts:
-        if not samples_of(address, ledger)[3]:
-            found[address] = None
+    for index, (address, one) in enumerate(receipts):
+        told("samples", index / len(receipts))
+        found[address] = None
+        run = next((run for run in (one.run_id, one.batch) if run and _kept(has_samples, folder, run)), "")
+        if not run:
             continue
+        start_s, end_s = one.interval.start.timestamp(), one.interval.end.timestamp()
+        # The last step ends with the run, a step being the time up to its stamp.
+        read = read_samples(folder, run, start_s=start_s, end_s=math.nextafter(end_s, math.inf))
         by_channel: dict[str, list[float]] = {}
-        for row in sample_rows(address, ledger):
-            by_channel.setdefault(row["channel"], []).append(row["t_s"])
-        if not by_channel:
-            found[address] = None
-            continue
-        times = min(by_channel.values(), key=len)
-        found[address] = Sampled(len(times), max((b - a for a, b in pairwise(times)), default=0.0))
+        for t_s, channel in zip(read.t_s.tolist(), read.channel.tolist(), strict=True):
+            by_channel.setdefault(channel, []).append(t_s)
+        if by_channel:
+            times = min(by_channel.values(), key=len)
+            found[address] = Sampled(len(times), max((b - a for a, b in pairwise(times)), default=0.0))
     return found
 
 
-def _sci(receipts: Addressed, given: Given, _: Selection) -> Sheet:
+def _kept(has_samples: Callable[[Path, str], bool], folder: Path, run: str) -> bool:
+    try:
+        return has_samples(folder, run)
+    except UsageError:  # an id from elsewhere that cannot be a folder's name has no folder
+        return False
+
+
+def _sci(receipts: Addressed, given: Given) -> Sheet:
     return sci(total(receipts, "receipts of inference"), given)
 
 
-def _mlperf(receipts: Addressed, given: Given, selection: Selection) -> Sheet:
-    return mlperf_check(receipts, given, _samples(receipts, selection))
-
-
-_SHEETS: dict[str, Callable[[Addressed, Given, Selection], Sheet]] = {
-    "sci": _sci,
-    "sci-ai": lambda receipts, given, _: sci_ai(receipts, given),
-    "annex-xi": lambda receipts, given, _: annex_xi(receipts, given),
-    "scope2": lambda receipts, given, _: scope2(receipts, given),
-    "mlperf-check": _mlperf,
-}
+_SHEETS: dict[str, Callable[[Addressed, Given], Sheet]] = {
+    "sci": _sci, "sci-ai": sci_ai, "annex-xi": annex_xi, "scope2": scope2,
+}  # fmt: skip
+_CHECK = "mlperf-check"
 #: Every standard, in the order they are listed.
-STANDARDS = (*_SHEETS, "focus", "spdx", "hf-card", "otel")
+STANDARDS = (*_SHEETS, _CHECK, "focus", "spdx", "hf-card", "otel")

@@ -320,7 +320,8 @@ def _of_case(found: Financed) -> Iterator[Section]:
         elif name == "tornado":
             figures = next((bars for bars in document["tornado"].values() if _is_of(bars, rows)), figures)
         yield Section(
-            name, title[:1].upper() + title[1:] if title else "In short", tuple(heading or " " for heading in headings),
+            name, title[:1].upper() + title[1:] if title else "In short",
+            tuple(heading or "what" for heading in headings),
             [Row(tuple(row), own) for row, own in zip(rows, figures, strict=True)], empty="",
             text=frozenset({1}) if name == "tornado" else frozenset(),
         )  # fmt: skip

@@ -31,7 +31,8 @@ def _ledger(function: Callable[..., Any]) -> Callable[..., Any]:
 def _deliver(sheet: Sheet, form: str, as_json: bool, table: str, out: Path | None) -> int:
     from outweigh.app.reporting import sheet_report
 
-    return deliver(sheet_report(sheet, "json" if as_json else form, datetime.now(UTC), table=table), out)
+    reported = sheet_report(sheet, "json" if as_json else form, datetime.now(UTC), table=table)
+    return deliver(reported, out, as_json=as_json)
 
 
 @click.command(

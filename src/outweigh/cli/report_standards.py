@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from outweigh.cli.shown import note, project_argument
+from outweigh.cli.shown import echo_json, note, progress, project_argument
 
 if TYPE_CHECKING:
     from outweigh.app.reporting import Reported
@@ -102,8 +102,10 @@ def _command(standard: _Standard) -> click.Command:
         from outweigh.app.reporting import Selection, standard_report
 
         asked["phases"], asked["carbon"] = tuple(asked["phases"]), tuple(asked.get("carbon", ()))
-        chosen = "json" if as_json else form
-        return deliver(standard_report(standard.name, Selection(project, **asked), chosen, table=table), out)
+        chosen = "json" if as_json and standard.name != "focus" else form
+        with progress(f"report {standard.name}") as told:
+            reported = standard_report(standard.name, Selection(project, **asked), chosen, table=table, told=told)
+        return deliver(reported, out, as_json=as_json)
 
     function: Callable[..., Any] = report
     function.__doc__ = standard.help
@@ -142,13 +144,15 @@ def format_options(formats: tuple[str, ...]) -> list[Callable[..., Any]]:
                      hidden="csv" not in formats or formats[0] == "csv"),
         click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=None,
                      help="File to write; standard output by default."),
-        click.option("--json", "as_json", is_flag=True, help="Short for --format json."),
+        click.option("--json", "as_json", is_flag=True, help="One JSON object a line, full precision."),
     ]  # fmt: skip
 
 
-def deliver(reported: Reported, out: Path | None) -> int:
+def deliver(reported: Reported, out: Path | None, *, as_json: bool = False) -> int:
     """Write a report, ask for what is missing, and give the exit code."""
-    if out is None:
+    if as_json and out is None:
+        echo_json(reported.objects())
+    elif out is None:
         click.echo(reported.text(), nl=False)
     else:
         reported.write(out)

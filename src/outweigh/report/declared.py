@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from outweigh.core.errors import InvalidQuantity
-from outweigh.core.measurement import Factor
+from outweigh.core.measurement import Factor, Grade
 from outweigh.core.quantities import CarbonIntensity, CarbonScope, Energy, Price
 
 
@@ -158,6 +158,7 @@ class Given:
     hours: tuple[tuple[float, float | None], ...] = ()
     hours_source: str = ""
     hours_scope: CarbonScope = CarbonScope.LIFECYCLE
+    hours_grade: Grade = Grade.D
     pue: tuple[float, Factor] | None = None
     price: tuple[Price, Factor] | None = None
     embodied: tuple[Embodied, ...] = ()

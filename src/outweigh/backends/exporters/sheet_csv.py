@@ -1,4 +1,4 @@
-"""One table of a report as CSV (RFC 4180), at full precision, with the unit in every heading."""
+"""One table of a report as CSV, at full precision, with the unit in every heading."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from outweigh.core.measurement import Factor, Grade, Scope, half_width_95
 from outweigh.core.quantities import Price
 from outweigh.core.receipt import Receipt, RunStatus
 from outweigh.report.declared import Given
-from outweigh.report.totals import Addressed
+from outweigh.report.totals import Addressed, total
 
 SOURCE = "FOCUS 1.2, FinOps Foundation"
 COLUMNS = (
@@ -44,6 +44,7 @@ def focus_rows(receipts: Iterable[Addressed], given: Given) -> list[dict[str, An
 
     Raises:
         UsageError: no price, account, issuer or provider is declared: FOCUS has no null for them. Or nothing to write.
+        OverlappingScopes: two receipts counted the same joules.
     """
     asks = [
         (given.price is None, '[site]\nprice = "0.18 EUR/kWh"'),
@@ -57,9 +58,12 @@ def focus_rows(receipts: Iterable[Addressed], given: Given) -> list[dict[str, An
             "FOCUS has no null for the price, the account, the issuer and the provider, and some are not declared",
             "Declare them in a file of facts (--facts):\n" + "\n".join(lacking),
         )
+    kept = list(receipts)
+    if kept:
+        total(kept)  # refuses what would be paid for twice
     rows = [
         row
-        for address, one in receipts
+        for address, one in kept
         if one.status is not RunStatus.UNUSABLE
         for row in _rows(address, one, given, given.price)
     ]

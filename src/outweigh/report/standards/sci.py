@@ -112,7 +112,7 @@ def sci(total: Total, given: Given) -> Sheet:
                 _terms(total, given, energy_j, o, m), text=frozenset({1, 3, 4}),
             ),
             Section(
-                "boundary", "Software boundary", ("", "value"),
+                "boundary", "Software boundary", ("what", "value"),
                 [
                     Row(("energy", total.boundary(pue))),
                     Row(("measured", ", ".join(total.scopes))),

@@ -156,11 +156,16 @@ def _consumer(of: Total, given: Given, missing: dict[Asked, None]) -> _Side:
     token = unit == "token"
     factor, name = (_MEGA, "10^6 tokens") if token else (1.0, unit or "unit")
     shown = "missing" if rate is None else f"{Carbon(*(factor * x for x in (rate.g, rate.low_g, rate.high_g))).text()}"
-    rows.append(Row((f"score per {name}", shown, ""), {} if rate is None else rate.figures(f"per_{unit}")))
+    rows.append(
+        Row(
+            (f"score per {name}", shown, str(grade_of(of, given)) if rate else ""),
+            {} if rate is None else rate.figures(f"per_{unit}"),
+        )
+    )
     figures |= {"unit": unit, "count": count, **({} if rate is None else rate.figures("score"))}
     lead = f"Running it: {shown} per {name}." if rate else "Running it: no score yet."
     section = Section(
-        "consumer", "Consumer: runtime operations", ("", "value", "grade"), rows,
+        "consumer", "Consumer: runtime operations", ("what", "value", "grade"), rows,
         lead="Inference and idle, of the hardware reserved for it.", text=frozenset({2}),
     )  # fmt: skip
     return section, figures, lead, rate is not None
@@ -201,7 +206,9 @@ def _provider(of: Total, given: Given, missing: dict[Asked, None]) -> _Side:
             continue
         rate = carbon.per(count / factor)
         figures |= {f"per_{key}_g": carbon.g / count, f"{key}s": count}
-        rows.append(Row((f"score per {name}", rate.text(), ""), {f"per_{key}_g": carbon.g / count}))
+        rows.append(
+            Row((f"score per {name}", rate.text(), str(grade_of(of, given))), {f"per_{key}_g": carbon.g / count})
+        )
         told.append(f"{rate.text()} per {name}")
     if not any(count for _, _, count, _ in scores):
         missing[
@@ -209,7 +216,7 @@ def _provider(of: Total, given: Given, missing: dict[Asked, None]) -> _Side:
                   "[model]\nparameters = 2.5e9    # or training_tokens, training_flop")
         ] = None  # fmt: skip
     section = Section(
-        "provider", "Provider: making the model", ("", "value", "grade"), rows,
+        "provider", "Provider: making the model", ("what", "value", "grade"), rows,
         lead="Development and training.", text=frozenset({2}),
     )  # fmt: skip
     return section, figures, f"Making it: {told[0]}." if told else "Making it: no score yet.", bool(told)

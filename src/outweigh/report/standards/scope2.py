@@ -19,7 +19,7 @@ from typing import Any
 
 from outweigh.core.constants import J_PER_KWH, S_PER_HOUR
 from outweigh.core.errors import UsageError
-from outweigh.core.measurement import Scope
+from outweigh.core.measurement import Grade, Scope
 from outweigh.core.quantities import CarbonBasis, CarbonScope
 from outweigh.core.receipt import RunStatus
 from outweigh.core.rounding import significant
@@ -33,6 +33,9 @@ RESIDUAL = Asked(
     "residual mix", "the market-based figure of energy that no instrument covers",
     '[market]\nresidual = "690 gCO2e/kWh"',
 )  # fmt: skip
+
+
+_COLUMNS = ("basis", "matching", "carbon", "factor", "grade", "source")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,28 +153,39 @@ def scope2(receipts: Iterable[Addressed], given: Given) -> Sheet:
     place = None if given.intensity is None else given.intensity[0]
     if place is None and not given.hours:
         missing.append(asking.INTENSITY)
-    if place is not None:
-        grams = energy_j[0] / J_PER_KWH * place.g_per_kwh
-        half = grams * (energy_j[2] - energy_j[1]) / 2 / energy_j[0] if energy_j[0] else 0.0
-        source = given.intensity[1].source if given.intensity else ""
-        rows.append(_row("location-based", "one figure for the period", grams, place.scope, source,
-                         low=grams - half, high=grams + half))  # fmt: skip
+    if place is not None and given.intensity is not None:
+        factor = given.intensity[1]
+        value, low, high = (joules / J_PER_KWH * place.g_per_kwh for joules in energy_j)
+        grade = Grade.worst((of.grade, factor.grade))
+        rows.append(
+            _row("location-based", "one figure for the period", (value, low, high), place.scope, grade, factor.source)
+        )
     if given.hours:
-        whole, part, unknown = located(loads, dict(given.hours))
+        rates = dict(given.hours)
+        whole, part, unknown = located(loads, rates)
         note = f"{unknown} of {len(loads)} hours are not known; those that are come to {carbon_text(part)}"
-        rows.append(_row("location-based", "hour by hour", whole, given.hours_scope, given.hours_source,
-                         why=note if unknown else "", known=part, hours_unknown=unknown))  # fmt: skip
+        ends = tuple(located(_scaled(loads, energy_j, end), rates)[0] for end in (1, 2))
+        rows.append(
+            _row("location-based", "hour by hour", (whole, *ends), given.hours_scope,
+                 Grade.worst((of.grade, given.hours_grade)), given.hours_source, why=note if unknown else "",
+                 known_hours_carbon_g=part, hours_unknown=unknown)
+        )  # fmt: skip
     if given.instruments or given.residual:
         market = next(iter(scopes))
-        annual = over_period(energy_j[0], given.instruments, residual)
-        hourly = by_hour(loads, given.instruments, residual)
+        contracts = given.instruments
+        annual = [over_period(joules, contracts, residual) for joules in energy_j]
+        hourly = [by_hour(_scaled(loads, energy_j, end), contracts, residual) for end in range(3)]
         for name, found in (("matched over the period", annual), ("matched hour by hour", hourly)):
-            share = found.covered_j / energy_j[0] if energy_j[0] else 0.0
-            why = "" if found.carbon_g is not None else (
+            share = found[0].covered_j / energy_j[0] if energy_j[0] else 0.0
+            known = found[0].carbon_g is not None
+            why = "" if known else (
                 f"instruments cover {100 * share:.0f} %; the residual mix of the rest is not declared"
             )  # fmt: skip
-            rows.append(_row("market-based", name, found.carbon_g, market, _contracts(given), why=why, share=share))
-        if (annual.carbon_g is None or hourly.carbon_g is None) and residual is None:
+            carbon = tuple(one.carbon_g for one in found)
+            rows.append(
+                _row("market-based", name, carbon, market, Grade.D, _contracts(given), why=why, covered_share=share)
+            )
+        if residual is None and any(one[0].carbon_g is None for one in (annual, hourly)):
             missing.append(RESIDUAL)
     else:
         missing.append(
@@ -196,8 +210,8 @@ def scope2(receipts: Iterable[Addressed], given: Given) -> Sheet:
         + (f": {first.cells[2]} {first.cells[0]}, {first.cells[3]}." if first else "; no factor is known for it yet."),
         key=(("energy", energy_text(*energy_j)), *((f"{row.cells[0]}, {row.cells[1]}", row.cells[2]) for row in rows)),
         sections=(
-            Section("totals", "Totals, side by side", ("basis", "matching", "carbon", "factor", "source"), rows,
-                    text=frozenset({1, 3, 4}), empty="No factor is declared."),
+            Section("totals", "Totals, side by side", _COLUMNS, rows,
+                    text=frozenset({1, 3, 4, 5}), empty="No factor is declared."),
             Section("hours", "By hour", ("hour (UTC)", "energy", "g/kWh", "location-based"),
                     list(_hours(loads, dict(given.hours))), empty="", most=24),
         ),
@@ -214,16 +228,24 @@ def _contracts(given: Given) -> str:
     return ", ".join([*names, *(["residual mix"] if given.residual else [])])
 
 
+def _scaled(loads: Mapping[float, float], energy_j: tuple[float, float, float], end: int) -> dict[float, float]:
+    """The load with the energy of an end of its interval: meters err alike in every hour."""
+    factor = energy_j[end] / energy_j[0] if energy_j[0] else 1.0
+    return {hour: joules * factor for hour, joules in loads.items()}
+
+
 def _row(
-    basis: str, matching: str, grams: float | None, scope: CarbonScope, source: str, *, why: str = "", **more: Any
-) -> Row:
-    shown = f"not given: {why}" if grams is None else carbon_text(grams, more.get("low"), more.get("high"))
+    basis: str, matching: str, carbon_g: Sequence[float | None], scope: CarbonScope, grade: Grade, source: str, *,
+    why: str = "", **more: Any,
+) -> Row:  # fmt: skip
+    """A total; `carbon_g` is (value, low, high), the ends those of the metered energy."""
+    value, low, high = carbon_g
+    shown = f"not given: {why}" if value is None else carbon_text(value, low, high)
     return Row(
-        (basis, matching, shown, str(scope), source),
-        {"basis": basis, "matching": matching, "carbon_g": grams, "factor_scope": str(scope), "is_scope_2":
-         scope is CarbonScope.DIRECT, "source": source, "why": why or None,
-         **{{"low": "carbon_low_g", "high": "carbon_high_g", "known": "known_hours_carbon_g",
-             "share": "covered_share"}.get(key, key): value for key, value in more.items()}},
+        (basis, matching, shown, str(scope), str(grade), source),
+        {"basis": basis, "matching": matching, "carbon_g": value, "carbon_low_g": low, "carbon_high_g": high,
+         "factor_scope": str(scope), "is_scope_2": scope is CarbonScope.DIRECT, "grade": str(grade), "source": source,
+         "why": why or None, **more},
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@
           Plot.gridX({stroke: LINE, strokeOpacity: 1}),
           Plot.axisY({tickSize: 0, fill: INK, label: null, tickFormat: (name) => clip(name, Math.floor(margin / 7.3))}),
           Plot.axisX({ticks: width < 520 ? 4 : 8, tickFormat: shown, fill: MUTED, stroke: MUTED, label: null}),
-          Plot.barX(chart.bars, {x: "value", y: "name", fill: (bar) => (bar.value < 0 ? "var(--alternative)" : "var(--hum)")}),
+          Plot.barX(chart.bars, {x: "value", y: "name", fill: (bar) => (bar.value < 0 ? "var(--proposal)" : "var(--hum)")}),
           Plot.ruleX([0], {stroke: INK}),
           Plot.text(chart.bars, {x: (bar) => Math.max(bar.value, 0), y: "name", text: (bar) => shown(bar.value), dx: 6, textAnchor: "start", fill: INK}),
           Plot.text([chart.label + (signed ? "" : " \u2192")], {frameAnchor: "bottom-right", dy: 38, textAnchor: "end", fill: INK, fontWeight: 600}),
