@@ -55,16 +55,18 @@ capacity = "30 kW"
 price = "0.10 USD/kWh"
 """
 
-# Counts tenths of seconds in a file, saves when told, goes on from there, and leaves one line for each completion; what
-# was killed in its sleep has completed nothing. Its own log says where it started and saved, in tenths.
+# Works for so many tenths of seconds, keeps what is left when told, goes on from there, and leaves one line for each
+# completion; what was killed in its sleep has completed nothing. It asks the clock: counting its own steps it would
+# take longer on a busy machine, and draw more. Its own log says how much was left when it started.
 _SAVING = """
-n=$(cat "$1" 2>/dev/null || echo 0)
-echo "start $n" >> "$1.log"
-trap 'echo $n > "$1"; echo "save $n" >> "$1.log"; exit 85' USR1
-while [ $n -lt $2 ]; do sleep 0.1 & wait $!; n=$((n + 1)); done
+left=$(cat "$1" 2>/dev/null || echo $2) began=$(date +%s%N)
+echo "start $left" >> "$1.log"
+trap 'kill $child; echo $((left - ($(date +%s%N) - began) / 100000000)) > "$1"; echo save 0 >> "$1.log"; exit 85' USR1
+[ $left -gt 0 ] || left=0
+sleep $((left / 10)).$((left % 10)) & child=$!; wait $child || exit 1
 echo "$3" >> "$1.done"
 """
-_THROUGH = 'echo "start 0" >> "$1.log"; sleep "$2" && echo "$3" >> "$1.done"'
+_THROUGH = 'echo "start -1" >> "$1.log"; sleep "$2" && echo "$3" >> "$1.done"'
 
 
 @dataclass
@@ -83,7 +85,7 @@ class Day:
         ]
 
     def log(self, i: int) -> list[tuple[str, int]]:
-        """What job `i` says it did: ("start" or "save", tenths of a second it had behind it)."""
+        """What job `i` says it did: ("start", tenths of a second that were left; -1 is all), or "save"."""
         path = self.folder / "planned" / f"job-{i}.log"
         lines = path.read_text().split("\n")[:-1] if path.exists() else []
         return [(word, int(tenths)) for word, tenths in (line.split() for line in lines)]
@@ -94,9 +96,14 @@ class Day:
             executor=executor,
             clock_factor=self.factor,
             ledger=self.folder / "ledger.sqlite",
-            every_s=0.5,
+            every_s=every_s(self.factor),
             **more,
         )
+
+
+def every_s(factor: float) -> float:
+    """Wall seconds between two looks: two minutes of the plan."""
+    return 120 / factor
 
 
 def made_day(folder: Path, factor: float = FACTOR, jobs: int = JOBS) -> Day:
@@ -152,7 +159,7 @@ def both_arms(day: Day, on: str, executors: list[Any]) -> tuple[dict[str, Any], 
 
     def follow(arm: str, document: dict[str, Any], executor: Any) -> None:
         # Whoever submits at once plans nothing, and nothing again.
-        rules = Rules(every_s=0.5, guard_s=0, guard_share=0, slip_s=1e9) if arm == "at-once" else None
+        rules = Rules(every_s=every_s(day.factor), guard_s=0, guard_share=0, slip_s=1e9) if arm == "at-once" else None
         found[arm] = run_plan(document, arm, day.options(on, executor, project=arm, rules=rules), told=lambda _: None)
 
     # One makes the ledger before the other looks for it.
