@@ -57,7 +57,7 @@ class Total:
         """Energy with the building's share: (value, low, high) [J]; IT energy where no PUE is known."""
         factor = 1.0 if pue is None else pue
         value, half = self.facility_j + factor * self.it_j, self.facility_half_j + factor * self.it_half_j
-        return value, max(0.0, value - half), value + half
+        return value, min(value, max(0.0, value - half)), value + half
 
     def boundary(self, pue: float | None) -> str:
         """Which energy `at` gives, in words."""
