@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from outweigh.app.budgeting import budget_sentences, limit_text, receipts_for, rows_of
@@ -14,13 +16,14 @@ from outweigh.app.roadmapping import roadmap_of, roadmap_sentences
 from outweigh.core.errors import FactorMissing, InvalidQuantity, OverlappingScopes
 from outweigh.core.measurement import utc
 from outweigh.core.project import Project
-from outweigh.core.receipt import Receipt
+from outweigh.ports import Store
 
 if TYPE_CHECKING:
     from outweigh.app.serving import Served
 
 SCHEMA = "outweigh.page.budgets/1"
 TAKES = ("owner", "phase", "line")
+_FRESH_MIN = 10
 _SOON = timedelta(days=14)  # a waiver that ends within is told
 _TO_PASTE = """[budget.serve]
 phase = "inference"
@@ -38,7 +41,7 @@ def budgets(served: Served, asked: Asked) -> dict[str, Any]:
         FieldRefused: a field names none of the lines.
         LedgerError: the ledger cannot be read.
     """
-    project, now = served.project, _next_minute(served.now())
+    project, now = served.project, _shortly(served.now())
     if project is None or not (project.budgets or project.roadmap or project.waivers):
         what = "no energy.toml" if project is None else "no budget"
         return {
@@ -50,19 +53,14 @@ def budgets(served: Served, asked: Asked) -> dict[str, Any]:
     phases = sorted({str(line.phase) for line in project.budgets})
     names = [line.name for line in project.budgets]
     owner, phase, wanted = asked.choice("owner", owners), asked.choice("phase", phases), asked.choice("line", names)
-    notes: list[str] = []
-    receipts = receipts_for(project, served.ledger, now)
-    try:
-        rows = [
-            row
-            for row in rows_of(project, receipts, now)
-            if owner in ("", row["owner"]) and phase in ("", row["phase"]) and wanted in ("", row["budget"])
-        ]
-    except (InvalidQuantity, OverlappingScopes) as err:
-        rows = []
-        notes.append(f"the lines cannot be added up: {err}")
-    courses = list(_courses(project, receipts, rows, now))
-    plans, said = _roadmap(project, served, now)
+    worked = _worked(_State(served.ledger, served.texts.head(), now, project))
+    rows = [
+        row
+        for row in worked.rows
+        if owner in ("", row["owner"]) and phase in ("", row["phase"]) and wanted in ("", row["budget"])
+    ]
+    courses = [(row, worked.courses[row["budget"]]) for row in rows if row["budget"] in worked.courses]
+    plans = worked.plans
     return {
         "schema": SCHEMA,
         "project": project.name,
@@ -80,20 +78,67 @@ def budgets(served: Served, asked: Asked) -> dict[str, Any]:
             "roadmap": table("The roadmap, feature by quarter", _ROADMAP, [_planned(row) for row in plans],
                              empty="energy.toml has no [[roadmap]] entries."),
             "waivers": table("Waivers: dated exceptions that somebody answers for", _WAIVERS,
-                             list(_waivers(project, now)), empty="none is declared."),
+                             list(_waivers(project, served.now())), empty="none is declared."),
         },
         "notes": [
             "energy of lines is IT energy as metered: failed and interrupted runs drew theirs all the same",
             "a forecast takes the days (hours, of a daily line) seen as independent, with their mean and scatter",
-            *notes,
-            *said,
+            *worked.notes,
         ],
     }  # fmt: skip
 
 
-def _next_minute(now: datetime) -> datetime:
-    """So that two looks within a minute are alike, and nothing that was drawn is left out."""
-    return now.replace(second=0, microsecond=0) + timedelta(minutes=1)
+def _shortly(now: datetime) -> datetime:
+    """The end of the ten minutes that run: until then two looks at the same receipts are alike, and none is missed."""
+    begun = now.replace(minute=now.minute - now.minute % _FRESH_MIN, second=0, microsecond=0)
+    return begun if begun == now else begun + timedelta(minutes=_FRESH_MIN)
+
+
+_Course = tuple[tuple[datetime, float], ...]
+
+
+@dataclass(frozen=True)
+class _State:
+    """A state of the ledger at a time: what is worked out of it is worked out once."""
+
+    ledger: Store
+    head: tuple[int, str]
+    now: datetime
+    project: Project
+
+
+@dataclass(frozen=True)
+class _Worked:
+    rows: tuple[dict[str, Any], ...]
+    courses: Mapping[str, _Course]
+    plans: tuple[dict[str, Any], ...]
+    notes: tuple[str, ...]
+
+
+@lru_cache(maxsize=8)
+def _worked(state: _State) -> _Worked:
+    from outweigh.ledger import burnt_so_far
+
+    project, now = state.project, state.now
+    receipts = receipts_for(project, state.ledger, now)
+    rows: list[dict[str, Any]] = []
+    notes: list[str] = []
+    try:
+        rows = rows_of(project, receipts, now)
+    except (InvalidQuantity, OverlappingScopes) as err:
+        notes.append(f"the lines cannot be added up: {err}")
+    limited = {row["budget"] for row in rows if row["limit_j"] is not None}
+    courses = {
+        line.name: burnt_so_far(line, project.budgets, receipts, now)
+        for line in project.budgets if line.name in limited
+    }  # fmt: skip
+    plans: list[dict[str, Any]] = []
+    try:
+        plans = roadmap_of(project, state.ledger, now)
+        notes += roadmap_sentences(plans)
+    except FactorMissing as err:
+        notes.append(f"the roadmap cannot be worked out: {err}")
+    return _Worked(tuple(rows), courses, tuple(plans), tuple(notes))
 
 
 # --- lines ------------------------------------------------------------------------------------------
@@ -202,20 +247,6 @@ _BURN = [
 ]
 
 
-_Course = tuple[tuple[datetime, float], ...]
-
-
-def _courses(
-    project: Project, receipts: Sequence[Receipt], rows: Sequence[Mapping[str, Any]], now: datetime
-) -> Iterator[tuple[Mapping[str, Any], _Course]]:
-    from outweigh.ledger import burnt_so_far
-
-    declared = {line.name: line for line in project.budgets}
-    for row in rows:
-        if row["limit_j"] is not None:
-            yield row, burnt_so_far(declared[row["budget"]], project.budgets, receipts, now)
-
-
 def _drawn_down(row: Mapping[str, Any], course: _Course, now: datetime) -> dict[str, Any]:
     """What the chart of one line draws. Times are seconds since 1970."""
     return {
@@ -262,14 +293,6 @@ _ROADMAP = [
     Column("grade", "grade", "grade", note="method"),
 ]
 _G_PER_KG = 1000.0
-
-
-def _roadmap(project: Project, served: Served, now: datetime) -> tuple[list[dict[str, Any]], list[str]]:
-    try:
-        rows = roadmap_of(project, served.ledger, now)
-    except FactorMissing as err:
-        return [], [f"the roadmap cannot be worked out: {err}"]
-    return rows, roadmap_sentences(rows)
 
 
 def _planned(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from outweigh.app.pages.asked import Asked
-from outweigh.app.pages.found import FileKind, files_of, json_of
+from outweigh.app.pages.found import FileKind, Found, files_of, json_of
 from outweigh.app.pages.shape import Column, figure, table
 from outweigh.app.sittings import Sitting, of_receipts, of_review
 from outweigh.core.errors import UsageError
-from outweigh.ports import Documents, ReceiptFilter
+from outweigh.ports import ReceiptFilter, Store
 from outweigh.report.checking import trouble_with
 
 if TYPE_CHECKING:
@@ -94,38 +96,60 @@ def frontier(served: Served, asked: Asked) -> dict[str, Any]:
 
 def _sittings(served: Served) -> tuple[list[Sitting], list[str]]:
     """Oldest first, each once: a review stands for the batch of receipts it rests on."""
-    found: dict[str, Sitting] = {}
-    notes: list[str] = []
-    if served.ledger is not None:
-        project = served.project
-        which = ReceiptFilter(project=project.name if project else "", limit=_MOST_RECEIPTS)
-        receipts = list(served.ledger.receipts(which))
-        if len(receipts) == _MOST_RECEIPTS:
-            notes.append(f"sittings are looked for among the latest {_MOST_RECEIPTS:,} receipts")
-        metric = project.task.primary.metric if project else ""
-        found |= {one["id"]: one for one in of_receipts(receipts, metric)}
-    for document, where in _reviews(served):
-        if trouble := trouble_with(document):
-            notes.append(f"{where} is no whole review and is left out: {trouble}")
-            continue
-        one = of_review(document, where)
-        if one["variants"]:
+    project = served.project
+    name, metric = (project.name, project.task.primary.metric) if project else ("", "")
+    kept, many = _of_ledger(_State(served.ledger, served.texts.head(), name, metric))
+    notes = [f"sittings are looked for among the latest {_MOST_RECEIPTS:,} receipts"] if many else []
+    found = {one["id"]: one for one in kept}
+    for one, where in _reviews(served):
+        if isinstance(one, str):
+            notes.append(f"{where} is no whole review and is left out: {one}")
+        elif one["variants"]:
             found[one["id"]] = one
     return sorted(found.values(), key=lambda one: str(one["created"])), notes
 
 
-def _reviews(served: Served) -> Iterator[tuple[dict[str, Any], str]]:
-    """Documents of reviews: those of the project's folder, and those that were sent in."""
+@dataclass(frozen=True)
+class _State:
+    """A state of the ledger: what is worked out of it is worked out once."""
+
+    ledger: Store
+    head: tuple[int, str]
+    project: str
+    metric: str
+
+
+@lru_cache(maxsize=8)
+def _of_ledger(state: _State) -> tuple[tuple[Sitting, ...], bool]:
+    """The sittings among the latest receipts, and whether there may be more."""
+    receipts = list(state.ledger.receipts(ReceiptFilter(project=state.project, limit=_MOST_RECEIPTS)))
+    return tuple(of_receipts(receipts, state.metric)), len(receipts) == _MOST_RECEIPTS
+
+
+def _reviews(served: Served) -> Iterator[tuple[Sitting | str, str]]:
+    """Sittings of reviews, those of the project's folder and those that were sent in, or what is wrong with one."""
     for one in files_of(served.folder, FileKind.REVIEW)[:_MOST_REVIEWS]:
         try:
-            yield dict(json_of(one)), one.name
+            yield _of_file(one), one.name
         except UsageError:
             continue  # half of a file that is being written: the next look will have it
-    if isinstance(served.documents, Documents):
-        for kept in served.documents.documents("verdict", limit=_MOST_REVIEWS, newest=True):
-            document = json.loads(kept.body)
-            if isinstance(document, dict) and document.get("kind") == "outweigh.review":
-                yield document, f"verdict {kept.address[:12]}"
+    for kept in served.documents.documents("verdict", limit=_MOST_REVIEWS, newest=True):
+        document = json.loads(kept.body)
+        if isinstance(document, dict) and document.get("kind") == "outweigh.review":
+            yield _checked(document, where := f"verdict {kept.address[:12]}"), where
+
+
+@lru_cache(maxsize=256)
+def _of_file(one: Found) -> Sitting | str:
+    return _checked(json_of(one), one.name)
+
+
+def _checked(document: Mapping[str, Any], where: str) -> Sitting | str:
+    """The sitting of a review, or what is wrong with it."""
+    try:
+        return trouble_with(document) or of_review(document, where)
+    except ValueError as err:  # a method or grade of another version
+        return str(err)
 
 
 # --- what is shown ----------------------------------------------------------------------------------

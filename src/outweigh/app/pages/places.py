@@ -88,7 +88,7 @@ def _week(asked: Asked, now: datetime) -> Interval:
     midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     begun = asked.since or midnight - timedelta(days=midnight.weekday())
     if not _YEARS[0] <= begun.year <= _YEARS[1]:
-        raise FieldRefused(f"since {begun:%Y-%m-%d} is no time of an electric grid", "since", "Give a year such as 2026")
+        raise FieldRefused(f"since {begun:%Y-%m-%d} is no time of a grid", "since", "Give a year such as 2026")
     begun = begun.replace(minute=0, second=0, microsecond=0)
     return Interval(begun, begun + timedelta(days=_DAYS))
 
