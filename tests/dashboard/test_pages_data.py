@@ -80,7 +80,9 @@ def test_the_hum_of_owners_adds_up_to_the_hum_of_all_and_shares_to_one(
     owners = ("research", "support", "support", "platform")
     receipts = [made_receipt(i, labels=(("owner", owner),)) for i, owner in enumerate(owners)]
 
-    shown = data_of(page_client(served_folder("", *receipts, now=NOW)), "hum")
+    client = page_client(served_folder("", *receipts, now=NOW))
+
+    shown = data_of(client, "hum")
 
     by_owner = {row["owner"]: row for row in rows_of(shown, "owners")}
     hum_j = sum(one.hum.value.joules for one in receipts if one.hum)
@@ -91,6 +93,8 @@ def test_the_hum_of_owners_adds_up_to_the_hum_of_all_and_shares_to_one(
     assert by_owner["support"]["power_w"] == pytest.approx((101 + 102) / 4 / 20)
     trend = shown["charts"]["trend"]["rows"]
     assert sum(row["hum_j"] for row in trend) == pytest.approx(hum_j)
+    taken = csv.DictReader(io.StringIO(client.get("/hum.csv", params={"table": "trend"}).text))
+    assert sum(float(row["hum_j"]) for row in taken) == pytest.approx(hum_j)
 
 
 def test_a_month_of_hum_is_of_facility_energy_at_the_idle_end_of_the_declared_pue(

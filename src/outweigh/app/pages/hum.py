@@ -46,6 +46,7 @@ OWNERS = (
     Column("work", "work", "energy"),
     Column("idle_share", "hum of what it drew", "share"),
     Column("month", "a month of this hum", "money"),
+    Column("grade", "grade", "grade"),
     Column("action", "what to do"),
 )
 
@@ -62,6 +63,8 @@ def hum(served: Served, asked: Asked) -> dict[str, Any]:
             raise FieldRefused("receipts are of no site", "site", "Leave it out")
         given = tuple(sorted(asked.given.items()))
         found = _answered(_Question(served.ledger, served.texts.head(), window, given, served, asked))
+    if asked.text("table") == "trend":
+        found = {**found, "tables": {**found["tables"], "trend": _trend_table(found["charts"]["trend"]["rows"])}}
     running = len(in_flight_receipts(served))
     return {
         "schema": "outweigh.page.hum/1",
@@ -72,6 +75,16 @@ def hum(served: Served, asked: Asked) -> dict[str, Any]:
         "until": window.end.isoformat(),
         **found,
     }
+
+
+def _trend_table(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    columns = (
+        Column("start", "from", "time"),
+        Column("owner", "owner"),
+        Column("hum", "hum", "energy"),
+        Column("work", "work", "energy"),
+    )
+    return table("Hum over time, by owner", columns, rows)
 
 
 # --- what an hour of it costs -------------------------------------------------------------------------
