@@ -87,7 +87,7 @@ def on_ray() -> list[Row]:
         return [Row("ray: sixty jobs", None, "", note="ray is not installed")]
     from supervisor_ray import nodes
 
-    with folder() as at, nodes(((SITES[:1], 3 * JOBS // 5), (SITES[1:], JOBS // 6))) as address:
+    with folder() as at, nodes((SITES[:1], SITES[1:]), 2 * JOBS) as address:
         kind = job_executors.get("ray")
         made = [kind.make(f"address={address}", folder=at / f"jobs-{i}") for i in range(2)]
         return sixty("ray", made, "ray", at)

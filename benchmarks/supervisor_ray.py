@@ -20,7 +20,6 @@ _SCRIPT = "import sys; from ray.scripts.scripts import main; sys.exit(main())"
 _STARTED = "Ray runtime started"
 _PATIENCE_S = 180.0
 _ATTEMPTS = 5
-_SETTLED_S = 60.0
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "disabled",
@@ -29,11 +28,11 @@ _SETTINGS = {
 
 
 @contextmanager
-def nodes(places: Sequence[tuple[Sequence[str], int]]) -> Iterator[str]:
-    """The address of a Ray with a node for each of `places`: the sites it is, as `site:NAME`, and its CPUs.
+def nodes(places: Sequence[Sequence[str]], cpus: int) -> Iterator[str]:
+    """The address of a Ray with a node for each of `places`, which is its sites: it has their resources `site:NAME`.
 
-    Ray starts a worker for every CPU when the first driver comes. It is waited for them: a process takes seconds to
-    start on a small machine, which on a fast clock are hours, and a cluster that is in use has them.
+    Every job makes Ray start a process, which takes one to two seconds of a CPU: a fast clock makes hours of that where
+    many start together on a small or busy machine. OUTWEIGH_BENCH_FACTOR=120 or less is for that.
     """
     import ray
 
@@ -46,21 +45,20 @@ def nodes(places: Sequence[tuple[Sequence[str], int]]) -> Iterator[str]:
     head = ("--head", f"--port={address.rpartition(':')[2]}", "--include-dashboard=false", f"--temp-dir={folder}")
     started: list[subprocess.Popen[bytes]] = []
     try:
-        for number, (place, cpus) in enumerate(places):
+        for number, place in enumerate(places):
             role = head if not started else (f"--address={address}",)
             resources = json.dumps({f"site:{site}": cpus for site in place})
             room = (f"--num-cpus={cpus}", f"--resources={resources}")
             command = (sys.executable, "-u", "-c", _SCRIPT, "start", *role, *common, *room)
-            # No driver comes before all nodes are there: it would have workers started beside the next node.
+            # One that joins a head that is not ready gives up.
             started.append(_started(command, folder / f"node-{number}.log"))
         executor = job_executors.get("ray").make(f"address={address}", folder=folder / "jobs")
-        wanted, end_s = {site for place, _ in places for site in place}, time.monotonic() + _PATIENCE_S
+        wanted, end_s = {site for place in places for site in place}, time.monotonic() + _PATIENCE_S
         while set(executor.sites()) != wanted:
             if time.monotonic() > end_s:
                 raise TimeoutError(f"Ray has the sites {executor.sites()}")
             time.sleep(0.2)
         executor.close()
-        _until_warm(sum(cpus for _, cpus in places))
         yield address
     finally:
         # A driver ends when its node does, and so would the benchmark.
@@ -70,16 +68,6 @@ def nodes(places: Sequence[tuple[Sequence[str], int]]) -> Iterator[str]:
         for node in started:
             node.wait(30)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _until_warm(workers: int) -> None:
-    """Until so many workers are idle, or no more come: a node may have had other reasons to start fewer."""
-    idle, changed_s = 0, time.monotonic()
-    while idle < workers and time.monotonic() - changed_s < _SETTLED_S:
-        time.sleep(1.0)
-        found = subprocess.run(["pgrep", "-fc", "^ray::IDLE"], capture_output=True, text=True, check=False)
-        if int(found.stdout or 0) != idle:
-            idle, changed_s = int(found.stdout or 0), time.monotonic()
 
 
 def _started(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
