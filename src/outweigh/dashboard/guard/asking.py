@@ -40,7 +40,7 @@ class Askers:
 
     def __init__(self, access: Access, *, wide: bool, now: Callable[[], datetime]) -> None:
         self._access, self._wide, self._now = access, wide, now
-        self._known: dict[str, tuple[float, Token | None]] = {}
+        self._known: dict[str, tuple[float, Token]] = {}
         self._any_token: tuple[float, bool] = (0.0, True)
 
     def remembered(self, headers: Mapping[str, str]) -> Asker | None:
@@ -51,10 +51,15 @@ class Askers:
             until, there_are = self._any_token
             return None if moment >= until and not self._wide else self._unnamed(headers, there_are=there_are)
         digest = digest_of(secret)
-        until, token = self._known.get(digest, (0.0, None))
-        if moment >= until or token is None:
+        known = self._known.get(digest)
+        if known is None or moment >= known[0]:
             return None
-        return self._asker(token, by_cookie=by_cookie)
+        return self._asker(known[1], by_cookie=by_cookie)
+
+    def held_before(self, headers: Mapping[str, str]) -> bool:
+        """Whether this worker has seen that secret hold: it is no guess, though it may be revoked by now."""
+        secret, _ = shown(headers)
+        return secret is not None and digest_of(secret) in self._known
 
     def found(self, headers: Mapping[str, str]) -> Asker:
         """Who it is. A secret that is not known makes nobody of them. Raises LedgerError."""
@@ -75,6 +80,8 @@ class Askers:
             if len(self._known) >= _MOST_REMEMBERED:
                 self._known.clear()
             self._known[digest] = (moment + REMEMBERED_S, token)
+        else:
+            self._known.pop(digest, None)
         return self._asker(token, by_cookie=by_cookie)
 
     def forget(self) -> None:

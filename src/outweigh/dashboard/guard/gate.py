@@ -110,7 +110,8 @@ class Gate:
         asker = self._askers.remembered(headers)
         if asker is None:
             secret, _ = shown(headers)
-            if secret is not None and (wait_s := await limiter.wrong_wait_s(address)):
+            guessed = secret is not None and not self._askers.held_before(headers)
+            if guessed and (wait_s := await limiter.wrong_wait_s(address)):
                 return NOBODY, _busy(wait_s, "too many tokens from that address did not hold")
             asker = await run_sync(self._askers.found, headers)
             if secret is not None and asker.role is None:
