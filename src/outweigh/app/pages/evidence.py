@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from outweigh import __version__
@@ -14,7 +16,7 @@ from outweigh.core.constants import S_PER_DAY
 from outweigh.core.errors import ConfigError, FactorMissing
 from outweigh.core.measurement import Factor, Grade
 from outweigh.data.catalogue import TableFacts, shipped_tables
-from outweigh.ports import KeepsViews
+from outweigh.ports import KeepsViews, Store
 
 if TYPE_CHECKING:
     from outweigh.app.serving import Served
@@ -170,6 +172,20 @@ def _grades(served: Served) -> dict[str, Any]:
 
 def _views(served: Served) -> dict[str, Any]:
     """Factor sets that carbon and money were worked out with, and how many receipts have a view of each."""
+    return _views_in(_Then(served.ledger, served.texts.head(), f"{served.now():%Y-%m-%dT%H:%M}"))
+
+
+@dataclass(frozen=True)
+class _Then:
+    """A ledger at a time. Every view is read to count them, and there may be several of each receipt: once a minute."""
+
+    ledger: Store
+    head: tuple[int, str]
+    minute: str
+
+
+@lru_cache(maxsize=4)
+def _views_in(then: _Then) -> dict[str, Any]:
     columns = (
         Column("kind", "view"),
         Column("factor", "factor", note="factor_set"),
@@ -181,7 +197,7 @@ def _views(served: Served) -> dict[str, Any]:
     )
     found: dict[tuple[str, str], dict[str, Any]] = {}
     counts: Counter[tuple[str, str]] = Counter()
-    for view in served.ledger.views() if isinstance(served.ledger, KeepsViews) else ():
+    for view in then.ledger.views() if isinstance(then.ledger, KeepsViews) else ():
         key = view.kind.value, view.factor_set
         factor = view.factors[0]
         counts[key] += 1

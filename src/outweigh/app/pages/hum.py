@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from outweigh.app.pages.asked import Asked, FieldRefused
+from outweigh.app.pages.asked import LONGEST, Asked, FieldRefused
 from outweigh.app.pages.runs import in_flight_receipts
 from outweigh.app.pages.shape import Column, figure, keyed, table
 from outweigh.app.weighing import sites_of
@@ -274,7 +274,7 @@ def _owner_row(row: HumRow, known: dict[str, _Kept], rates: _Rates, asked: Asked
     idle = row.hum.joules / drawn_j if drawn_j > 0 else None
     return {
         "owner": row.owner,
-        "href": f"/{asked.query(owner=row.owner)}",
+        "href": f"/{asked.query(owner=row.owner)}" if len(row.owner) <= LONGEST else None,
         **keyed("hum", "energy", hum_j, ends[0], ends[1], why="" if kept else why),
         **keyed("power", "power", power_w, low_w, high_w, why="" if kept else why),
         **keyed("share", "share", row.share if kept else None, why="" if kept else why),
@@ -477,7 +477,7 @@ def _fleet_row(by_owner: HumByOwner, i: int, seconds: float, rates: _Rates, aske
     idle = hum_j / energy_j if energy_j else None
     return {
         "owner": owner,
-        "href": f"/{asked.query(owner=owner)}",
+        "href": f"/{asked.query(owner=owner)}" if len(owner) <= LONGEST else None,
         **keyed("hum", "energy", hum_j, ends.low, ends.high),
         **keyed("power", "power", hum_j / seconds, ends.low / seconds, ends.high / seconds),
         **keyed("share", "share", hum_j / all_j if all_j else None, why="" if all_j else "there is no hum"),
