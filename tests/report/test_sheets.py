@@ -11,6 +11,8 @@ import pytest
 from outweigh.app.reporting import SHEET_FORMATS, sheet_report
 from outweigh.app.sheets import digest, finance_sheet, roadmap
 from outweigh.core.errors import UsageError
+from outweigh.core.measurement import Grade
+from outweigh.data.learned import Row, keep_row
 from outweigh.ledger import open_ledger
 
 CASE = Path(__file__).parents[2] / "examples" / "finance" / "case.toml"
@@ -64,7 +66,9 @@ source = "a guess of 2025"
 
 
 @pytest.fixture
-def project(tmp_path, made_run):
+def project(tmp_path, made_run, monkeypatch):
+    monkeypatch.setenv("OUTWEIGH_CALIBRATION", str(tmp_path / "calibration.json"))
+
     def make(limit="1 kWh"):
         (tmp_path / "energy.toml").write_text(PROJECT.format(limit=limit), encoding="utf-8")
         runs = []
@@ -135,6 +139,19 @@ def test_the_digest_holds_what_was_planned_against_what_was_measured(project):
     # 100 J a ticket were measured where 50 J were planned.
     assert row.figures["ratio"] == pytest.approx(2.0, rel=0.01)
     assert row.figures["ratio_low"] < 2.0 < row.figures["ratio_high"]
+
+
+def test_an_estimate_that_was_reconciled_this_week_is_told_of_with_its_doubt(project):
+    folder = project()
+    for days, ratio in ((1, 1.2), (30, 3.0)):
+        at = (MONDAY - timedelta(days=days)).isoformat()
+        keep_row(Row("nvidia-l4 training", (f"receipt-{days}",), ratio, 0.05, Grade.B, "gpu", at))
+
+    rows = section(digest(folder, ledger=folder / "ledger.sqlite", now=MONDAY), "drift").rows
+
+    (own,) = [row for row in rows if row.figures["what"] == "nvidia-l4 training"]
+    assert own.figures["ratio"] == 1.2
+    assert (own.figures["ratio_low"], own.figures["ratio_high"]) == pytest.approx((1.08, 1.32))
 
 
 def test_a_week_without_receipts_is_said_and_not_zero(project):

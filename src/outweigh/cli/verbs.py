@@ -29,6 +29,6 @@ VERBS: tuple[Verb, ...] = (
     Verb("whatif", "levers, tariffs, cooling, hardware, supply and policy as curves", "whatif"),
     Verb("budget", "status, burn rate and forecast of every budget line", "budget"),
     Verb("ledger", "list, show, verify, export and import receipts", "ledger"),
-    Verb("report", "write a finished review again as HTML, Markdown or JSON", "report"),
+    Verb("report", "receipts in the forms of standards, sheets for people, a review again", "report"),
     Verb("serve", "dashboard, REST API, Carbon Aware API and metrics; tokens of who may ask", "serve"),
 )

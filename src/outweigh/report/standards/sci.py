@@ -101,8 +101,8 @@ def sci(total: Total, given: Given) -> Sheet:
         title="Software Carbon Intensity",
         lead=lead,
         key=(
-            ("score", "not given" if rate is None else f"{rate.text()} per {unit}"),
             ("energy", energy_text(*energy_j)),
+            ("score", "not given" if rate is None else f"{rate.text()} per {unit}"),
             ("functional units", "not counted" if not total.units else f"{significant(total.units, 4)} {unit}"),
             ("grade", str(grade)),
         ),

@@ -226,5 +226,5 @@ def _key(section: Section) -> Sequence[tuple[str, str]]:
     return [
         (f"{section.name}, {row.cells[0].removeprefix('score ')}", row.cells[1])
         for row in section.rows
-        if row.cells[0].startswith("score") and row.cells[1] != "missing"
+        if row.cells[0].startswith(("energy", "score")) and row.cells[1] != "missing"
     ]
