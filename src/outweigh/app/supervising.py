@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from outweigh import __version__
 from outweigh.app.files import find_ledger
 from outweigh.core.errors import FactorMissing, UsageError
 from outweigh.core.intervals import Interval
@@ -165,7 +166,7 @@ def supervise(
             told("no longer followed: jobs that have a begin time start by themselves, and the same command goes on")
             raise
     body, jobs = Following.read(store, following)
-    return run_document(body, jobs.values(), clock.now())
+    return {**run_document(body, jobs.values(), clock.now()), "outweigh_version": __version__}
 
 
 def check_outputs(paths: Sequence[Path], *, page: bool = True) -> None:

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from outweigh import __version__
 from outweigh.plan.problem import G_PER_TONNE
 from outweigh.run.following import Following
 from outweigh.run.rates import Drawn, Rates
@@ -72,7 +71,6 @@ def run_document(following: Following, jobs: Iterable[Tracked], now: datetime) -
 
     return {
         "schema": SCHEMA,
-        "outweigh_version": __version__,
         "as_of": now.isoformat(),
         "following": following.id,
         "plan_id": following.document.get("plan_id"),
