@@ -9,7 +9,8 @@ import pytest
 from outweigh import registry
 from outweigh.core.errors import UsageError
 from outweigh.core.receipt import content_hash
-from outweigh.ports import Access, Answered, AuditLine, Documents, KeepsTexts, ReceiptFilter, Role, Token
+from outweigh.ports import ReceiptFilter
+from outweigh.ports.serving import Access, Answered, AuditLine, Documents, KeepsTexts, Role, Token
 
 OPENERS = {
     "postgresql": lambda request: request.getfixturevalue("new_database")(),

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from outweigh.core.chain import GENESIS
 from outweigh.core.errors import LedgerCorrupt, LedgerError, UsageError
-from outweigh.ports import Documents, KeepsChain, KeepsViews, Store, View
+from outweigh.ports import KeepsChain, KeepsViews, Store, View
+from outweigh.ports.serving import Documents
 
 _PAGE = 500
 _DOCUMENTS = ("plan", "verdict")

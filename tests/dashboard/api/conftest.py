@@ -24,7 +24,8 @@ from outweigh.app.serving.served import Served, serving
 from outweigh.app.serving.tokens import make_token
 from outweigh.backends.stores.sqlite import SqliteStore
 from outweigh.grid import Sources
-from outweigh.ports import Role, Store
+from outweigh.ports import Store
+from outweigh.ports.serving import Role
 
 uvicorn = pytest.importorskip("uvicorn")
 pytest.importorskip("fastapi")

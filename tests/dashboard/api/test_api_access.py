@@ -15,7 +15,7 @@ from outweigh.app.serving.tokens import digest_of, make_token, revoke_token
 from outweigh.cli.main import run
 from outweigh.core.errors import UsageError
 from outweigh.dashboard.guard import asking
-from outweigh.ports import Role
+from outweigh.ports.serving import Role
 
 
 def test_on_this_machine_all_may_read_until_a_token_is_made_and_nobody_may_write(host):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from outweigh.ports import Role
+from outweigh.ports.serving import Role
 
 EXAMPLES = 6  # of each operation
 _LARGE = {"POST /api/v1/receipts": 3}  # making one up takes a second

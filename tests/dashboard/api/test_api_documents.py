@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from outweigh.ports import Role
+from outweigh.ports.serving import Role
 
 PROJECT = """
 [project]

@@ -14,7 +14,8 @@ import pytest
 
 from outweigh.backends.stores.sqlite import SqliteStore
 from outweigh.core.receipt import Receipt
-from outweigh.ports import ReceiptFilter, Role
+from outweigh.ports import ReceiptFilter
+from outweigh.ports.serving import Role
 
 Made = Callable[..., Receipt]
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from outweigh.dashboard.guard import asking, bodies, connections
-from outweigh.ports import Role
+from outweigh.ports.serving import Role
 
 POST = {"Content-Type": "application/json"}
 

@@ -9,7 +9,7 @@ import pytest
 
 from outweigh.dashboard.application import routed
 from outweigh.dashboard.guard.asking import Askers
-from outweigh.ports import Role
+from outweigh.ports.serving import Role
 
 NOBODY, READER, WRITER, OWNER = None, Role.READER, Role.WRITER, Role.OWNER
 ALL = (NOBODY, READER, WRITER, OWNER)

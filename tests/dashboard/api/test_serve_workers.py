@@ -20,7 +20,7 @@ import pytest
 from outweigh.app.serving.tokens import make_token
 from outweigh.backends.stores.sqlite import SqliteStore
 from outweigh.cli.main import run
-from outweigh.ports import Role
+from outweigh.ports.serving import Role
 
 OUTWEIGH = str(Path(sys.executable).with_name("outweigh"))
 

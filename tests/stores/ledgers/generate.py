@@ -17,7 +17,8 @@ from outweigh.core import CarbonIntensity, Price
 from outweigh.core.following import StepKind
 from outweigh.core.measurement import utc
 from outweigh.ledger import recompute
-from outweigh.ports import ReceiptFilter, Role, Token
+from outweigh.ports import ReceiptFilter
+from outweigh.ports.serving import Role, Token
 
 
 def main(version):

@@ -14,7 +14,8 @@ from outweigh.core.intervals import Interval
 from outweigh.core.measurement import Grade, utc
 from outweigh.core.receipt import Receipt, RunStatus
 from outweigh.ledger import in_flight, running_folder, seen_so_far
-from outweigh.ports import KeepsTexts, ReceiptFilter
+from outweigh.ports import ReceiptFilter
+from outweigh.ports.serving import KeepsTexts
 
 if TYPE_CHECKING:
     from outweigh.app.serving import Served

@@ -10,7 +10,7 @@ from typing import Any
 from outweigh.app.files import opened
 from outweigh.app.serving.tokens import lifetime_of, make_token, revoke_token, token_row, token_rows
 from outweigh.core.errors import UsageError
-from outweigh.ports import Access, Role
+from outweigh.ports.serving import Access, Role
 
 
 def created(ledger: str | None, name: str, role: str, expires: str | None) -> tuple[dict[str, Any], str]:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from outweigh.core.errors import OutweighError
 from outweigh.core.measurement import utc
-from outweigh.ports import Access
+from outweigh.ports.serving import Access
 
 #: How long a key is remembered. An agent that was away for longer sends under a new one, and content decides.
 REMEMBERED = timedelta(hours=24)

@@ -15,7 +15,8 @@ from outweigh.app.serving.settings import Settings
 from outweigh.core.errors import UsageError
 from outweigh.core.project import Project
 from outweigh.ledger import open_ledger
-from outweigh.ports import Access, Documents, KeepsTexts, Store
+from outweigh.ports import Store
+from outweigh.ports.serving import Access, Documents, KeepsTexts
 
 if TYPE_CHECKING:
     from outweigh.ledger.fleet import Fleet

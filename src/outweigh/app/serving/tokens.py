@@ -10,7 +10,7 @@ from typing import Any
 
 from outweigh.core.errors import UsageError
 from outweigh.core.measurement import utc
-from outweigh.ports import Access, Role, Token
+from outweigh.ports.serving import Access, Role, Token
 
 PREFIX = "ow_"  # so that scanners for lost secrets know one when they see it
 LONGEST_NAME = 100

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import RowMapping, and_, delete, insert, or_, select, update
 
 from outweigh.backends.stores._sql import SqlLedger, answers, audit_lines, sessions, tokens
-from outweigh.ports import Answered, AuditLine, Role, Token
+from outweigh.ports.serving import Answered, AuditLine, Role, Token
 
 
 class SqlAccess:

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, RowMapping, and_, insert, select
 
 from outweigh.backends.stores._sql import SqlLedger, documents
 from outweigh.core.errors import LedgerCorrupt, UsageError
-from outweigh.ports import Document
+from outweigh.ports.serving import Document
 
 _RESTORE = "Restore the ledger from a backup, or send the document in again"
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from outweigh.core.following import Lease, StepKind, StepTaken
 from outweigh.core.receipt import Receipt
-from outweigh.ports import Answered, AuditLine, ChainedReceipt, Document, KeptText, ReceiptFilter, Token, View
+from outweigh.ports import ChainedReceipt, ReceiptFilter, View
+from outweigh.ports.serving import Answered, AuditLine, Document, KeptText, Token
 
 if TYPE_CHECKING:
     from outweigh.backends.stores._access import SqlAccess

@@ -39,7 +39,8 @@ from outweigh.core.chain import GENESIS, link
 from outweigh.core.errors import LedgerCorrupt, LedgerError, ReceiptRefused, RunKeptAlready, UsageError
 from outweigh.core.measurement import Factor, Grade, utc
 from outweigh.core.receipt import Receipt
-from outweigh.ports import KeptText, ReceiptFilter, View, ViewKind
+from outweigh.ports import ReceiptFilter, View, ViewKind
+from outweigh.ports.serving import KeptText
 
 SCHEMA = "0004"  # the revision of `_migrations` that these tables are
 _PAGE = 500

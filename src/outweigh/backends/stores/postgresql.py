@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from outweigh.backends.stores._ledger import LedgerStore
 from outweigh.core.errors import LedgerCorrupt, LedgerError, MissingExtra, ReceiptRefused, UsageError
 from outweigh.core.receipt import Receipt
-from outweigh.ports import Availability, KeptText, ReceiptFilter
+from outweigh.ports import Availability, ReceiptFilter
+from outweigh.ports.serving import KeptText
 from outweigh.registry import stores
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from outweigh.dashboard.api.answers import After, Limit, answered, asker, dumped
 from outweigh.dashboard.api.shapes import TokenIn
 from outweigh.dashboard.guard.asking import COOKIE, SESSION, Askers
 from outweigh.dashboard.problems import Problem, documented
-from outweigh.ports import Role
+from outweigh.ports.serving import Role
 
 _TOKEN: dict[str, Any] = {
     "type": "object",

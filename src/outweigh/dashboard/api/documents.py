@@ -33,7 +33,7 @@ from outweigh.dashboard.api.answers import (
     table,
 )
 from outweigh.dashboard.problems import Problem, documented
-from outweigh.ports import Document
+from outweigh.ports.serving import Document
 
 _ENTRY: dict[str, Any] = {
     "type": "object",

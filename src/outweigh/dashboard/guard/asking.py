@@ -12,7 +12,7 @@ from http.cookies import CookieError, SimpleCookie
 
 from outweigh.app.serving.tokens import digest_of
 from outweigh.core.measurement import utc
-from outweigh.ports import Access, Role, Token
+from outweigh.ports.serving import Access, Role, Token
 
 COOKIE = "outweigh_session"
 SESSION = timedelta(hours=12)

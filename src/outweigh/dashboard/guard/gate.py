@@ -20,7 +20,7 @@ from outweigh.dashboard.guard.headers import with_ours
 from outweigh.dashboard.guard.hosts import is_from_elsewhere, is_ours, own_names
 from outweigh.dashboard.guard.limiting import Limiter
 from outweigh.dashboard.problems import of_error, problem
-from outweigh.ports import Access, AuditLine, Role
+from outweigh.ports.serving import Access, AuditLine, Role
 
 # Threads of a worker that wait for the database: fewer than the 15 connections its pool may open.
 _THREADS = 12

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from outweigh.ports import Role
+from outweigh.ports.serving import Role
 
 _ORDER = {Role.READER: 1, Role.WRITER: 2, Role.OWNER: 3}
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
