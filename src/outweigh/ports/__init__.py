@@ -1,6 +1,6 @@
 """What we ask of the outside. A back-end is one file that keeps one of these promises.
 
-Verbs know only these; `registry` turns the name people type into the class. `serving` has what a server asks of a store.
+Verbs know only these; `registry` turns the name people type into the class. `serving`: what a server asks of a store.
 """
 
 from __future__ import annotations
