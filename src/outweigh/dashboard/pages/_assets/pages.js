@@ -227,7 +227,9 @@ const ow = (() => {
       if (!answer.ok) throw new Error(String(answer.status));
       const later = new DOMParser().parseFromString(await answer.text(), "text/html");
       const next = later.getElementById("page-data");
-      if (next && next.textContent !== source().textContent && !typing) take(later, next);
+      // Whoever has to log in again is led elsewhere.
+      if (!next) throw new Error("another page answered");
+      if (next.textContent !== source().textContent && !typing) take(later, next);
       const every = later.getElementById("fresh");
       if (every && every.dataset.every) fresh.dataset.every = every.dataset.every;
       state("live,", "live", new Date());

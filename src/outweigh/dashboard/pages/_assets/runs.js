@@ -23,7 +23,7 @@
         Plot.ruleX(points.filter((p) => known(p.energy_low_j) && p.energy_low_j > 0), {x: "t", y1: (p) => p.energy_low_j / per, y2: (p) => p.energy_high_j / per, stroke: color, strokeWidth: 1.5}),
         Plot.dot(points, {x: "t", y: (p) => p.energy_j / per, fill: color, r: 4, stroke: "var(--paper)", title: (p) => `${p.name}, ${p.phase}\n${ow.energy(p.energy_j)}, grade ${p.grade}`}),
         Plot.axisY({ticks, tickSize: 0, fill: MUTED, label: null, tickFormat: (value) => value.toLocaleString("en-GB", {maximumSignificantDigits: 6})}),
-        ow.timeAxis(narrow ? 3 : 8),
+        ow.timeAxis(narrow ? 3 : 6),
         Plot.text([`\u2191 energy (${letter}Wh)${spread > 50 ? ", logarithmic" : ""}`], {frameAnchor: "top-left", dx: -46, dy: -22, textAnchor: "start", fill: INK, fontWeight: 600}),
       ],
       color: {type: "identity"},
