@@ -132,6 +132,7 @@ class Supervisor:
         self._sites_asked: datetime | None = None
         self._missed: dict[str, datetime] = {}
         self._lags = Lags()
+        self._fits = _STEPS  # steps that there was time for
 
     # --- leading ------------------------------------------------------------------------------------
 
@@ -196,7 +197,7 @@ class Supervisor:
             self._look_at_sites(now)
         except ExecutorUnavailable as err:
             if not self._unreachable:
-                self._say(f"{err} Jobs with a begin time start by themselves meanwhile")
+                self._say(f"{err}. Jobs with a begin time start by themselves meanwhile")
             self._unreachable = True
             return False
         if self._unreachable:
@@ -286,7 +287,7 @@ class Supervisor:
                 self.following.rates = outlook.rates
                 self.following.changed = True
             if outlook.trouble and not had_trouble:
-                self._say(f"{outlook.trouble} The last vintage stays in force")
+                self._say(f"{outlook.trouble}. The last vintage stays in force")
             if had_trouble and not outlook.trouble:
                 self._say("prices and carbon are known again")
         stale = outlook.silent_s(now) > self.rules.stale_s
@@ -368,11 +369,12 @@ class Supervisor:
         wanted.sort(key=lambda one: (one[1].begin is not None, one[1].begin or now))
         taken = 0
         while taken < len(wanted) and (not taken or time.perf_counter() - begun_s < _ACTING_S):
-            batch = wanted[taken : taken + _STEPS]
+            batch = wanted[taken : taken + self._fits]
             number = self._take(batch, now)
             if number is None:
                 return taken, False
             taken += number
+            self._fits = min(2 * self._fits, _STEPS) if number == len(batch) else max(number, 1)
             if number < len(batch):
                 break
         self._lags.acted(now)
@@ -461,7 +463,7 @@ class Supervisor:
         elif isinstance(err, JobRefused):
             job.say(str(err))
             self._end(job, Fate.REFUSED)
-            said = f"{said} It is not run"
+            said = f"{said}. It is not run"
         elif isinstance(err, SiteUnknown):
             if each.kind is StepKind.SUBMIT:
                 job.stage, job.changed = Stage.KEPT, True
@@ -470,12 +472,12 @@ class Supervisor:
             job.stage, job.changed = Stage.KEPT, True
             if (each.hold or each.begin is not None) and isinstance(err, NotPermitted | NotOffered):
                 job.cannot |= {"hold"}
-                said = f"{said} It is kept back here instead, and starts only while a supervisor runs"
+                said = f"{said}. It is kept back here instead, and starts only while a supervisor runs"
                 self._note(job, said)
                 return
         elif each.kind in (StepKind.PAUSE, StepKind.MOVE):
             job.cannot |= {each.kind.value}
-            said = f"{said} It {'runs through' if each.kind is StepKind.PAUSE else 'stays where it is'}"
+            said = f"{said}. It {'runs through' if each.kind is StepKind.PAUSE else 'stays where it is'}"
         elif each.kind in (StepKind.RELEASE, StepKind.RESUME) and not job.vain:
             said = ""  # it may have started in between: the next look tells
         job.vain += 1
@@ -602,6 +604,6 @@ def follow_to_its_end(
             raise
         except LedgerError as err:
             if told != str(err):
-                supervisor.say(f"{err} It is tried again; nothing is asked of {supervisor.executor.name} meanwhile")
+                supervisor.say(f"{err}. It is tried again; nothing is asked of {supervisor.executor.name} meanwhile")
             told = str(err)
         sleep(rules.every_s)

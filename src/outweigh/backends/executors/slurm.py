@@ -136,7 +136,7 @@ class SlurmExecutor:
             fresh = record is not None
             jobs = self._of_comment(fresh=fresh) if record is None or not record.handle else {}
             found = jobs.get(request.key, [])
-            if record is None:
+            if record is None or not (record.handle or found):  # nor was it taken before: what is asked now counts
                 if not found:
                     self._must_fit(request)
                 state = JobState.HELD if request.hold else JobState.WAITING
