@@ -49,7 +49,7 @@ _DEEPEST = 3  # folders below the project's
 _MOST_ENTRIES = 4000
 _MOST_TEXT = 1_000_000  # bytes of a file written by hand
 _MOST_JSON = 64_000_000
-_HEAD = 4096  # bytes that tell what a JSON file is
+_HEAD = 4096  # bytes that tell what a JSON or CSV file is
 _PASSED_OVER = {"node_modules", "__pycache__", "site-packages", "build", "dist", "mlruns"}
 _PLAN = re.compile(rb'"schema"\s*:\s*"outweigh\.plan/1"')
 _REVIEW = re.compile(rb'"kind"\s*:\s*"outweigh\.review"')
@@ -104,19 +104,18 @@ def _found(root: Path, path: Path) -> Found | None:
 def _kind_of(path: Path, stamp: int, size: int) -> FileKind | None:
     """By its content; the name says nothing. None for every other file."""
     try:
-        if path.suffix == ".json":
-            return None if size > _MOST_JSON else _kind_of_json(path)
-        if size > _MOST_TEXT:
+        if path.suffix == ".toml":
+            return None if size > _MOST_TEXT else _kind_of_toml(path.read_text(encoding="utf-8-sig"))
+        if size > (_MOST_JSON if path.suffix == ".json" else _MOST_TEXT):
             return None
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
     except (OSError, UnicodeDecodeError):
         return None
-    return _kind_of_toml(text) if path.suffix == ".toml" else _kind_of_csv(text)
+    return _kind_of_json(head) if path.suffix == ".json" else _kind_of_csv(head)
 
 
-def _kind_of_json(path: Path) -> FileKind | None:
-    with path.open("rb") as file:
-        head = file.read(_HEAD)
+def _kind_of_json(head: bytes) -> FileKind | None:
     if _REVIEW.search(head):
         return FileKind.REVIEW
     return FileKind.PLAN if _PLAN.search(head) else None
@@ -138,8 +137,8 @@ def _kind_of_toml(text: str) -> FileKind | None:
     return None
 
 
-def _kind_of_csv(text: str) -> FileKind | None:
-    names = {name.strip() for name in text.partition("\n")[0].split(",")}
+def _kind_of_csv(head: bytes) -> FileKind | None:
+    names = {name.strip() for name in head.decode("utf-8-sig", "replace").partition("\n")[0].split(",")}
     return FileKind.LOAD if {"day", "hour", "kw"} <= names else None
 
 

@@ -203,7 +203,7 @@ _COURSE = [
     Column("release", "release", "code", href="href", note="where"),
     Column("variant", "variant", "code", note="role"),
     Column("quality", "quality", "number"),
-    Column("energy", "energy per unit", "joules"),
+    Column("energy", "energy per unit", "joules", note="counts"),
     Column("state", "frontier", "state"),
     Column("verdict", "verdict", "state"),
     Column("grade", "grade", "grade", note="method"),
@@ -225,6 +225,7 @@ def _course(sittings: Sequence[Sitting], kind: str) -> tuple[list[dict[str, Any]
             "verdict": _WORDS.get(sitting["outcome"], "") or "not weighed",
             "unit": sitting["unit"],
             "energy_is": sitting["energy_is"],
+            "counts": sitting["energy_is"].partition(":")[0].partition(" as ")[0],
         }
         for sitting in latest
         for one in sitting["variants"]
