@@ -112,8 +112,8 @@ class Fleet:
     """The samples of a fleet, ready to be asked. Threads may ask at once; each process opens its own.
 
     What other processes append is seen within `look_again_s`; the first question after that makes the stale roll-ups
-    again (well below a second for a day of a fleet of 600 nodes), and questions of other threads are answered from
-    what was there before.
+    again (about a second of work for a day of 600 nodes), and questions of other threads are answered from what was
+    there before.
 
     Args:
         folder: where it lies, `fleet_folder(...)`.

@@ -186,9 +186,23 @@ def look(engine: Engine, folder: Path, listed: dict[int, list[Segment]], progres
     return Look(listed, sums, how, nodes)
 
 
-def rows_of(segments: list[Segment], where: str = "") -> str:
-    """The query of a day's samples, each minute of a node once. Its first parameter is `names_of(segments)`."""
-    return _ROWS + (f"WHERE {where} " if where else "") + (_LATEST if len(segments) > 1 else "")
+def rows_of(segments: list[Segment], where: str = "", *, apart: bool = False) -> str:
+    """The query of a day's samples, each minute of a node once. Its first parameter is `names_of(segments)`.
+
+    Args:
+        where: a condition on the rows.
+        apart: no two of the segments tell of one minute.
+    """
+    return _ROWS + (f"WHERE {where} " if where else "") + (_LATEST if len(segments) > 1 and not apart else "")
+
+
+def _rows_once(engine: Engine, segments: list[Segment]) -> str:
+    """As `rows_of`, without looking for second words where none can be: samples mostly come in the order of time."""
+    if len(segments) == 1:
+        return rows_of(segments)
+    span = "SELECT min(t_s) AS first_s, max(t_s) AS last_s FROM read_parquet(?::VARCHAR[], filename = true) "
+    spans = engine.ask(span + "GROUP BY filename ORDER BY first_s", [names_of(segments)])
+    return rows_of(segments, apart=bool((spans["first_s"][1:] > spans["last_s"][:-1]).all()))
 
 
 def names_of(segments: list[Segment]) -> list[str]:
@@ -222,7 +236,7 @@ def _make_nodes(engine: Engine, final: Path, segments: list[Segment]) -> None:
         engine.do(
             [
                 (
-                    f"CREATE TEMP TABLE nodes AS {_NODES.format(rows=rows_of(segments))}",
+                    f"CREATE TEMP TABLE nodes AS {_NODES.format(rows=_rows_once(engine, segments))}",
                     [names_of(segments)],
                 ),
                 (f"COPY nodes TO {quoted(str(torn))} (FORMAT parquet, KV_METADATA {{{pairs}}})", []),
@@ -247,7 +261,7 @@ def _make_sums(
         torn.mkdir(parents=True)
         engine.do(
             [
-                (_SPLIT.format(rows=rows_of(segments)), [names_of(segments)]),
+                (_SPLIT.format(rows=_rows_once(engine, segments)), [names_of(segments)]),
                 *(
                     (f"COPY ({query}) TO {quoted(str(torn / f'{name}.parquet'))} (FORMAT parquet)", [])
                     for name, query in _FILES.items()
