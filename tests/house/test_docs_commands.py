@@ -180,3 +180,18 @@ def test_no_python_hides_in_a_block_that_is_not_run(page):
     ]
 
     assert not hidden
+
+
+def test_every_verb_has_a_chapter_and_every_page_a_place_in_the_site():
+    yaml = pytest.importorskip("yaml")
+    nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+
+    def pages(entry):
+        if isinstance(entry, str):
+            return [entry]
+        return [page for each in (entry.values() if isinstance(entry, dict) else entry) for page in pages(each)]
+
+    chapters = {name for section in nav if "Verbs" in section for entry in section["Verbs"] for name in entry}
+    assert {verb.name for verb in VERBS} <= chapters
+    there = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
+    assert sorted(pages(nav)) == sorted(there)
