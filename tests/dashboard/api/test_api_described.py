@@ -72,6 +72,6 @@ def try_out(operation: Any, headers: dict[str, str], examples: int) -> None:
         suppress_health_check=list(HealthCheck),
     )
     def holds(case: Any) -> None:
-        case.call_and_validate(headers=headers, checks=checks)
+        case.call_and_validate(headers=headers, checks=checks, timeout=120)
 
     holds()

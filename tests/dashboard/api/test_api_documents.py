@@ -161,3 +161,57 @@ def test_budgets_are_those_of_the_project_and_follow_the_ledger(host, store, mad
 
 def test_without_a_project_there_are_no_budget_lines(host):
     assert host().client(Role.READER).get("/api/v1/budgets").json() == {"project": None, "budgets": []}
+
+
+JOBS = """
+[plan]
+from = "2026-12-01T00:00Z"
+horizon = "24 h"
+carbon_price = "100 EUR/t"
+[site.one]
+zone = "DE"
+pue = 1.2
+capacity = "10 kW"
+price = "0.10 EUR/kWh"
+[[job]]
+name = "training"
+within = "20 h"
+work = "6 h"
+power = "8 kW"
+"""
+
+
+def test_a_real_plan_is_kept_and_one_that_was_changed_is_refused(host, tmp_path: Path):
+    from outweigh.app.planning import plan_file
+
+    client = host().client(Role.WRITER)
+    jobs = tmp_path / "jobs.toml"
+    jobs.write_text(JOBS, encoding="utf-8")
+    plan = json.loads(json.dumps(plan_file(jobs, frontier=False).document))
+
+    answers = [client.post("/api/v1/plans", json=plan, headers={"Idempotency-Key": "a"}) for _ in range(2)]
+    cheaper = {**plan, "plan": {**plan["plan"], "cost": 0.0}}
+    refused = client.post("/api/v1/plans", json=cheaper)
+
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert answers[0].json()["new"]
+    assert answers[0].text == answers[1].text
+    (entry,) = client.get("/api/v1/plans", params={"id": plan["plan_id"]}).json()["plans"]
+    assert entry["body"] == plan
+    assert refused.status_code == 422
+    assert "changed after it was made" in refused.json()["detail"]
+
+
+@pytest.mark.slow
+@pytest.mark.example
+def test_the_verdict_of_a_real_review_is_kept_and_found_by_its_project(host, real_ledger: Path):
+    client = host().client(Role.WRITER)
+    review = json.loads((real_ledger / "out" / "review.json").read_text(encoding="utf-8"))
+
+    kept = client.post("/api/v1/verdicts", json=review)
+
+    assert kept.status_code == 201, kept.text
+    (entry,) = client.get("/api/v1/verdicts", params={"project": review["project"]["name"]}).json()["verdicts"]
+    assert (entry["address"], entry["id"]) == (kept.json()["address"], review["review_id"])
+    assert entry["body"] == review
+    assert not client.post("/api/v1/verdicts", json=review).json()["new"]

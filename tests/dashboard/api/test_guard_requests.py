@@ -97,6 +97,14 @@ def test_no_answer_lets_a_page_of_another_site_read_it(roles):
     assert answer.headers["cross-origin-resource-policy"] == "same-origin"
 
 
+def test_head_is_get_without_the_body_and_asks_for_the_same_role(roles):
+    whole, head = roles[Role.READER].get("/api/v1/me"), roles[Role.READER].head("/api/v1/me")
+
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == whole.headers["content-length"]
+    assert roles[None].head("/api/v1/me").status_code == 401
+
+
 def test_a_form_can_send_nothing_that_is_read_as_json(roles):
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""):
         answer = roles[Role.WRITER].post("/api/v1/receipts", content=b'{"receipts":[]}', headers={"Content-Type": kind})

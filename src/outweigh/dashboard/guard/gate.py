@@ -65,6 +65,9 @@ class Gate:
             # Here and not before: both belong to the event loop that is running now.
             self._limiter = Limiter(self._per_minute)
             current_default_thread_limiter().total_tokens = _THREADS
+        if scope["method"] == "HEAD":
+            # RFC 9110, 9.3.2: as GET, without the body, which the server itself leaves out.
+            scope = {**scope, "method": "GET"}
         headers = Headers(scope=scope)
         answer = _Answer(send, private=rules.needed(scope["method"], scope["path"]) is not None)
         asker, refusal = NOBODY, self._misdirected(scope, headers)
