@@ -82,23 +82,37 @@ def served(real_ledger: Path, small_fleet: Path) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module")
-def url(served: Served) -> Iterator[str]:
-    """The whole application, gate and all, on a free port."""
+def hosted() -> Iterator[Callable[[Served], str]]:
+    """Runs the whole application, gate and all, on a free port; its address."""
     from outweigh.dashboard.application import create
 
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    bound.bind(("127.0.0.1", 0))
-    bound.listen(64)
-    config = uvicorn.Config(create(served, per_minute=0), log_level="error", ws="none", lifespan="off")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
-    thread.start()
-    while not server.started and thread.is_alive():
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{bound.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(timeout=20)
-    assert not thread.is_alive()
+    running: list[tuple[Any, threading.Thread]] = []
+
+    def start(served: Served) -> str:
+        bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        bound.bind(("127.0.0.1", 0))
+        bound.listen(64)
+        config = uvicorn.Config(create(served, per_minute=0), log_level="error", ws="none", lifespan="off")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
+        thread.start()
+        running.append((server, thread))
+        while not server.started and thread.is_alive():
+            time.sleep(0.01)
+        return f"http://127.0.0.1:{bound.getsockname()[1]}"
+
+    yield start
+    for server, _ in running:
+        server.should_exit = True
+    for _, thread in running:
+        thread.join(timeout=20)
+        assert not thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def url(served: Served, hosted: Callable[[Served], str]) -> str:
+    """The address of the pages over real receipts."""
+    return hosted(served)
 
 
 Opened = Callable[..., Any]
@@ -222,6 +236,17 @@ def test_an_open_page_shows_a_new_receipt_without_being_loaded_again(served, url
     shown.wait_for_selector("#table-runs >> text=came-later", timeout=10_000)
     assert shown.evaluate("window.stayed") is True
     assert shown.troubles == []
+
+
+def test_a_page_that_was_empty_fills_itself_when_the_first_receipt_comes(served_folder, made_receipt, hosted, opened):
+    served = served_folder("")
+    shown = opened(hosted(served) + "/runs")
+    assert shown.locator("text=No run has been measured yet").count() == 1
+    served.ledger.append(made_receipt(0))
+
+    shown.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+    shown.wait_for_selector("#table-runs >> text=synthetic", timeout=10_000)
 
 
 def test_a_copy_opens_from_files_alone(served, opened, tmp_path):

@@ -240,6 +240,12 @@ const ow = (() => {
   }
 
   function take(later, next) {
+    // What was empty and is not any more has parts that this page lacks: it is loaded again, whole.
+    const outer = [...later.querySelectorAll("[data-live][id]")].filter((one) => !one.parentElement.closest("[data-live]"));
+    if (outer.some((one) => !document.getElementById(one.id))) {
+      location.reload();
+      return;
+    }
     source().textContent = next.textContent;
     self.data = JSON.parse(next.textContent);
     for (const region of document.querySelectorAll("[data-live][id]")) {
