@@ -62,7 +62,7 @@ def serve() -> Iterator[Serve]:
 
 @pytest.fixture(scope="session")
 def real_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project's folder with a ledger of real receipts: a small review of the news-triage example, and an idle minute.
+    """A project's folder with a ledger of real receipts: a small review of the news-triage example, and an idle second.
 
     The same models, data and code as `make review`, with as few articles and rounds as leave every kind of receipt. Its
     reports are in `out`. Nothing here says what the figures must be.

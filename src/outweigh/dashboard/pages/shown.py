@@ -82,7 +82,7 @@ def _interval(value: float, low: float | None, high: float | None, *, digits: in
 def duration(seconds: float) -> str:
     """
     >>> duration(0.25), duration(95), duration(7260), duration(200_000)
-    ('0.25 s', '1 min 35 s', '2 h 1 min', '2 d 7 h')
+    ('0.250 s', '1 min 35 s', '2 h 1 min', '2 d 7 h')
     """
     if seconds < 60:
         return f"{significant(seconds)} s"
