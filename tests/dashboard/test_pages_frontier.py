@@ -126,6 +126,18 @@ def test_a_name_that_is_html_is_shown_as_text(served_folder, sitting, page_clien
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in answer.text
 
 
+def test_a_name_of_thousands_of_letters_does_not_stretch_a_heading(served_folder, sitting):
+    receipts = [replace(one, unit="u" * 5000) for one in sitting("a" * 32, {"x" * 9000: (1.0, 0.9), "y": (4.0, 0.8)})]
+
+    document = frontier(served_folder("", *receipts), Asked())
+
+    table = document["tables"]["variants"]
+    headings = [table["caption"], *(column["label"] for column in table["columns"])]
+    headings += [one["label"] for one in document["figures"]] + [row["state"] for row in table["rows"]]
+    assert max(len(text) for text in headings) < 120
+    assert "x" * 9000 in rows_of(document)  # the data have it whole
+
+
 def test_the_page_its_data_and_its_csv_have_the_same_figures(served_folder, sitting, page_client):
     client = page_client(served_folder("", *sitting("a" * 32, {"small": (1.0, 0.90), "large": (4.0, 0.95)})))
 

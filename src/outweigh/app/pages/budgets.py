@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from outweigh.app.budgeting import budget_sentences, limit_text, receipts_for, rows_of
-from outweigh.app.pages.asked import Asked
+from outweigh.app.pages.asked import Asked, clipped
 from outweigh.app.pages.shape import Column, figure, table
 from outweigh.app.roadmapping import roadmap_of, roadmap_sentences
 from outweigh.core.errors import FactorMissing, InvalidQuantity, OverlappingScopes
@@ -201,7 +201,7 @@ def _figures(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     for row in rows:
         if row["limit_j"] is not None:
             yield figure(
-                "energy", f"left of {row['budget']} until {row['period_end'][:10]}", row["left_j"],
+                "energy", f"left of {clipped(row['budget'], 40)} until {row['period_end'][:10]}", row["left_j"],
                 row["limit_j"] - row["drawn_high_j"], row["limit_j"] - row["drawn_low_j"], grade=row["grade"] or "",
                 note=row["state"], method=f"limit less what {row['receipts']} receipts drew",
                 source="energy.toml and the ledger",

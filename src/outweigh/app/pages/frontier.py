@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from outweigh.app.pages.asked import Asked
+from outweigh.app.pages.asked import Asked, clipped
 from outweigh.app.pages.found import FileKind, Found, files_of, json_of
 from outweigh.app.pages.shape import Column, figure, table
 from outweigh.app.sittings import Sitting, of_receipts, of_review
@@ -25,6 +25,7 @@ KINDS = ("measured", "modelled", "replayed")
 _MOST_RECEIPTS = 2000  # of the latest, that sittings are looked for among
 _MOST_REVIEWS = 60
 _MOST_DRAWN = 24  # releases in the course
+_MOST_WORD = 24  # characters of a name in a heading
 _WORDS = {"pass": "passed", "fail": "failed", "inconclusive": "inconclusive"}
 
 
@@ -64,7 +65,7 @@ def frontier(served: Served, asked: Asked) -> dict[str, Any]:
     own = [_plain(one, chosen) for one in chosen["variants"] if one["kind"] == kind]
     if kind != "measured":
         notes.append(f"energy here is {kind}, not read from a counter: it ranks these variants among themselves alone")
-    notes.append(f"energy per {chosen['unit'] or 'unit'} is {chosen['energy_is']}")
+    notes.append(f"energy per {_unit(chosen)} is {chosen['energy_is']}")
     course, apart = _course(sittings, kind)
     notes += apart
     return {
@@ -77,7 +78,7 @@ def frontier(served: Served, asked: Asked) -> dict[str, Any]:
         "releases": [_release(one) for one in reversed(sittings)],
         "tables": {
             "variants": table(
-                f"Variants of {_name(chosen)}: {chosen['metric'] or 'quality'} against energy per {chosen['unit']}",
+                f"Variants of {_name(chosen)}: {_metric(chosen)} against energy per {_unit(chosen)}",
                 _columns(own, chosen),
                 own,
             ),
@@ -159,9 +160,17 @@ def _name(sitting: Sitting) -> str:
     return f"{sitting['from']} {sitting['id'][:8]}"
 
 
+def _unit(sitting: Sitting) -> str:
+    return clipped(sitting["unit"], _MOST_WORD) or "unit"
+
+
+def _metric(sitting: Sitting) -> str:
+    return clipped(sitting["metric"], _MOST_WORD) or "quality"
+
+
 def _plain(one: dict[str, Any], sitting: Sitting) -> dict[str, Any]:
     beaten = one["dominated_by"]
-    state = "on the frontier" if one["on_frontier"] else f"beaten by {beaten}" if beaten else "not ranked"
+    state = "on the frontier" if one["on_frontier"] else f"beaten by {clipped(beaten)}" if beaten else "not ranked"
     why = {"energy_why": ""} | ({} if one["quality"] is not None else {"quality_why": "nobody scored it"})
     if one["role"] == "incumbent":
         why["ratio_said"] = "in service"
@@ -187,8 +196,8 @@ def _is_percent(variants: Sequence[dict[str, Any]]) -> bool:
 def _columns(own: Sequence[dict[str, Any]], sitting: Sitting) -> list[Column]:
     columns = [
         Column("variant", "variant", "code", note="role"),
-        Column("quality", sitting["metric"] or "quality", "share" if _is_percent(own) else "number"),
-        Column("energy", f"energy per {sitting['unit'] or 'unit'}", "joules"),
+        Column("quality", _metric(sitting), "share" if _is_percent(own) else "number"),
+        Column("energy", f"energy per {_unit(sitting)}", "joules"),
         Column("state", "frontier", "state", note="dominated_reason"),
     ]
     if any(one["ratio"] is not None for one in own):
@@ -243,7 +252,7 @@ def _course(sittings: Sequence[Sitting], kind: str) -> tuple[list[dict[str, Any]
 
 
 def _figures(own: Sequence[dict[str, Any]], sitting: Sitting) -> Iterator[dict[str, Any]]:
-    unit = sitting["unit"] or "unit"
+    unit = _unit(sitting)
     best = [one for one in own if one["on_frontier"]]
     for label, one in (
         ("in service", next((v for v in own if v["role"] == "incumbent"), None)),
@@ -251,7 +260,7 @@ def _figures(own: Sequence[dict[str, Any]], sitting: Sitting) -> Iterator[dict[s
     ):
         if one is not None:
             yield figure(
-                "joules", f"{label}: {one['variant']}, per {unit}", one["energy_j"], one["energy_low_j"],
+                "joules", f"{label}: {clipped(one['variant'], 40)}, per {unit}", one["energy_j"], one["energy_low_j"],
                 one["energy_high_j"], grade=one["grade"], method=one["method"], source=sitting["meter"],
             )  # fmt: skip
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from outweigh.app.pages.asked import Asked, FieldRefused
+from outweigh.app.pages.asked import Asked, FieldRefused, clipped
 from outweigh.app.pages.found import FileKind, files_of, json_of
 from outweigh.app.pages.marginal import FIELDS as MARGINAL
 from outweigh.app.pages.marginal import marginal_run
@@ -256,7 +256,7 @@ def _sites(project: Project | None) -> tuple[list[dict[str, Any]], list[dict[str
             for one in rows
             if one["price_currency"] == row["price_currency"] and one["basis"] == row["basis"] and _beats(one, row)
         ]
-        row["state"] = f"beaten by {beats[0]}" if beats else "on the frontier"
+        row["state"] = f"beaten by {clipped(beats[0])}" if beats else "on the frontier"
     factors = [
         {"site": site.name, "factor": one.name, "value": one.value, "unit": one.unit, "source": one.source,
          "licence": one.licence, "issued": one.issued, "retrieved": one.retrieved, "grade": one.grade.value}
@@ -427,6 +427,7 @@ def _add_serving(document: dict[str, Any], served: Served) -> None:
             ]  # fmt: skip
         except (UsageError, KeyError, TypeError):
             continue
-        caption = f"Serving the coming month, by {one.name}: {plan.get('variant') or 'the variant in service'}"
+        served_by = clipped(str(plan.get("variant") or "the variant in service"))
+        caption = f"Serving the coming month, by {one.name}: {served_by}"
         document["tables"]["serving"] = table(caption, _SERVING, rows)
         return

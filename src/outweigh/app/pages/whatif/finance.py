@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from outweigh.app.pages.asked import Asked
+from outweigh.app.pages.asked import Asked, clipped
 from outweigh.app.pages.found import FileKind, files_of, named
 from outweigh.app.pages.shape import Column, table
 from outweigh.app.whatif_finance import finance
@@ -68,7 +68,8 @@ def answered(document: dict[str, Any], served: Served, asked: Asked) -> dict[str
     )
     document["tables"]["cash"] = table("Year by year", _CASH, [row for x in doc["ways"] for row in _years(x, money)])
     document["tables"]["tornado"] = table(
-        f"What the gain of {shown} hangs on", _TORNADO, [_bar(x, money) for x in doc["tornado"].get(shown, [])],
+        f"What the gain of {clipped(shown)} hangs on", _TORNADO,
+        [_bar(one, money) for one in doc["tornado"].get(shown, [])],
         empty="no input has a range.",
     )  # fmt: skip
     return {

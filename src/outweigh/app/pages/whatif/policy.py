@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from outweigh.app.pages.asked import Asked
+from outweigh.app.pages.asked import Asked, clipped
 from outweigh.app.pages.found import FileKind, files_of, named
 from outweigh.app.pages.shape import Column, table
 from outweigh.app.whatif_policy import Asked as Shocks
@@ -67,7 +67,7 @@ def answered(document: dict[str, Any], served: Served, asked: Asked) -> dict[str
         [row for one in doc["exposure"] for row in _states(one, money)],
     )  # fmt: skip
     document["tables"]["support"] = table(
-        f"Support that makes {doc['home']} equal its best rival",
+        f"Support that makes {clipped(doc['home'])} equal its best rival",
         _GAPS,
         [_gap(one, money) for one in doc["incentive_gap"]],
     )
