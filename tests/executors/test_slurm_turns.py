@@ -227,6 +227,19 @@ def test_what_began_and_was_put_back_before_anybody_looked_has_worked_until_then
     assert read.record.state is JobState.WAITING
 
 
+def test_what_begins_while_it_is_listed_as_waiting_is_not_taken_for_put_back(read):
+    read.turn(0, "7.0", begin=-1)
+    read.shown("PENDING")
+
+    read.shown("RUNNING", started=-1)
+    read.turn(0, "7.0", begin=-1, end=(0, 0, 0))
+    read.mark("done", "")
+    read.shown("COMPLETED", started=-1, ended=0)
+
+    (stint,) = read.record.stints
+    assert (stint.start, stint.end) == (NOW - timedelta(seconds=1), NOW)
+
+
 def test_a_launch_that_slurm_refused_is_asked_for_again_and_not_for_ever(read):
     read.turn(0, "7.0", begin=-300, end=(-200, 143, 1))
     asked = []

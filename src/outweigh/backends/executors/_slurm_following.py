@@ -27,6 +27,7 @@ _ENDED: Final = _CANCELLED | {
 _GHOST_S: Final = 30.0  # shown as running so long after its end, a job only keeps others from its node
 _KILLED: Final = 137
 _TIMED_OUT: Final = 124  # as timeout(1) says it
+_LISTED_WITHIN: Final = timedelta(seconds=10)  # shown as waiting so soon after its begin, it began as it was listed
 _MEMORY_S: Final = 300.0  # MinJobAge, where the cluster does not say
 # A launch that slurmd refuses ("Job credential revoked": it was told to end in the same second, or a controller that
 # was killed gave its id to another) ends a job at once, with 1, before its script has begun.
@@ -173,8 +174,11 @@ class Following:
             over = turn.end or following.begin
             if over is not None and record.stints[-1].start <= over.at:  # else it is the next one's, by Slurm's word
                 record.stop(over.at)
-        if turns and turns[-1].begin is not None and (job.state in _ENDED or job.state == "PENDING"):
-            record.work(turns[-1].begin.at, (turns[-1].begin.host,))  # it had begun, and was ended before we looked
+        begin = turns[-1].begin if turns else None
+        if begin is not None and (
+            job.state in _ENDED or (job.state == "PENDING" and self._now() - begin.at > _LISTED_WITHIN)
+        ):
+            record.work(begin.at, (begin.host,))  # it had begun, and was ended before we looked
         record.turn = turns[-1].number if turns else record.turn
         record.attempt = max(record.attempt, job.restarts)
 
