@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -234,8 +235,8 @@ def real_project(folder: Path) -> tuple[Path, str]:
 
 
 @contextmanager
-def served(ledger: str, project: Path, fleet: Path, log: Path) -> Iterator[str]:
-    """The server that ships; its URL once it answers."""
+def served(ledger: str, project: Path, fleet: Path, log: Path) -> Iterator[tuple[str, int]]:
+    """The server that ships; its URL and process once it answers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -256,7 +257,7 @@ def served(ledger: str, project: Path, fleet: Path, log: Path) -> Iterator[str]:
                 if process.poll() is not None or time.monotonic() > end:
                     raise RuntimeError(log.read_text()[-2000:]) from err
                 time.sleep(0.2)
-        yield url
+        yield url, process.pid
     finally:
         process.terminate()
         try:
@@ -264,6 +265,24 @@ def served(ledger: str, project: Path, fleet: Path, log: Path) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def processor_s(pid: int) -> float:
+    """Processor time of a process and all below it [s], as Linux tells it; 0 elsewhere. It does not hang on what else
+    the machine does."""
+    children: dict[int, list[int]] = {}
+    ticks: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+            ticks[int(stat.parent.name)] = int(fields[11]) + int(fields[12])
+    waiting, total = [pid], 0
+    while waiting:
+        each = waiting.pop()
+        waiting += children.get(each, [])
+        total += ticks.get(each, 0)
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def queries(name: str, state: FleetState, kept: Kept, answer: dict[str, Any], dice: random.Random) -> Iterator[str]:
@@ -313,7 +332,7 @@ def addresses_of(path: str, addresses: list[str]) -> list[str]:
     return [path.replace("{address}", each) for each in addresses] if "{address}" in path else [path]
 
 
-def pages_asked(url: str, state: FleetState, kept: Kept, rows: list[Row]) -> None:
+def pages_asked(url: str, pid: int, state: FleetState, kept: Kept, rows: list[Row]) -> None:
     """Every page's data over HTTP."""
     times, warming = option("--times", 100), 4 * WORKERS
     for page in PAGES:
@@ -324,8 +343,10 @@ def pages_asked(url: str, state: FleetState, kept: Kept, rows: list[Row]) -> Non
         found = queries(page.name, state, kept, plain, dice)
         took: list[float] = []
         refused: dict[int, str] = {}
-        size = 0
-        for _ in range(warming + times):
+        size, began_s = 0, 0.0
+        for number in range(warming + times):
+            if number == warming:
+                began_s = processor_s(pid)
             target = url + dice.choice(paths) + next(found)
             began = time.perf_counter()
             answer = httpx.get(target, timeout=60, trust_env=False)
@@ -334,8 +355,9 @@ def pages_asked(url: str, state: FleetState, kept: Kept, rows: list[Row]) -> Non
             if answer.status_code != 200:
                 refused[answer.status_code] = f"{target.removeprefix(url)}: {answer.text[:200]}"
         first, took = took[:warming], took[warming:]
-        p95 = at(took, 0.95)
-        note = f"median {statistics.median(took):.0f} ms, at most {max(took):.0f}; up to {size / 1e3:.1f} kB; "
+        p95, each_ms = at(took, 0.95), 1e3 * (processor_s(pid) - began_s) / times
+        note = f"median {statistics.median(took):.0f} ms, at most {max(took):.0f}; {each_ms:.0f} ms of processor time "
+        note += f"each; up to {size / 1e3:.1f} kB; "
         note += f"first ones of a worker up to {max(first):.0f} ms"
         note += f"; not answered: {refused}" if refused else ""
         rows.append(Row(f"data of {page.title} ({suffix}), p95", p95, "ms", reference=DATA_MS, goal="< ref",
@@ -382,7 +404,9 @@ def painted(url: str, addresses: list[str], rows: list[Row]) -> None:
         browser.close()
 
 
-def pressed(url: str, ledger: str, project: Path, addresses: list[str], folder: Path, rows: list[Row]) -> None:
+def pressed(
+    url: str, pid: int, ledger: str, project: Path, addresses: list[str], folder: Path, rows: list[Row]
+) -> None:
     """The API under wrk."""
     if shutil.which("wrk") is None:
         rows.append(Row("requests a second", None, "1/s", goal=">= ref", note="wrk is not installed here"))
@@ -401,7 +425,7 @@ def pressed(url: str, ledger: str, project: Path, addresses: list[str], folder: 
     headers = {"Authorization": f"Bearer {token}"}
     for path in sorted(set(paths)):
         httpx.get(url + path, headers=headers, timeout=30, trust_env=False).raise_for_status()
-    seconds = option("--seconds", 20)
+    seconds, began_s = option("--seconds", 20), processor_s(pid)
     done = subprocess.run(
         ["wrk", f"-t{WRK_THREADS}", f"-c{WRK_CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s", "-s", str(script),
          "-H", f"Authorization: Bearer {token}", url],
@@ -417,6 +441,11 @@ def pressed(url: str, ledger: str, project: Path, addresses: list[str], folder: 
             holds=rate >= PER_S and not errors,
             note=f"wrk -t{WRK_THREADS} -c{WRK_CONNECTIONS} for {seconds} s with a reader's token: {shape}; "
                  f"errors: {errors or 'none'}")
+    )  # fmt: skip
+    each_ms = 1e3 * (processor_s(pid) - began_s) / max(1, said["requests"])
+    rows.append(
+        Row("processor time of the workers, each request", each_ms, "ms",
+            note=f"{PER_S * each_ms / 1e3:.2f} cores for {PER_S:.0f} a second, without PostgreSQL's")
     )  # fmt: skip
     failed = sum(errors.values())
     rows.append(
@@ -469,13 +498,13 @@ def main() -> int:
             subprocess.run(copy, check=True, capture_output=True)
             kept = kept_in(ledger)
             rows.append(Row("receipts served", float(len(kept.addresses)), "", note=what))
-            with served(ledger, project, fleet, root / "server.log") as url:
+            with served(ledger, project, fleet, root / "server.log") as (url, pid):
                 told("pages' data")
-                pages_asked(url, state, kept, rows)
+                pages_asked(url, pid, state, kept, rows)
                 told("first paint")
                 painted(url, kept.addresses, rows)
                 told("wrk")
-                pressed(url, ledger, project, kept.addresses, root, rows)
+                pressed(url, pid, ledger, project, kept.addresses, root, rows)
     finally:
         shutil.rmtree(root, ignore_errors=True)
     return finish("serve", rows)
