@@ -184,6 +184,17 @@ def test_a_window_without_samples_is_answered_with_nothing(fleet, start, days):
         assert np.isnan(fleet.trace("gpu16-0002", of).power_w).all()
 
 
+def test_a_window_as_long_as_the_calendar_has_all_there_is(fleet):
+    of = Interval(datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+    rows = fleet.state().rows
+
+    assert fleet.hum_by_owner(of).known.coverage.read == rows
+    assert fleet.power(of).known.coverage.read == rows
+    assert fleet.power(of, node="gpu16-0002", points=2).known.coverage.read > 0
+    assert fleet.top_nodes(of).known.coverage.read == rows
+    assert fleet.used_by_day(of).known.coverage.read == rows
+
+
 @pytest.mark.parametrize(
     ("ask", "said"),
     [
@@ -191,7 +202,8 @@ def test_a_window_without_samples_is_answered_with_nothing(fleet, start, days):
         (lambda fleet: fleet.power(window(), owner="reserch"), "'research'"),
         (lambda fleet: fleet.power(window(), node="gpu16-9999"), "gpu16-"),
         (lambda fleet: fleet.power(window(), node="gpu16-0002", owner=""), "one of them"),
-        (lambda fleet: fleet.power(window(), points=1), "2 or more"),
+        (lambda fleet: fleet.power(window(), points=1), "2 to"),
+        (lambda fleet: fleet.power(window(), points=10**9), "2 to"),
         (lambda fleet: fleet.top_nodes(window(), by="colour"), "hum, energy"),
         (lambda fleet: fleet.top_nodes(window(), limit=0), "1 or more"),
         (lambda fleet: fleet.trace("gpu16-0002", window(0, 8 * 1_440)), "a week or less"),

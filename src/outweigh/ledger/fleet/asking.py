@@ -51,12 +51,13 @@ from outweigh.ledger.fleet.rollups import (
 )
 from outweigh.ledger.fleet.segments import day_name, days_of
 
-POINTS = 1_000
+POINTS, MOST_POINTS = 1_000, 100_000
 STEPS_S = (60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400)
 LONGEST_TRACE_S = 7 * DAY_S
 RANKED = {"hum": "hum_j", "energy": "energy_j", "work": "energy_j - hum_j - unsplit_j", "peak": "max_w"}
 _HOUR_S = 3_600
 _EPOCH, _MINUTE = datetime(1970, 1, 1, tzinfo=UTC), timedelta(seconds=MINUTE_S)
+_CALENDAR_ENDS_S = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())  # widened to days, a window stays within it
 _LOOK_AGAIN = 20  # times files may vanish under a reader
 _PARTS = ("energy_j", "hum_j", "hum_low_j", "hum_high_j", "unsplit_j")
 _FIGURES = ("node_minutes", "idle_node_minutes", *_PARTS)
@@ -185,10 +186,11 @@ class Fleet:
         Steps are multiples of their length since the epoch; the first and last hold the window's part of them.
 
         Raises:
-            UsageError: the fleet has no such owner, site or node; a node with an owner or site; fewer than 2 points.
+            UsageError: the fleet has no such owner, site or node; a node with an owner or site; fewer than 2 or
+                more than `MOST_POINTS` points.
         """
-        if points < 2:
-            raise UsageError(f"{points} points show no course", "Ask for 2 or more")
+        if not 2 <= points <= MOST_POINTS:
+            raise UsageError(f"{points} points are no course that can be shown", f"Ask for 2 to {MOST_POINTS}")
         if node and (site or owner is not None):
             raise UsageError("a node's power is asked with an owner or a site", "Give one of them")
         return self._answered(lambda now: self._power(now, window, owner, site, node, points))
@@ -518,8 +520,10 @@ def _all_there(seen: Look) -> bool:
 
 
 def _minutes(window: Interval) -> tuple[int, int]:
-    """The minutes whose start lies in the window [s, Unix epoch], half-open."""
-    start_s, end_s = (-(-(stamp - _EPOCH) // _MINUTE) * MINUTE_S for stamp in (window.start, window.end))
+    """The minutes whose start lies in the window [s, Unix epoch], half-open; the last day of the calendar has none."""
+    start_s, end_s = (
+        min(-(-(stamp - _EPOCH) // _MINUTE) * MINUTE_S, _CALENDAR_ENDS_S) for stamp in (window.start, window.end)
+    )
     return start_s, end_s
 
 
