@@ -31,7 +31,7 @@ lint: ## ruff, mypy strict, import contracts, generated docs
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/python scripts/write_cli_docs.py --check
-	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict
+	.venv/bin/python scripts/build_docs.py
 
 check-dist: ## wheel and sdist install into a clean environment where `outweigh doctor` runs
 	@scripts/setup.sh dev
@@ -48,7 +48,7 @@ docs: ## write the generated pages (docs/cli.md, the schema) again
 
 site: ## the documentation as a site in build/site
 	@scripts/setup.sh dev
-	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
+	.venv/bin/python scripts/build_docs.py
 
 audit: ## known faults of the locked packages (needs a network)
 	@scripts/setup.sh dev
