@@ -115,6 +115,8 @@ def _options(behind: str, *, guarded: bool) -> dict[str, Any]:
         "lifespan": "off",
         "server_header": False,
         "timeout_graceful_shutdown": 5,
+        # A worker that is still importing does not answer: by default it is killed after 5 s, and again, for ever.
+        "timeout_worker_healthcheck": 60,
         "timeout_keep_alive": _KEEP_ALIVE_S,
         # By default uvicorn believes whoever connects from this machine: then anybody here could be anybody else.
         "proxy_headers": bool(behind),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CALIBRATION_DAYS = 180
 HALF_LIFE_DAYS = 60.0
 #: How far the share of an end follows the misses of one issue; the least and most it may become, in shares of its aim.
-FOLLOWING = 0.02
+FOLLOWING = 0.05
 LEAST, MOST = 0.02, 2.0
 
 
