@@ -4,8 +4,9 @@ Carbon (lifecycle, consumption-based, Electricity Maps; 14 zones): fitted on 202
 00:00 UTC of 2023 and 2024 for the 24 h, and the 168 h, that follow; the model is not fitted again, its intervals take
 in what came. Prices (wholesale, 6 zones): fitted on 2020 to 2022, tested on 2023 and 2024. The method was developed on
 carbon and price of DE and US-CAL-CISO in 2021 and 2022 (fitted on the first, tested on the second of the two) and on
-made prices with rare spells. Every other zone, and every year after, was looked at twice: when the method first stood,
-and when yesterday's and last week's value had got their shares, which the first look had shown to be wanting.
+made prices with rare spells. Every other zone, and every year after, was looked at four times: when the method first
+stood; when yesterday's and last week's value had got their shares, which the first look had shown to be wanting; and
+twice when intervals had come to follow their misses, by a rate chosen on the zones of development (docs/forecast.md).
 
 Published forecasts stand beside ours on the same hours:
 
