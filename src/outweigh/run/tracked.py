@@ -107,9 +107,18 @@ class Tracked:
 
     def left_s(self, now: datetime) -> float:
         """Run time that is left, as far as its time at work tells [s]; restoring after a pause is on top."""
-        worked = 0.0 if self.seen is None else self.seen.worked_s(now)
-        left = max(self.needs_s() - worked, 0.0)
+        left = max(self.needs_s() - self._behind_s(now), 0.0)
         return left + (self.terms.job.checkpoint_h * S_PER_HOUR if self.begun and not self.works else 0.0)
+
+    def _behind_s(self, now: datetime) -> float:
+        """Time at work that counts [s]. What waits again was put back by its scheduler, and nobody can tell what it
+        kept; what cannot save begins anew with each stint."""
+        if self.seen is None or self.seen.state in (JobState.WAITING, JobState.HELD):
+            return 0.0
+        if self.terms.job.preemptible or len(self.seen.stints) < 2:
+            return self.seen.worked_s(now)
+        last = self.seen.stints[-1]
+        return ((last.end or now) - last.start).total_seconds()
 
     @property
     def works(self) -> bool:
