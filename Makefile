@@ -11,10 +11,10 @@ review: ## the main job on examples/news-triage; the verdict's exit code is prin
 	@scripts/setup.sh run
 	@scripts/review.sh
 
-# A file of tests stays with one process: its servers are its own.
+# A file of tests stays with one process: its servers are its own. Not those with most tests first: few take longest.
 test: ## the whole test suite
 	@scripts/setup.sh dev
-	@.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-fast: ## without the slow tests
 	@scripts/setup.sh dev
