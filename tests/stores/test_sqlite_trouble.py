@@ -16,7 +16,7 @@ from outweigh.ports import ReceiptFilter, View, ViewKind
 
 @pytest.fixture
 def tmpfs(tmp_path):
-    """A file system of 256 KiB of its own, and a way to mount it anew with other options."""
+    """A file system of 1 MiB of its own, and a way to mount it anew with other options."""
     folder = tmp_path / "small"
     folder.mkdir()
 
@@ -25,7 +25,7 @@ def tmpfs(tmp_path):
 
     if not sys.platform.startswith("linux") or shutil.which("mount") is None:
         pytest.skip("needs Linux and mount(8)")
-    if (done := mount("-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder))).returncode:
+    if (done := mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder))).returncode:
         pytest.skip(f"cannot mount a small file system here: {done.stderr.strip()}")
     yield folder, lambda options: mount("-o", f"remount,{options}", str(folder))
     subprocess.run(["umount", str(folder)], check=True)
