@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from outweigh.core.errors import InvalidQuantity, PlanInfeasible, UsageError
 from outweigh.plan.clouds.criteria import Region
 from outweigh.plan.clouds.ranking import Ranked
+from outweigh.plan.highs import whole_numbers
 from outweigh.plan.placement.measures import concentration
 from outweigh.plan.placement.problem import Caps, Grouping
 
@@ -48,25 +49,25 @@ def spread(ranked: Sequence[Ranked], count: int, caps: Caps) -> Spread:
     if count > len(ranked):
         raise UsageError(f"{count} regions are asked for and {len(ranked)} are left", "Ask for fewer, or filter less")
     # A third of a second to import, and only this needs it.
-    from scipy.optimize import Bounds, LinearConstraint, milp
+    from scipy.sparse import csr_array
 
     # 33 % of three regions is one: people round, regions do not.
     rows, limits = _rows(ranked, lambda by: math.floor(caps.of(by) * count + 0.01 * count))
-    whole = LinearConstraint(np.ones((1, len(ranked))), count, count)
     score = np.array([one.score for one in ranked])
-    limited = [LinearConstraint(rows, -np.inf, limits)] if len(rows) else []
-    yes_no, whole_numbers = Bounds(0, 1), np.ones(len(ranked), dtype=np.int64)
-    found = milp(-score, constraints=[whole, *limited], bounds=yes_no, integrality=whole_numbers)
+    every = np.ones((1, len(ranked)))
+    all_of_it = csr_array(np.concatenate([every, rows.reshape(-1, len(ranked))]))
+    low, high = np.full(len(limits), -np.inf), np.array(limits, dtype=np.float64)
+    found = whole_numbers(-score, all_of_it, np.r_[count, low], np.r_[count, high], most=1.0)
     if found.x is None:
-        most = milp(-np.ones(len(ranked)), constraints=limited, bounds=yes_no, integrality=whole_numbers)
-        fits = 0 if most.x is None else round(-float(most.fun))
+        most = whole_numbers(-every[0], all_of_it, np.r_[0.0, low], np.r_[count, high], most=1.0)
+        fits = 0 if most.x is None else round(float(most.x.sum()))
         raise PlanInfeasible(
             f"the caps allow {fits} of the {count} regions asked for", f"{count - fits} regions",
             "Raise a cap, ask for fewer regions, or allow more countries and providers",
         )  # fmt: skip
     chosen = tuple(one for one, taken in zip(ranked, found.x, strict=True) if taken > 0.5)
     mean = math.fsum(one.score for one in chosen) / count
-    proven = -float(found.mip_dual_bound) / count
+    proven = -found.bound / count
     shares = {by: [(_group(one.region, by), 1 / count) for one in chosen] for by in Grouping}
     return Spread(chosen, mean, max(proven, mean), {by: concentration(shares[by]) for by in Grouping})
 

@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from outweigh.plan.highs import whole_numbers
 from outweigh.plan.kernels import Windows, contiguous_use
 from outweigh.plan.problem import Jobs
 from outweigh.plan.shared.classes import Shapes
@@ -49,8 +50,7 @@ def solve_whole(
     packing: Packing, rows: Jobs, columns: Columns, *, better_than: float | None, goal: float, until: float | None
 ) -> bool:
     """Fill the packing with the best whole choice among these columns, if that is better; returns whether it is."""
-    from scipy.optimize import Bounds, LinearConstraint, milp
-    from scipy.sparse import coo_array
+    from scipy.sparse import coo_array, vstack
 
     shapes, field = packing.shapes, packing.field
     order = np.argsort(columns.shape, kind="stable")
@@ -73,15 +73,13 @@ def solve_whole(
     whole = coo_array((np.ones(len(row)), (row, np.arange(len(row)))), shape=(len(rows), len(row))).tocsr()
     cost = columns.cost[column] * shapes.kw[row]
     money = float(np.abs(cost).mean()) or 1.0
-    found = milp(
+    found = whole_numbers(
         cost / money,
-        integrality=np.ones(len(row), dtype=np.int64),
-        bounds=Bounds(0, np.inf),
-        constraints=[
-            LinearConstraint(whole, rows.count, rows.count),
-            LinearConstraint(holds, -np.inf, np.where(np.isfinite(limit), limit, 0.0) / scale),
-        ],
-        options={"time_limit": seconds, "mip_rel_gap": goal / 10},
+        vstack([whole, holds]).tocsr(),
+        np.concatenate([rows.count, np.full(len(limit), -np.inf)]),
+        np.concatenate([rows.count, np.where(np.isfinite(limit), limit, np.inf) / scale]),
+        gap=goal / 10,
+        seconds=seconds,
     )
     if found.x is None:
         return False
