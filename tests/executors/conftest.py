@@ -35,6 +35,10 @@ trap 'echo $n > "$1"; exit 85' USR1
 while [ $n -lt $2 ]; do sleep 0.1; n=$((n + 1)); done
 echo done >> "$1.done"
 """
+UNTIL_TOLD = """
+until [ -e "$1.go" ]; do sleep 0.1; done
+echo done >> "$1.done"
+"""
 DEAF = "trap '' USR1; n=0; while [ $n -lt $1 ]; do sleep 0.1; n=$((n + 1)); done"
 
 
@@ -71,6 +75,14 @@ class Case:
         key = self._key()
         command = ("sh", "-c", SAVING, "saving", str(self.folder / key), str(ticks))
         return JobRequest(key, command, checkpoint=Checkpoint(grace_s=grace_s), work_s=ticks / 10, **asked)
+
+    def until_told(self, **asked) -> JobRequest:
+        """A job that takes as long as `tell` lets it."""
+        key = self._key()
+        return JobRequest(key, ("sh", "-c", UNTIL_TOLD, "until", str(self.folder / key)), **asked)
+
+    def tell(self, request: JobRequest) -> None:
+        (self.folder / f"{request.key}.go").touch()
 
     def deaf(self, ticks: int = 30, grace_s: float = 0.3, **asked) -> JobRequest:
         """A job that ignores being told to save."""

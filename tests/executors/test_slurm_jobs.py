@@ -274,7 +274,7 @@ def completions(case, request):
 def test_a_job_is_run_to_its_end_once_though_its_node_is_killed_and_another_site_is_named(on_own_slurm):
     case = on_own_slurm
     executor = case.make()
-    request = case.saving(300, site="se")
+    request = case.until_told(site="se")
     executor.submit(request)
     case.until(executor, request.key, JobState.RUNNING)
 
@@ -283,6 +283,8 @@ def test_a_job_is_run_to_its_end_once_though_its_node_is_killed_and_another_site
     known = executor.sites()
     executor.move(request.key, "fr")
     executor.release(request.key)
+    case.until(executor, request.key, JobState.RUNNING, also=lambda status: status.stints[-1].site == "fr")
+    case.tell(request)
     done = case.until(executor, request.key, *ENDED)
 
     assert waiting.stints[-1].end is not None

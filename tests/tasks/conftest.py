@@ -297,6 +297,7 @@ def lm_server() -> Iterator[Server]:
                 turned_away = state.busy.pop(0) if state.busy else None
                 state.in_flight += 1
                 state.most_in_flight = max(state.most_in_flight, state.in_flight)
+            self.answered = False
             try:
                 if turned_away is not None:
                     self.reply(429, {"error": "busy"}, {"Retry-After": turned_away} if turned_away else {})
@@ -307,8 +308,13 @@ def lm_server() -> Iterator[Server]:
                 else:
                     self.score(body)
             finally:
-                with state.lock:
-                    state.in_flight -= 1
+                self.answers()
+
+        def answers(self) -> None:
+            """Before the last word goes out: who has it may ask again before we are back."""
+            with state.lock:
+                state.in_flight -= not self.answered
+            self.answered = True
 
         def reply(self, code: int, body: object, headers: dict[str, str] | None = None) -> None:
             data = json.dumps(body).encode()
@@ -342,6 +348,7 @@ def lm_server() -> Iterator[Server]:
                     self.event({"error": "out of memory"})
             usage = {"prompt_tokens": len(prompt.split()), "completion_tokens": len(words)}
             self.event({"choices": [], "usage": usage})
+            self.answers()
             self.wfile.write(b"data: [DONE]\n\n")
             self.close_connection = True
 
