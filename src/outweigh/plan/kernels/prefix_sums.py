@@ -48,8 +48,9 @@ def contiguous(rate: Floats, rows: Windows) -> Starts:
         index = np.flatnonzero(~whole)
         _fractional(rate, sums, rows.take(index), best, index)
     # Equal costs differ in the last digits of the sums: nobody waits for those.
-    at_once = _run_cost(rate, sums, rows.site, rows.release, rows.release + rows.work)
-    rounding = _ROUNDING * (np.abs(at_once) + np.abs(_at(sums, rows.site, rows.release + rows.work)))
+    until = _at(sums, rows.site, np.minimum(rows.release + rows.work, rate.shape[1]))
+    at_once = until - _at(sums, rows.site, rows.release)
+    rounding = _ROUNDING * (np.abs(at_once) + np.abs(until))
     same = at_once - best.cost <= rounding
     best.start[same] = rows.release[same]
     return best
@@ -85,9 +86,10 @@ def _integral(rate: Floats) -> Floats:
 
 
 def _at(sums: Floats, site: Ints, time: Floats) -> Floats:
-    edge = np.floor(time).astype(np.int64)
-    left = sums[site, edge]
-    return np.asarray(left + (time - edge) * (sums[site, edge + 1] - left))
+    edge = time.astype(np.int64)  # not negative, so this is its floor
+    index = site * sums.shape[1] + edge
+    left, within = sums.take(index), time - edge
+    return np.asarray(left + within * (sums.take(index + 1) - left) if within.any() else left)
 
 
 def _run_cost(rate: Floats, sums: Floats, site: Ints, start: Floats, end: Floats) -> Floats:

@@ -50,9 +50,8 @@ class Windows:
     @property
     def whole(self) -> Bools:
         """Rows whose release, deadline and work are whole steps, shape (N,)."""
-        return np.asarray(
-            (self.release % 1 == 0) & (self.deadline % 1 == 0) & (self.work % 1 == 0),
-        )
+        times = (self.release, self.deadline, self.work)
+        return np.asarray(np.logical_and.reduce([np.floor(time) == time for time in times]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
