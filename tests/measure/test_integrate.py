@@ -10,15 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from outweigh.core.measurement import Scope
-from outweigh.measure.integrating import (
-    Running,
-    What,
-    counter_step,
-    edge_uncertainty_j,
-    heartbeat_s,
-    integrate,
-    power_step,
-)
+from outweigh.measure.integrating import Running, edge_uncertainty_j, integrate
+from outweigh.measure.stepping import What, counter_step, heartbeat_s, power_step
 from outweigh.ports import Channel, ChannelKind
 
 RANGE_J = 262_143.328850  # max_energy_range_uj of an Intel server

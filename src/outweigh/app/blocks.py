@@ -9,6 +9,7 @@ import threading
 import uuid
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
@@ -122,7 +123,8 @@ class Run:
         self._pid = os.getpid()
         self._kept = _shared.kept(self._ledger)
         self._session = self._given if self._given is not None else _shared.take(self._meter)
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._give_back)
             if self._hum_s > 0:
                 self._session.hum(self._hum_s)
             self._run_id = uuid.uuid4().hex
@@ -134,9 +136,7 @@ class Run:
             self._around = Surroundings(self._session, self._kept.folder, phase=self._phase, owner=self._owner)
             watched = Watched(self._session, self._journal, self._every_s, self._around)
             watched.__enter__()
-        except BaseException:
-            self._give_back()
-            raise
+            undo.pop_all()
         self._watched = watched
         return self
 

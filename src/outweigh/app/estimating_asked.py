@@ -200,6 +200,10 @@ def overheads_of(asked: Asked) -> dict[str, float]:
 def place_of(asked: Asked, now: datetime) -> tuple[Place, list[str]]:
     notes: list[str] = []
     zone = asked.zone or asked.region
+    if zone and asked.file is None:
+        from outweigh.grid.zones import find_zone
+
+        find_zone(zone)  # a slip is refused, even where all that it would be looked up for is declared
     pue = _pue(asked)
     intensity, scope = _intensity(asked, zone, now, notes)
     price, currency = _price(asked, zone, now, notes)

@@ -30,12 +30,12 @@ from outweigh.data.calibration import (
 )
 from outweigh.measure.clock import Clock
 from outweigh.measure.fitting import Course, LineFit, fit_line, lag_between
-from outweigh.measure.integrating import What, counter_step
 from outweigh.measure.load import Bench
+from outweigh.measure.stepping import What, counter_step
 from outweigh.ports import Availability, Channel, ChannelKind, Meter
 
 if TYPE_CHECKING:
-    from outweigh.measure.integrating import Step
+    from outweigh.measure.stepping import Step
 
 #: Share of the threads kept busy, per step of the staircase.
 LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)

@@ -26,7 +26,8 @@ import threading
 
 from outweigh.core.errors import MeterUnavailable, OutweighError, UnusableMeasurement, UsageError
 from outweigh.measure.clock import SystemClock
-from outweigh.measure.integrating import SHORTEST_UPDATES, Mark, Running, What, heartbeat_s
+from outweigh.measure.integrating import SHORTEST_UPDATES, Mark, Running
+from outweigh.measure.stepping import What, heartbeat_s
 
 # What composes a reading out of two edges is imported when the first one is composed: taking the edges needs none of
 # it, and a program that measures should not have to wait for words it may never say.

@@ -141,13 +141,9 @@ class Kept:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._db.execute("begin immediate")
-        try:
+        with self._db:
+            self._db.execute("begin immediate")
             yield
-        except BaseException:
-            self._db.execute("rollback")
-            raise
-        self._db.execute("commit")
 
     @contextmanager
     def _told(self) -> Iterator[None]:

@@ -23,21 +23,22 @@ def told_at(
 ) -> FieldRefused:
     """The error as the form tells it.
 
-    It is about the field whose text it quotes, else about the one whose option of the command line, or whose quantity,
-    it names.
+    It is about the field that `options` has for its quantity, else about the one whose text it quotes, else about the
+    one whose option of the command line, or whose quantity, it names.
 
     Args:
         fields: of the form, in its order.
         folder: of the project, whose files are named from there.
         other: the field that is told what is about none.
-        options: option of the command line -> field, where they are not called alike.
+        options: option of the command line, or quantity, -> field, where they are not called alike.
     """
     problem, remedy = _in_words(err, folder)
     given = err.given if isinstance(err, InvalidQuantity) else ""
     quoted = [name for name in fields if (text := asked.text(name)) and (repr(text) in str(err) or text in given)]
     about = [err.quantity] if isinstance(err, InvalidQuantity) else []
+    known = [options[one] for one in about if one in options]
     named = [options.get(one, one.replace("-", "_")) for one in (*_OPTION.findall(str(err)), *about)]
-    field = next(iter([*quoted, *(name for name in named if name in fields)]), other)
+    field = next((name for name in (*known, *quoted, *named) if name in fields), other)
     return FieldRefused(clipped(problem, 300), field, clipped(remedy, 300))
 
 

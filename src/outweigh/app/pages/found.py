@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from outweigh.app.pages.asked import Asked
 from outweigh.core.errors import UsageError
 
 
@@ -28,6 +29,7 @@ class FileKind(StrEnum):
     LEVERS = "levers"
     PLACEMENT = "placement"
     LOAD = "load"
+    NEGOTIATION = "negotiation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,7 @@ def _kind_of_toml(text: str) -> FileKind | None:
         (FileKind.PLACEMENT, {"placement", "site"}),
         (FileKind.CASE, {"case", "base"}),
         (FileKind.LEVERS, {"base", "lever"}),
+        (FileKind.NEGOTIATION, {"sheet", "buyer"}),
         (FileKind.TARIFF, {"currency", "timezone", "source"}),
     ):
         if needed <= keys:
@@ -149,6 +152,12 @@ def named(files: tuple[Found, ...], name: str, what: str) -> Found:
             return one
     known = ", ".join(one.name for one in files[:8]) or "none"
     raise UsageError(f"the project's folder holds no {what} {name!r}", f"It holds {known}")
+
+
+def chosen(folder: Path, kind: FileKind, asked: Asked, field: str, what: str) -> Found:
+    """The file that a field of a form names, the newest where it names none. Raises FieldRefused, UsageError."""
+    files = files_of(folder, kind)
+    return named(files, asked.choice(field, [one.name for one in files], files[0].name if files else ""), what)
 
 
 def json_of(one: Found) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -117,11 +117,10 @@ class PostgresqlStore(LedgerStore):
         # Readers see one moment from their first look to their last, so that writers at work raise no false alarm.
         # A writer must see what the others wrote while it waited for the head's lock, which is READ COMMITTED.
         ledger = SqlLedger(engine, self.location, writer=engine.execution_options(isolation_level="READ COMMITTED"))
-        try:
+        with ExitStack() as undo:
+            undo.callback(engine.dispose)
             self._prepare(ledger, SCHEMA)
-        except BaseException:
-            engine.dispose()
-            raise
+            undo.pop_all()
         return ledger
 
     def _prepare(self, ledger: SqlLedger, schema: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -156,11 +156,10 @@ class SqliteStore(LedgerStore):
         if version != SCHEMA:
             from outweigh.backends.stores._migrate import migrate
 
-            try:
+            with ExitStack() as undo:
+                undo.callback(engine.dispose)
                 migrate(str(self.path), ledger.writing())
-            except BaseException:
-                engine.dispose()
-                raise
+                undo.pop_all()
         return ledger
 
     # --- errors -------------------------------------------------------------------------------------

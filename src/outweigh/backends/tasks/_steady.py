@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -33,12 +34,12 @@ def flown(ask: Callable[[int], T], items: Sequence[int], concurrency: int) -> li
     def one(item: int) -> Flown[T] | None:
         if failed.is_set():
             return None
-        start_s = time.monotonic()
-        try:
-            return Flown(ask(item), start_s, time.monotonic())
-        except BaseException:
-            failed.set()
-            raise
+        with ExitStack() as undo:
+            undo.callback(failed.set)
+            start_s = time.monotonic()
+            found = Flown(ask(item), start_s, time.monotonic())
+            undo.pop_all()
+        return found
 
     if concurrency == 1:
         return [found for item in items if (found := one(item)) is not None]

@@ -195,13 +195,11 @@ class CommandRunner:
             try:
                 printed, _ = process.communicate(timeout=self._timeout_s)
             except subprocess.TimeoutExpired as err:
-                _end(process)
-                process.communicate()
                 raise self._too_long() from err
-            except BaseException:
-                _end(process)
-                process.communicate()
-                raise
+            finally:
+                if process.returncode is None:  # it took too long, or we were interrupted
+                    _end(process)
+                    process.communicate()
         if process.returncode:
             raise self._failed(process.returncode)
         return printed.splitlines()

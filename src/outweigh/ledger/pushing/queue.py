@@ -17,7 +17,7 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -134,12 +134,11 @@ class PushQueue:
         with self._translated():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._db.close)
             with self._translated():
                 self._prepare()
-        except BaseException:
-            self._db.close()
-            raise
+            undo.pop_all()
 
     def alone(self) -> bool:
         """Take the queue for this process until it is closed; False when another one empties it.
@@ -332,14 +331,9 @@ class PushQueue:
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
         """A transaction: all of it, flushed, or nothing."""
-        with self._translated():
+        with self._translated(), self._db:
             self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+            yield self._db
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

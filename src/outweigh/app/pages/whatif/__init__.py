@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from outweigh.app.pages.asked import Asked, FieldRefused
 from outweigh.app.pages.forms import told_at
-from outweigh.app.pages.whatif import cooling, finance, levers, policy, tariff
+from outweigh.app.pages.whatif import cooling, finance, hardware, levers, negotiation, policy, tariff
 from outweigh.core.errors import ConfigError, FactorMissing, InvalidQuantity, UnknownZone, UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 SCHEMA = "outweigh.page.whatif/1"
 _FORMS: dict[str, ModuleType] = {
-    "levers": levers, "cooling": cooling, "tariff": tariff, "policy": policy, "finance": finance
+    "levers": levers, "cooling": cooling, "hardware": hardware, "tariff": tariff, "negotiation": negotiation,
+    "policy": policy, "finance": finance,
 }  # fmt: skip
 TAKES = ("form", *(name for one in _FORMS.values() for name in one.FIELDS))
 _TOLD = (ConfigError, InvalidQuantity, UsageError, FactorMissing, UnknownZone)
@@ -27,8 +28,8 @@ _TOLD = (ConfigError, InvalidQuantity, UsageError, FactorMissing, UnknownZone)
 def whatif(served: Served, asked: Asked) -> dict[str, Any]:
     """The levers curve of the project's folder, and the answer to the form that was sent.
 
-    Fields: `form`, "levers", "cooling", "tariff", "policy" or "finance", and the fields of that form (FIELDS of its
-    module). A form names files by their place in the project's folder.
+    Fields: `form`, the name of one of the modules beside this one, and the fields of that form (its FIELDS). A form
+    names files by their place in the project's folder.
 
     Raises:
         FieldRefused: a field is missing or cannot be followed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from outweigh.app.pages.asked import Asked, clipped
-from outweigh.app.pages.found import FileKind, files_of, named
+from outweigh.app.pages.found import FileKind, chosen, files_of
 from outweigh.app.pages.shape import Column, table
 from outweigh.app.whatif_finance import finance
 
@@ -49,11 +49,10 @@ def offered(served: Served) -> dict[str, Any]:
 
 def answered(document: dict[str, Any], served: Served, asked: Asked) -> dict[str, Any]:
     """Doing nothing, then each option. Raises what `whatif_finance.finance` does, and FieldRefused."""
-    files = files_of(served.folder, FileKind.CASE)
-    name = asked.choice("case", [one.name for one in files], files[0].name if files else "")
+    file = chosen(served.folder, FileKind.CASE, asked, "case", "case")
     option = asked.text("option")
     found = finance(
-        named(files, name, "case").path,
+        file.path,
         scenarios=asked.whole("scenarios", 500, low=1, high=_MOST_SCENARIOS),
         seed=asked.whole("seed", 0, low=0, high=2**31),
         option=option,
@@ -64,7 +63,7 @@ def answered(document: dict[str, Any], served: Served, asked: Asked) -> dict[str
     best = max(doc["tornado"], key=lambda way: _gain(doc, way), default="")
     shown = option or best
     document["tables"]["ways"] = table(
-        f"{name} over {doc['years']} years", _WAYS, [_way(x, money) for x in doc["ways"]]
+        f"{file.name} over {doc['years']} years", _WAYS, [_way(x, money) for x in doc["ways"]]
     )
     document["tables"]["cash"] = table("Year by year", _CASH, [row for x in doc["ways"] for row in _years(x, money)])
     document["tables"]["tornado"] = table(
@@ -73,7 +72,7 @@ def answered(document: dict[str, Any], served: Served, asked: Asked) -> dict[str
         empty="no input has a range.",
     )  # fmt: skip
     return {
-        "file": name, "currency": money, "options": list(doc["tornado"]), "option": shown,
+        "file": file.name, "currency": money, "options": list(doc["tornado"]), "option": shown,
         "gain": _gain(doc, shown) if shown else None, "lines": found.lines, "said": found.notes,
     }  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from outweigh.app.pages.asked import Asked, clipped
-from outweigh.app.pages.found import FileKind, files_of, named
+from outweigh.app.pages.found import FileKind, chosen, files_of
 from outweigh.app.pages.shape import Column, table
 from outweigh.app.whatif_policy import Asked as Shocks
 from outweigh.app.whatif_policy import policy
@@ -47,10 +47,9 @@ def offered(served: Served) -> dict[str, Any]:
 
 def answered(document: dict[str, Any], served: Served, asked: Asked) -> dict[str, Any]:
     """The sites as today first, then under each shock. Raises what `whatif_policy.policy` does, and FieldRefused."""
-    files = files_of(served.folder, FileKind.PLACEMENT)
-    name = asked.choice("placement", [one.name for one in files], files[0].name if files else "")
+    file = chosen(served.folder, FileKind.PLACEMENT, asked, "placement", "placement file")
     found = policy(
-        named(files, name, "placement file").path,
+        file.path,
         Shocks(
             carbon_prices=_several(asked.text("carbon_prices")),
             tariff=asked.text("rise", "+50%"),
@@ -63,7 +62,7 @@ def answered(document: dict[str, Any], served: Served, asked: Asked) -> dict[str
     doc = found.document
     money = doc["currency"]
     document["tables"]["exposure"] = table(
-        f"A year at each site of {name}, as today and under each shock", _EXPOSURE,
+        f"A year at each site of {file.name}, as today and under each shock", _EXPOSURE,
         [row for one in doc["exposure"] for row in _states(one, money)],
     )  # fmt: skip
     document["tables"]["support"] = table(
@@ -76,7 +75,7 @@ def answered(document: dict[str, Any], served: Served, asked: Asked) -> dict[str
         [_rank(one) for one in doc["ranking"]],
         empty="no site has every figure that the weights ask for.",
     )  # fmt: skip
-    return {"file": name, "home": doc["home"], "currency": money, "said": list(found.notes)}
+    return {"file": file.name, "home": doc["home"], "currency": money, "said": list(found.notes)}
 
 
 def _several(text: str) -> tuple[str, ...]:

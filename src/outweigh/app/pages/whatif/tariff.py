@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from outweigh.app.pages.asked import Asked, FieldRefused
-from outweigh.app.pages.found import FileKind, files_of, named
+from outweigh.app.pages.found import FileKind, chosen, files_of, named
 from outweigh.app.pages.shape import Column, table
 from outweigh.app.whatif_tariff import Asked as Tariffed
 from outweigh.app.whatif_tariff import ask, moment, run_of, way_rows
@@ -45,8 +45,8 @@ def offered(served: Served) -> dict[str, Any]:
 
 def answered(document: dict[str, Any], served: Served, asked: Asked) -> dict[str, Any]:
     """The ways, not running first. Raises what `whatif_tariff` does, and FieldRefused."""
-    tariffs, weeks = files_of(served.folder, FileKind.TARIFF), files_of(served.folder, FileKind.LOAD)
-    name = asked.choice("tariff", [one.name for one in tariffs], tariffs[0].name if tariffs else "")
+    weeks = files_of(served.folder, FileKind.LOAD)
+    file = chosen(served.folder, FileKind.TARIFF, asked, "tariff", "tariff")
     week = asked.choice("week", [one.name for one in weeks])
     for field, example in (("power", "650 kW"), ("lasting", "3 d"), ("start", "2026-12-01T09:00")):
         if not asked.text(field):
@@ -59,7 +59,7 @@ def answered(document: dict[str, Any], served: Served, asked: Asked) -> dict[str
     since = begun.replace(day=1)
     question = ask(
         Tariffed(
-            tariff=named(tariffs, name, "tariff").path,
+            tariff=file.path,
             load=named(weeks, week, "week").path if week else None,
             flat=asked.text("flat") or None,
             since=f"{since:%Y-%m-%d}",
@@ -77,12 +77,12 @@ def answered(document: dict[str, Any], served: Served, asked: Asked) -> dict[str
     nothing = {"way": "not running", "projected": "do nothing", "start": None, "start_why": "-", "end": None,
                "end_why": "-", **dict.fromkeys(_MONEY, 0.0), "times_said": "–", "peak_said": "as before"}  # fmt: skip
     document["tables"]["ways"] = table(
-        f"What the run adds to a year's bill under {name}",
+        f"What the run adds to a year's bill under {file.name}",
         _WAYS,
         [{**one, **{f"{key}_currency": money for key in _MONEY}} for one in (nothing, *(_row(row) for row in rows))],
     )
     notes = dict.fromkeys(str(note) for row in rows for note in _notes(row))
-    return {"file": name, "currency": money, "said": list(notes)}
+    return {"file": file.name, "currency": money, "said": list(notes)}
 
 
 _MONEY = ("total", "energy", "demand", "rest", "cooling", "naive", "carbon")

@@ -1,4 +1,4 @@
-/* The charts of the what-ifs: an abatement curve, cooling, one run under a tariff, shocks, a case over its years. */
+/* The charts of the what-ifs: an abatement curve, cooling, two fleets, one run under a tariff, offers, shocks, a case over its years. */
 (() => {
   "use strict";
   const {known, clip, INK, MUTED, LINE, PALETTE, STYLE} = ow;
@@ -90,6 +90,24 @@
     });
   }
 
+  function fleets(holder, width) {
+    const rows = rowsOf("fleets").filter((r) => known(r.carbon_g));
+    if (!rows.length) return null;
+    const margin = width < 560 ? 76 : 110;
+    const bars = rows.flatMap((r) => [["use", r.use_g, PALETTE[0]], ["making", r.debt_g, PALETTE[1]]].map(([name, g, colour]) => ({way: r.way, name, carbon: t(g), colour})));
+    return boxed(legend([["use", PALETTE[0]], ["making", PALETTE[1]]]), Plot.plot({
+      width, height: 60 + rows.length * 44, marginLeft: margin, marginRight: 20, marginTop: 8, marginBottom: 44, style: STYLE,
+      x: {label: null, domain: [0, t(d3.max(rows, (r) => r.carbon_high_g)) * 1.04]}, y: {domain: rows.map((r) => r.way), label: null, padding: 0.35},
+      marks: [
+        Plot.gridX({stroke: LINE, strokeOpacity: 1}), named(margin),
+        Plot.axisX({ticks: width < 520 ? 4 : 8, fill: MUTED, stroke: MUTED, label: null}),
+        Plot.barX(bars, Plot.stackX({y: "way", x: "carbon", fill: "colour", fillOpacity: 0.85, title: (b) => `${b.way}, ${b.name}: ${d3.format(",.3~r")(b.carbon)} t`})),
+        Plot.ruleY(rows, {y: "way", x1: (r) => t(r.carbon_low_g), x2: (r) => t(r.carbon_high_g), stroke: INK, strokeWidth: 1.6}),
+        below("tonnes over the years \u2192", 36),
+      ],
+    }));
+  }
+
   const PARTS = [["energy", "energy", 0], ["demand", "demand and ratchet", 1], ["rest", "riders, taxes, rest", 7], ["cooling", "cooling", 5]];
   function tariff(holder, width) {
     if (ow.data.form !== "tariff") return null;
@@ -129,6 +147,25 @@
         Plot.dot(rows, {x: (r) => r.cost / scale, y: "state", r: 5.5, fill: (r) => (r.state === "as today" ? colour(r.site) : "var(--paper)"), stroke: (r) => colour(r.site), strokeWidth: 2,
           title: (r) => `${r.site}, ${r.state}: ${d3.format(",.4~r")(r.cost)} ${money}`}),
         below(`a year's cost (${prefix}${money}) \u2192`, 36),
+      ],
+    }));
+  }
+
+  function bills(holder, width) {
+    const rows = rowsOf("bills");
+    if (!rows.length) return null;
+    const who = [...new Set(rows.map((r) => r.who))], offers = [...new Set(rows.map((r) => r.offer))];
+    const money = ow.data.negotiation.currency, margin = width < 560 ? 118 : 190;
+    const colour = (offer) => (offers.indexOf(offer) ? PALETTE[offers.indexOf(offer) % PALETTE.length] : INK);
+    return boxed(legend(offers.map((o) => [o, colour(o)])), Plot.plot({
+      width, height: 60 + who.length * 34, marginLeft: margin, marginRight: 20, marginTop: 8, marginBottom: 44, style: STYLE,
+      x: {label: null, domain: [0, d3.max(rows, (r) => r.total) * 1.04]}, y: {domain: who, label: null, type: "point", padding: 0.6},
+      marks: [
+        Plot.gridX({stroke: LINE, strokeOpacity: 1}), Plot.gridY({stroke: LINE, strokeOpacity: 1}), named(margin),
+        Plot.axisX({ticks: width < 520 ? 3 : 7, fill: MUTED, stroke: MUTED, label: null, tickFormat: "~s"}),
+        Plot.dot(rows, {x: "total", y: "who", r: 5.5, fill: (r) => (r.offer === "as today" ? INK : "var(--paper)"), stroke: (r) => colour(r.offer), strokeWidth: 2,
+          title: (r) => `${r.who}, ${r.offer}: ${d3.format(",.0f")(r.total)} ${money}`}),
+        below(`a year's bill (${money}) \u2192`, 36),
       ],
     }));
   }
@@ -178,7 +215,9 @@
   ow.chart("curve", curve);
   ow.chart("left", left);
   ow.chart("cooling", cooling);
+  ow.chart("fleets", fleets);
   ow.chart("tariff", tariff);
+  ow.chart("bills", bills);
   ow.chart("exposure", exposure);
   ow.chart("cash", cash);
   ow.chart("tornado", tornado);
