@@ -29,15 +29,13 @@ _MOST = 10_000_000  # devices
 _WAYS = [
     Column("way", "way", note="basis"),
     Column("count", "devices", "number", note="device"),
-    Column("busy", "busy", "share"),
-    Column("facility", "facility energy", "energy"),
+    Column("facility", "energy", "energy"),
     Column("use", "carbon of use", "carbon"),
     Column("debt", "carbon of making", "carbon"),
     Column("carbon", "carbon in all", "carbon"),
-    Column("power_money", "money of power", "money"),
+    Column("power_money", "power", "money"),
     Column("purchase", "purchase", "money"),
     Column("money", "money in all", "money"),
-    Column("grade", "grade", "grade"),
 ]
 _NO_PRICE = "no price of power is known"
 _NO_CARBON = "no carbon intensity is known"
@@ -80,7 +78,9 @@ def answered(document: dict[str, Any], _served: Served, asked: Asked) -> dict[st
     )
     doc = found.document
     rows = [_row("keep", "do nothing", doc["keep"], doc), _row("replace", "projected", doc["replace"], doc)]
-    document["tables"]["fleets"] = table(f"The same work over {doc['years']:g} years", _WAYS, rows)
+    document["tables"]["fleets"] = table(
+        f"The same work over {doc['years']:g} years; by data sheets, all of grade {doc['grade']}", _WAYS, rows
+    )
     return {"lines": found.lines, "said": found.notes, "currency": doc["currency"]}
 
 
@@ -89,7 +89,7 @@ def _row(way: str, basis: str, side: dict[str, Any], doc: Any) -> dict[str, Any]
     low, high = side["embodied_carbon_g_low"], side["embodied_carbon_g_high"]
     return {
         "way": way, "basis": basis,
-        "count": side["count"], "device": side["device"], "busy": side["busy"],
+        "count": side["count"], "device": side["device"],
         "facility_j": side["facility_energy_j"], "facility_low_j": side["facility_energy_j_low"],
         "facility_high_j": side["facility_energy_j_high"],
         "use_g": side["use_carbon_g"], "use_low_g": side.get("use_carbon_g_low"),
@@ -103,5 +103,4 @@ def _row(way: str, basis: str, side: dict[str, Any], doc: Any) -> dict[str, Any]
         "purchase": side["purchase_money"], "purchase_why": "no price of a device was given",
         "money": side["money"], "money_why": "a price is missing",
         **{f"{key}_currency": money for key in ("power_money", "purchase", "money")},
-        "grade": doc["grade"],
     }  # fmt: skip
