@@ -12,7 +12,7 @@ from outweigh.app.reporting import SHEET_FORMATS, sheet_report
 from outweigh.app.sheets import digest, finance_sheet, roadmap
 from outweigh.core.errors import UsageError
 from outweigh.core.measurement import Grade
-from outweigh.data.learned import Row, keep_row
+from outweigh.data.learned import Row, keep_rows
 from outweigh.ledger import open_ledger
 
 CASE = Path(__file__).parents[2] / "examples" / "finance" / "case.toml"
@@ -145,7 +145,7 @@ def test_an_estimate_that_was_reconciled_this_week_is_told_of_with_its_doubt(pro
     folder = project()
     for days, ratio in ((1, 1.2), (30, 3.0)):
         at = (MONDAY - timedelta(days=days)).isoformat()
-        keep_row(Row("nvidia-l4 training", (f"receipt-{days}",), ratio, 0.05, Grade.B, "gpu", at))
+        keep_rows([Row("nvidia-l4 training", (f"receipt-{days}",), ratio, 0.05, Grade.B, "gpu", at)])
 
     rows = section(digest(folder, ledger=folder / "ledger.sqlite", now=MONDAY), "drift").rows
 

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from outweigh.core.measurement import Grade, Measurement, Method, Missing, Scope
 from outweigh.core.quantities import CarbonScope, Energy, LocationCarbon
 from outweigh.core.receipt import Receipt, RunStatus
 from outweigh.data.hardware import device
+from outweigh.data.learned import Row, keep_rows, kept_rows
 from outweigh.ledger import open_ledger
 from outweigh.whatif.estimating import (
     DeviceHours,
@@ -286,6 +288,36 @@ def test_runs_that_agree_narrow_the_range_and_better_the_grade():
     assert (learned.runs, learned.receipts) == (4, 4)
 
 
+def test_runs_that_scatter_widen_the_range_once_they_are_enough_to_show_it():
+    work = Training(8e9, 1e12)
+    inputs = (power_of(H100), utilisation_of(work))
+    apart = [(0.2, 5.0)[index % 2] for index in range(8)]
+
+    def width(ratios):
+        learned = learned_factor([seen(ratio, str(index)) for index, ratio in enumerate(ratios)])
+        found = estimate(work, "d", RATES, *inputs, NOWHERE, learned=learned)
+        return found.it_energy.known.bounds.high / found.it_energy.known.bounds.low, found.notes[0]
+
+    before = estimate(work, "d", RATES, *inputs, NOWHERE).it_energy.known.bounds
+    few, told = width(apart[:7])
+    many, _ = width(apart)
+
+    assert few == pytest.approx(before.high / before.low)
+    assert "too few runs (7 of 8)" in told
+    assert many > (5.0 / 0.2) ** 2  # further apart than the runs themselves, on either side
+
+
+def test_energy_that_was_learned_narrows_no_device_hours():
+    work = Training(8e9, 1e12)
+    learned = learned_factor([seen(ratio, str(ratio)) for ratio in (0.79, 0.80, 0.81, 0.80)])
+
+    before = estimate(work, "d", RATES, power_of(H100), utilisation_of(work), NOWHERE)
+    after = estimate(work, "d", RATES, power_of(H100), utilisation_of(work), NOWHERE, learned=learned)
+
+    assert after.device_s == before.device_s
+    assert after.device_s.grade is Grade.D
+
+
 def test_receipts_of_grade_d_teach_no_better_grade():
     assert learned_factor([seen(1.0, grade=Grade.D), seen(1.01, "b", grade=Grade.D)]).grade is Grade.D
     assert learned_factor([]) is None
@@ -309,10 +341,10 @@ def test_scopes_are_not_mixed_and_nothing_is_reconciled_with_nothing():
         reconcile(0.0, Bounds(0, 0), 0.0, [seen(1.0)])
 
 
-def receipt(joules, run_id, status=RunStatus.COMPLETED, method=Method.COUNTER):
+def receipt(joules, run_id, status=RunStatus.COMPLETED, method=Method.COUNTER, scope=Scope.GPU):
     when = Interval.starting(datetime(2026, 1, 1, tzinfo=UTC), 3600)
     total = Measurement(
-        Energy(joules), when, Scope.GPU, Grade.B, method, "made for a test",
+        Energy(joules), when, scope, Grade.B, method, "made for a test",
         (UncertaintyComponent("made", joules / 100),),
     )  # fmt: skip
     return Receipt(run_id, "synthetic", Phase.TRAINING, status, total, None, None)
@@ -377,6 +409,106 @@ def test_the_same_receipt_twice_is_one_run(capsys, learning):
     # The second estimate already knew: its ratio is to what it said, and what was learned stays.
     assert again["ratio"] == pytest.approx(1.0)
     assert again["learned_factor"] == pytest.approx(0.7)
+
+
+def reconciled_with(ledger, store, joules, *words, scope=Scope.GPU):
+    """Words that reconcile three receipts of about so many joules."""
+    addresses = [store.append(receipt(joules * x, f"r{x} {scope}", scope=scope)) for x in (0.99, 1.0, 1.01)]
+    return [*words, *(word for one in addresses for word in ("--reconcile", one)), "--ledger", str(ledger)]
+
+
+TRAINING = ["--device", "nvidia-h100-sxm", "--parameters", "8B", "--tokens", "1B"]
+SERVING = ["--device", "nvidia-h100-sxm", "--parameters", "8B", "--requests", "1000", "--prompt-tokens", "500",
+           "--output-tokens", "300"]  # fmt: skip
+
+
+def test_a_utilisation_that_was_declared_wrongly_teaches_the_default_estimate_nothing_wrong(capsys, learning):
+    store, ledger, _ = learning
+    truth = documents(capsys, *TRAINING)[0]["it_energy_j"]
+
+    found = documents(capsys, *reconciled_with(ledger, store, truth, *TRAINING, "--utilisation", "0.9"))[1]
+    (after,) = documents(capsys, *TRAINING)
+
+    assert found["ratio"] == pytest.approx(0.9 / 0.292, rel=1e-2)
+    assert found["learned_factor"] == pytest.approx(1.0, rel=1e-3)
+    assert after["it_energy_j"] == pytest.approx(truth, rel=1e-3)
+    assert after["grade"] == "C"
+
+
+def test_what_was_learned_does_not_multiply_an_estimate_whose_utilisation_is_declared(capsys, learning):
+    store, ledger, _ = learning
+    (before,) = documents(capsys, *TRAINING, "--utilisation", "0.5")
+    documents(capsys, *reconciled_with(ledger, store, 3 * before["it_energy_j"], *TRAINING))
+
+    (after,) = documents(capsys, *TRAINING, "--utilisation", "0.5")
+
+    assert after["it_energy_j"] == before["it_energy_j"]
+    assert any("leave it out to use what receipts say" in note for note in after["notes"])
+
+
+@pytest.mark.parametrize(
+    ("base", "other"),
+    [
+        (SERVING, ["--batch", "64"]), (SERVING, ["--weight-bytes", "1"]), (SERVING, ["--kv-bytes-per-token", "131072"]),
+        (SERVING, ["--memory-gb-s", "4000"]), (SERVING, ["--active-parameters", "2B"]),
+        (TRAINING, ["--tflops", "1979"]), (TRAINING, ["--recompute", "1"]), (TRAINING, ["--host", "1.5"]),
+    ],
+)  # fmt: skip
+def test_what_runs_of_another_setting_taught_leaves_this_one_as_it_was(capsys, learning, base, other):
+    store, ledger, _ = learning
+    (before,) = documents(capsys, *base)
+    there = documents(capsys, *base, *other)[0]["it_energy_j"]
+    scope = Scope.NODE if "--host" in other else Scope.GPU
+
+    documents(capsys, *reconciled_with(ledger, store, 3 * there, *base, *other, scope=scope))
+
+    assert documents(capsys, *base)[0]["it_energy_j"] == before["it_energy_j"]
+    assert documents(capsys, *base, *other)[0]["it_energy_j"] == pytest.approx(3 * there, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("scope", "words", "says"),
+    [
+        (Scope.PACKAGE, [], "not the accelerator"), (Scope.CPU_THREADS, [], "not the accelerator"),
+        (Scope.PSYS, ["--host", "1.5"], "not the accelerator"), (Scope.FACILITY, ["--host", "1.5"], "the facility"),
+        (Scope.NODE, [], "--host"), (Scope.GPU, ["--host", "1.5"], "--host"),
+    ],
+)  # fmt: skip
+def test_a_meter_that_sees_other_than_what_is_estimated_teaches_nothing(capsys, learning, scope, words, says):
+    store, ledger, kept = learning
+
+    code, said = refused(capsys, *reconciled_with(ledger, store, 7e4, *ONE_HOUR, *words, scope=scope))
+
+    assert code == 3
+    assert says in said
+    assert not kept.exists()
+
+
+def test_receipts_that_do_not_fit_those_kept_before_are_refused_and_not_written(capsys, learning):
+    store, ledger, kept = learning
+    node = [*ONE_HOUR, "--host", "1.5"]
+    documents(capsys, *reconciled_with(ledger, store, 4e6, *node, scope=Scope.NODE))
+    before = kept.read_text()
+
+    code, said = refused(capsys, *reconciled_with(ledger, store, 4e6, *node, scope=Scope.RACK))
+
+    assert (code, kept.read_text()) == (3, before)
+    assert "different things" in said
+    assert documents(capsys, *node)[0]["grade"] == "C"
+
+
+def test_those_who_learn_at_once_lose_nothing_of_each_other(tmp_path):
+    path = tmp_path / "estimates.json"
+
+    def keep(number):
+        runs = [f"{number}-{part}" for part in "ab"]
+        keep_rows([Row("k", (run,), 1.0, 0.01, Grade.B, "gpu", "2026-01-01") for run in runs], path)
+
+    # Each opens the lock anew, so threads shut each other out as processes do.
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(keep, range(40)))
+
+    assert len(kept_rows(path)) == 80
 
 
 def test_parts_of_one_run_are_added_and_no_keep_learns_nothing(capsys, learning, tmp_path):

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from string import hexdigits
 from typing import TYPE_CHECKING, Any
 
-from outweigh.app.estimating_asked import Asked, check_belongs, device_of, overheads_of, parse_range, place_of, work_of
+from outweigh.app.estimating_asked import (
+    Asked,
+    check_belongs,
+    device_of,
+    overheads_of,
+    parse_count,
+    parse_range,
+    place_of,
+    work_of,
+)
 from outweigh.app.estimating_rows import Table, compared, document, reconciled_document, reconciled_lines, table_of
 from outweigh.core.constants import S_PER_HOUR, S_PER_YEAR
 from outweigh.core.errors import UnusableMeasurement, UsageError
@@ -73,13 +82,18 @@ def estimated(asked: Asked, now: datetime | None = None) -> Estimated:
 def _one(asked: Asked, work: Work, name: str, place: Place, *, learn: bool = True) -> Estimate:
     rates, power = device_of(asked, name)
     declared = parse_range(asked.utilisation, "utilisation", "1") if asked.utilisation else None
-    overheads = overheads_of(asked)
     learned = None
     if learn and not asked.fresh and not asked.watts:
-        learned = learned_factor(_seen(_key(name, work, overheads)))
-    return estimate(
-        work, name, rates, power, utilisation_of(work, declared), place, overheads=overheads, learned=learned
-    )
+        learned = learned_factor(_seen(_key(asked, name, work)))
+    # What was learned stands for what is assumed of a device; a utilisation that somebody declares is no assumption.
+    found = estimate(
+        work, name, rates, power, utilisation_of(work, declared), place, overheads=overheads_of(asked),
+        learned=learned if declared is None else None,
+    )  # fmt: skip
+    if learned is None or declared is None:
+        return found
+    told = f"{learned.told}, and not used: --utilisation is declared; leave it out to use what receipts say"
+    return replace(found, notes=(*found.notes, told))
 
 
 def _with_tariff(asked: Asked, row: Estimate) -> Estimate:
@@ -124,10 +138,23 @@ def _with_tariff(asked: Asked, row: Estimate) -> Estimate:
     )  # fmt: skip
 
 
-def _key(device: str, work: Work, overheads: Mapping[str, float]) -> str:
+def _key(asked: Asked, device: str, work: Work) -> str:
+    """What a factor is kept under: all that was asked of the estimate it multiplies, but how much work it is.
+
+    The utilisation is not in it, since what is learned is learned against the estimate that declares none.
+    """
+    said: dict[str, float | None] = {"tflops": asked.tflops, "memory-gb-s": asked.memory_gb_s}
+    if asked.active and not isinstance(work, DeviceHours):
+        said["active"] = parse_count(asked.active, "active parameters") / parse_count(asked.parameters, "parameters")
+    if isinstance(work, Training):
+        said["recompute"] = work.recompute or None
+    if isinstance(work, Serving):
+        said |= {"batch": work.batch, "weight-bytes": work.weight_bytes, "kv-bytes": work.kv_bytes_per_token}
+    said |= {name: factor for name, factor in overheads_of(asked).items() if name != "development"}
     kind = {Training: "training", Serving: "serving", DeviceHours: "hours"}[type(work)]
-    more = "".join(f" {name}={factor:.6g}" for name, factor in sorted(overheads.items()) if name != "development")
-    return f"{device} {kind}{more}"
+    return " ".join(
+        [device, kind, *(f"{name}={value:.6g}" for name, value in sorted(said.items()) if value is not None)]
+    )
 
 
 def _seen(key: str) -> list[Observation]:
@@ -144,13 +171,14 @@ def _reconciled(
     asked: Asked, work: Work, name: str, place: Place, row: Estimate, now: datetime
 ) -> tuple[Reconciled, Learned | None, str]:
     from outweigh.core.measurement import utc
-    from outweigh.data.learned import Row, keep_row
+    from outweigh.data.learned import Row, keep_rows
 
     if asked.development:
         raise UsageError("receipts are of one run, and --development is of what led to it", "Leave it out to reconcile")
-    plain = _one(asked, work, name, place, learn=False)
+    plain = _one(replace(asked, utilisation=""), work, name, place, learn=False)
     prior = plain.energy.joules
-    receipts = list(_receipts(asked))
+    receipts = list(dict(_receipts(asked)).items())
+    _check_scopes(asked, [receipt for _, receipt in receipts])
     groups = [receipts] if asked.parts else [[one] for one in receipts]
     seen = [_observation(group, prior, utc(now)) for group in groups]
     found = reconcile(row.energy.joules, row.it_energy.known.bounds, prior, seen)
@@ -160,12 +188,34 @@ def _reconciled(
     if not all(receipt.total.method.is_measured for _, receipt in receipts):
         return found, learned, "not all of it was measured by a counter or a sensor: nothing is learned"
     if asked.keep:
-        key = _key(name, work, overheads_of(asked))
-        for one in seen:
-            where = keep_row(Row(key, one.receipts, one.ratio, one.relative, one.grade, one.scope, one.at))
-            kept = f"kept in {where}"
+        key = _key(asked, name, work)
+        # Before they are written: rows that cannot be combined would shut out every estimate to come.
+        learned_factor([*_seen(key), *seen])
+        where = keep_rows(
+            [Row(key, one.receipts, one.ratio, one.relative, one.grade, one.scope, one.at) for one in seen]
+        )
+        kept = f"kept in {where}" + (", of the estimate without --utilisation" if asked.utilisation else "")
         learned = learned_factor(_seen(key))
     return found, learned, kept
+
+
+def _check_scopes(asked: Asked, receipts: Sequence[Receipt]) -> None:
+    """Raises UnusableMeasurement for a meter that sees less than the estimate counts, or more."""
+    from outweigh.core.measurement import Scope
+
+    for receipt in receipts:
+        scope = receipt.total.scope
+        if not scope.contains(Scope.GPU):
+            problem, remedy = f"its meter sees the {scope} and not the accelerator", "Name receipts of the device's own"
+        elif scope is Scope.FACILITY:
+            problem, remedy = "its meter sees the facility, and IT energy is compared", "Name those of devices or nodes"
+        elif scope is Scope.GPU and asked.host is not None:
+            problem, remedy = "its meter sees devices alone, and --host counts the whole node", "Leave out --host"
+        elif scope is not Scope.GPU and asked.host is None:
+            problem, remedy = f"its meter sees the {scope}, and the estimate the devices alone", "Add --host 1.5"
+        else:
+            continue
+        raise UnusableMeasurement(f"receipt {receipt.content_hash[:8]}", problem, remedy)
 
 
 def _receipts(asked: Asked) -> Iterator[tuple[str, Receipt]]:

@@ -6,9 +6,11 @@ estimated energy by device and kind of work, with the receipts they came from: n
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -69,25 +71,53 @@ def kept_rows(path: Path | None = None) -> tuple[Row, ...]:
         raise ConfigError(str(path), 0, problem, _REMEDY) from err
 
 
-def keep_row(row: Row, path: Path | None = None) -> Path:
-    """Add a run, in the place of an earlier row of the same key that shares a receipt with it.
+def keep_rows(rows: Sequence[Row], path: Path | None = None) -> Path:
+    """Add runs, each in the place of an earlier row of the same key that shares a receipt with it.
 
-    The file is replaced whole or not at all.
+    The file is replaced whole or not at all, and by one process at a time: none loses what another one adds.
 
     Raises:
         ConfigError: the file that is there cannot be read; it is left as it is.
-        OutputError: it cannot be written.
+        OutputError: it cannot be written, or not alone.
     """
     path = path if path is not None else learned_path()
     if path is None:
         raise OutputError("what was learned", "there is no home folder", "Name a file in OUTWEIGH_CALIBRATION")
-    rows = [one for one in kept_rows(path) if one.key != row.key or not set(one.receipts) & set(row.receipts)]
-    body = {"schema": SCHEMA, "runs": [asdict(one) for one in (*rows, row)]}
-    text = json.dumps(body, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
     remedy = "Name another folder in OUTWEIGH_CALIBRATION"
     make_folder(path.parent, remedy)
-    write_whole(path, text, remedy=remedy)
+    with _alone(path):
+        kept = list(kept_rows(path))
+        for row in rows:
+            kept = [one for one in kept if one.key != row.key or not set(one.receipts) & set(row.receipts)]
+            kept.append(row)
+        body = {"schema": SCHEMA, "runs": [asdict(one) for one in kept]}
+        text = json.dumps(body, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+        write_whole(path, text, remedy=remedy)
     return path
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Held over reading and writing. The lock has a file of its own, as `path` is replaced by another one."""
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        import fcntl
+    except ImportError as err:
+        problem = "this system has no locks that end with their process"
+        raise OutputError(str(path), problem, "Add --no-keep, or reconcile on Linux or macOS") from err
+    try:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as err:
+        raise OutputError(str(lock), err.strerror or type(err).__name__, "Make its folder writable") from err
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as err:
+            remedy = "Name a folder on a local disk in OUTWEIGH_CALIBRATION"
+            raise OutputError(str(lock), f"it cannot be locked ({err.strerror})", remedy) from err
+        yield
+    finally:
+        os.close(handle)
 
 
 def _row(row: Mapping[str, Any]) -> Row:

@@ -195,7 +195,8 @@ def estimate(
 
     method = Method.DECLARED if isinstance(work, DeviceHours) else Method.MODELLED
     grade = Grade.worst(one.grade for one in inputs) if learned is None else learned.grade
-    busy = [one for one in inputs if one.name in (*work.reaches,)]
+    # Receipts tell energy, not time: what they teach of watts and utilisation together narrows no device hours.
+    busy_grade = Grade.worst(one.grade for one in reached) if reached else Grade.D
     of_place = {PUE: place.pue, INTENSITY: place.intensity, PRICE: place.price, WUE: place.wue}
     known = {name: one for name, one in of_place.items() if isinstance(one, Ranged)}
     notes += _notes(work, overheads, [*inputs, *known.values()])
@@ -220,7 +221,7 @@ def estimate(
         device=device,
         method=method,
         grade=grade,
-        device_s=Figure("device time", "s", propagate(device_s, busy), grade),
+        device_s=Figure("device time", "s", propagate(device_s, reached), busy_grade),
         it_energy=figure("IT energy", "J", (), 1.0),
         facility_energy=figure("facility energy", "J", (PUE,), 1.0),
         carbon=figure("carbon", "gCO2e", (PUE, INTENSITY), J_PER_KWH),

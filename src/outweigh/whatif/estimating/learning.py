@@ -18,6 +18,9 @@ from outweigh.whatif.estimating.ranges import Ranged
 
 LEARNED = "learned factor"
 _ENOUGH = 2  # runs that show a spread
+# From so many runs on, their range is known to about a quarter (t(0.975, 7) sqrt(1 + 1/8) is 2.5, of countless runs
+# 2.0): it then stands for the inputs' even where it is the wider one. Fewer may scatter by chance.
+_SURE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +63,18 @@ class Learned:
         """The inputs with the factor beside them, and a sentence on what was done.
 
         One run moves the middle and narrows nothing: how far runs lie apart is not known from one. From two on the
-        factor's own range stands for the ranges of the inputs, which keep their middle; unless it were the wider one.
+        factor's own range stands for the ranges of the inputs, which keep their middle; unless it is the wider one and
+        of fewer than eight runs.
         """
         prior = Bounds(
             math.exp(-math.sqrt(sum(max(_apart(one)) ** 2 for one in inputs))),
             math.exp(math.sqrt(sum(max(_apart(one)) ** 2 for one in inputs))),
         )
-        narrower = self.bounds is not None and self.bounds.high / self.bounds.low < prior.high / prior.low
-        if self.bounds is None or not narrower:
+        wider = self.bounds is not None and self.bounds.high / self.bounds.low >= prior.high / prior.low
+        if self.bounds is None or (wider and self.runs < _SURE):
             factor = Ranged.exactly(LEARNED, self.factor, "1", self.told, self.grade)
-            return [*inputs, factor], f"{self.told}: it moves the middle, and is too few runs to narrow the range"
+            few = f"too few runs ({self.runs} of {_SURE}) to widen the range" if wider else "one run narrows no range"
+            return [*inputs, factor], f"{self.told}: it moves the middle; {few}"
         fixed = [Ranged.exactly(one.name, one.central, one.unit, one.source, one.grade) for one in inputs]
         factor = Ranged(LEARNED, self.factor, self.bounds.low, self.bounds.high, "1", self.told, self.grade)
         return [*fixed, factor], f"{self.told}: its range stands for those of power and utilisation"
