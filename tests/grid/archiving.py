@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from outweigh.core.intervals import Bounds, Interval
@@ -60,6 +61,19 @@ def expected(
         return made
     bounds = tuple(Bounds(v - wide, v + wide, 0.9) for v in made.values if not isinstance(v, Gap))
     return CarbonSeries(DIRECT, made.edges_s, made.values, made.qualities, origin, bounds)
+
+
+def standing_in(
+    values: Sequence[float | Gap | None],
+    first: int = 0,
+    *,
+    provider: str = "a provider",
+    quality: DataQuality = DataQuality.TYPICAL,
+    issued: datetime | None = None,
+) -> CarbonSeries:
+    """Figures of another time that stand in for these hours."""
+    series = said(values, first, provider=provider, issued=issued)
+    return replace(series, qualities=(quality,) * len(series))
 
 
 def paid(values: Sequence[float | Gap | None], first: int = 0, meaning: PriceMeaning = AUCTION) -> PriceSeries:

@@ -27,6 +27,8 @@ AUCTION, DIRECT, LIFECYCLE, NOON = archiving.AUCTION, archiving.DIRECT, archivin
 after, hours, said, expected, paid = (
     archiving.after, archiving.hours, archiving.said, archiving.expected, archiving.paid,
 )  # fmt: skip
+standing_in = archiving.standing_in
+GUESSES = (DataQuality.TYPICAL, DataQuality.YEARLY_DEFAULT, DataQuality.DECLARED, DataQuality.FILLED)
 
 
 @pytest.fixture
@@ -97,6 +99,58 @@ def test_nothing_that_came_never_covers_a_value_but_a_provider_may_withdraw_one(
 
     assert archive.known("DE", DIRECT, hours(0, 2)).values == (300.0, Gap.NULL)
     assert archive.known("DE", DIRECT, hours(0, 2), at=after(5)).values == (300.0, 310.0)
+
+
+@pytest.mark.parametrize("quality", GUESSES)
+def test_a_figure_that_stands_in_covers_neither_a_reading_nor_a_forecast_and_is_told_as_what_it_is(
+    archive: Archive, quality: DataQuality
+):
+    archive.put(said([510.0]), retrieved_at=after(2))
+    archive.put(expected([400.0, 410.0], issued=after(0)), retrieved_at=after(2))
+    archive.put(standing_in([200.0] * 4, quality=quality), retrieved_at=after(9))
+
+    series = archive.known("DE", DIRECT, hours(0, 4))
+
+    assert series.values == (510.0, 410.0, 200.0, 200.0)
+    assert series.qualities == (DataQuality.ESTIMATED, DataQuality.FORECAST, quality, quality)
+    assert archive.known("DE", DIRECT, hours(0, 4), forecasts=False).values == (510.0, Gap.MISSING)
+
+
+def test_a_provider_of_typical_days_is_not_preferred_to_readings_with_an_hour_late(archive: Archive):
+    archive.put(standing_in([200.0] * 24, provider="a table"), retrieved_at=after(2))
+    archive.put(said([510.0] * 23, provider="an operator"), retrieved_at=after(30))
+
+    series = archive.known("DE", DIRECT, hours(0, 24))
+
+    assert (series.origin.provider, series.values) == ("an operator", (510.0,) * 23 + (Gap.MISSING,))
+    assert archive.known("DE", DIRECT, hours(0, 24), at=after(3)).origin.provider == "a table"
+
+
+def test_readings_of_one_question_are_answered_before_the_guesses_of_another(archive: Archive):
+    guess = replace(standing_in([200.0]), meaning=LIFECYCLE)
+    archive.put(guess, retrieved_at=after(2))
+    archive.put(said([510.0], meaning=DIRECT), retrieved_at=after(2))
+    other = replace(standing_in([200.0], quality=DataQuality.YEARLY_DEFAULT), meaning=DIRECT)
+    archive.put(replace(other, origin=replace(other.origin, zone="FR")), retrieved_at=after(2))
+    archive.put(said([510.0], meaning=LIFECYCLE, zone="FR"), retrieved_at=after(2))
+
+    source = open_source(f"archive:{archive.folder}")
+
+    assert [source.carbon(zone, hours(0, 1)).values for zone in ("DE", "FR")] == [(510.0,), (510.0,)]
+
+
+def test_a_file_of_before_there_were_stand_ins_tells_them_from_readings_by_their_quality(archive: Archive):
+    import duckdb
+
+    archive.put(standing_in([200.0]), retrieved_at=after(5))
+    file = next(archive.folder.rglob("*.parquet"))
+    with duckdb.connect(":memory:") as connection:
+        connection.execute(f"CREATE TABLE rows AS SELECT * REPLACE ('a' AS tells) FROM '{file}'")
+        connection.execute(f"COPY rows TO '{file}' (FORMAT parquet)")
+    file.rename(file.with_name(file.name.replace("_s_", "_a_")))
+    archive.put(expected([400.0], issued=after(0)), retrieved_at=after(2))
+
+    assert archive.known("DE", DIRECT, hours(0, 1)).values == (400.0,)
 
 
 def test_quarter_hours_may_revise_an_hour_and_the_rest_of_it_stays(archive: Archive):

@@ -31,17 +31,21 @@ values = st.one_of(st.floats(0, 999, allow_nan=False), st.sampled_from(list(Gap)
 
 @st.composite
 def puts(draw: st.DrawFn) -> list[tuple[object, object]]:
-    """(series, retrieved_at) of what was and of what was expected; no two are issued or retrieved at one moment."""
+    """(series, retrieved_at) of what was, what was expected and what stands in; no two are of one moment."""
     made = []
     for n in range(draw(st.integers(1, 5))):
         first = draw(st.integers(0, HOURS - 1))
         told = draw(st.lists(values, min_size=1, max_size=HOURS - first))
         retrieved = after(draw(st.integers(0, 20)) + n / 10)
         issued = retrieved - timedelta(hours=draw(st.integers(0, 9)))
-        if draw(st.booleans()):
-            made.append((archiving.said(told, first, issued=draw(st.sampled_from([issued, None]))), retrieved))
-        else:
+        untold = draw(st.sampled_from([issued, None]))
+        one = draw(st.sampled_from(["was", "ahead", "stands in"]))
+        if one == "was":
+            made.append((archiving.said(told, first, issued=untold), retrieved))
+        elif one == "ahead":
             made.append((archiving.expected(told, issued, first), retrieved))
+        else:
+            made.append((archiving.standing_in(told, first, issued=untold), retrieved))
     return made
 
 
@@ -62,20 +66,22 @@ def answer(archive: Archive, at: object = None, **options: object):
 
 
 def by_hand(made: list[tuple[object, object]], at: object, hour: int) -> float | Gap:
-    """The rules, read for one hour: the newest word on what was; without a value, the newest forecast; else a gap."""
-    words: dict[bool, list[tuple[object, object, float | Gap]]] = {True: [], False: []}
+    """The rules, read for one hour: the newest word on what was; without a value, the newest forecast; without that,
+    the newest that stands in; else a gap."""
+    kinds = ("estimated", "forecast", "typical day")
+    words: dict[str, list[tuple[object, object, float | Gap]]] = {kind: [] for kind in kinds}
     for series, retrieved in made:
         value = series.at(after(hour))
         inside = series.interval.contains(after(hour))
         if retrieved <= at and inside and value is not Gap.MISSING:
             # A forecast of gaps alone is no forecast: there is nothing in it that says so.
-            ahead = series.qualities[0].value == "forecast" and any(not isinstance(v, Gap) for v in series.values)
-            words[ahead].append((series.origin.issued_at or retrieved, retrieved, value))
-    was, ahead = (max(words[kind], key=lambda word: word[:2], default=(0, 0, None))[2] for kind in (False, True))
-    for word in (was, ahead):
+            kind = series.qualities[0].value if any(not isinstance(v, Gap) for v in series.values) else "estimated"
+            words[kind].append((series.origin.issued_at or retrieved, retrieved, value))
+    newest = [max(words[kind], key=lambda word: word[:2], default=(0, 0, None))[2] for kind in kinds]
+    for word in newest:
         if word is not None and not isinstance(word, Gap):
             return word
-    return next((word for word in (was, ahead) if word is not None), Gap.MISSING)
+    return next((word for word in newest if word is not None), Gap.MISSING)
 
 
 @few

@@ -212,7 +212,7 @@ class _Run:
             for put in self._archive.vintages(zone, held.meaning):
                 end = min(put.interval.end, put.retrieved_at - settles)
                 # A put for the archive's own sake (a file, an older source) does not tell what this source would say.
-                if put.backend == self._name and SlotKind.ACTUAL in put.kinds and end > put.interval.start:
+                if put.backend == self._name and put.kinds - {SlotKind.FORECAST} and end > put.interval.start:
                     spans.append(Interval(put.interval.start, end))
         return spans
 

@@ -64,7 +64,7 @@ def default_folder() -> Path:
 class Asked(StrEnum):
     """What the archive was asked for."""
 
-    KNOWN = "known"  # what was, and where that is not known the newest forecast
+    KNOWN = "known"  # what was; where that is not known the newest forecast, and below it what stands in
     ACTUAL = "actual"  # what was, and nothing else
     FORECAST = "forecast"
 
@@ -166,12 +166,14 @@ class Archive:
     ) -> AnySeries:
         """What was known of the window at the moment `at`, slot by slot: the newest issue retrieved by then.
 
-        Where nothing was known of what was, the newest forecast stands in and says so (`DataQuality.FORECAST`).
+        Where nothing was known of what was, the newest forecast stands in and says so (`DataQuality.FORECAST`); where
+        there is none, a figure of another time does (a typical day, a year, what was declared), and says so too.
 
         Args:
             at: default: now, with all that was ever put.
-            forecasts: False leaves a gap instead of a forecast.
-            provider: default: the one that covers most of the window, with what was before what was expected.
+            forecasts: False leaves a gap instead of a forecast, or of what stands in.
+            provider: default: the one that covers most of the window, with what was before what was expected, and both
+                before what only stands in.
 
         Raises:
             FactorMissing: nothing of that zone and question was known at that moment.
@@ -248,9 +250,11 @@ class Archive:
         raise self._restless()
 
     def held(self, zone: str = "", at: datetime | None = None) -> tuple[Held, ...]:
-        """What zones and questions there is something of, known at `at`; from the names of files alone."""
+        """What zones and questions there is something of, known at `at`; from the names of files alone. Of a zone,
+        questions that nothing but stand-ins answers come last."""
         found = held_in(self.folder, None if at is None else micros(at), zone)
-        return tuple(sorted(found, key=lambda one: (one.zone, in_order(one.meaning))))
+        guessed = frozenset({SlotKind.STAND_IN})
+        return tuple(sorted(found, key=lambda one: (one.zone, one.kinds == guessed, in_order(one.meaning))))
 
     def zones(self, at: datetime | None = None) -> tuple[str, ...]:
         return tuple(sorted({one.zone for one in self.held(at=at)}))
@@ -349,9 +353,9 @@ class Archive:
         )
 
 
-def _preference(provider: str, pieces: list[Piece], window: Interval) -> tuple[int, int, str]:
-    actual, any_kind = (known_us(pieces, window, _KINDS[asked]) for asked in (Asked.ACTUAL, Asked.KNOWN))
-    return (-actual, -any_kind, provider)
+def _preference(provider: str, pieces: list[Piece], window: Interval) -> tuple[int, int, int, str]:
+    actual, ahead, stand_in = (known_us(pieces, window, frozenset({kind})) for kind in SlotKind)
+    return (-actual, -(actual + ahead), -stand_in, provider)
 
 
 def digest_of(series: AnySeries, zone: str = "", backend: str = "") -> str:

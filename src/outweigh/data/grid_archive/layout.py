@@ -2,8 +2,9 @@
 
 `FOLDER/v1/carbon/average-lifecycle-consumption/DE/START_END_KNOWN_a_DIGEST.parquet`: a table for each question, so
 that two of different meaning never meet in a file; a folder for each zone; a file for each put. The name has the span
-of its slots, the moment from which it was known, whether it holds actual slots (a), forecasts (f) or both, and a digest
-of the content. Times are UTC to the microsecond, so a query opens only what it needs, and never what it may not see.
+of its slots, the moment from which it was known, what it holds (actual slots a, forecasts f, figures that stand in s),
+and a digest of the content. Times are UTC to the microsecond, so a query opens only what it needs, and never what it
+may not see.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from urllib.parse import quote, unquote
 
 from outweigh.core.errors import GridDataInvalid, InvalidQuantity
 from outweigh.core.quantities import CarbonScope
-from outweigh.core.series import Accounting, CarbonKind, CarbonMeaning, Market, PriceMeaning
+from outweigh.core.series import Accounting, CarbonKind, CarbonMeaning, DataQuality, Market, PriceMeaning
 
 VERSION = "v1"
 _TIME = r"(\d{8}T\d{12})"
-_NAME = re.compile(rf"{_TIME}_{_TIME}_{_TIME}_(a|f|af)_([0-9a-f]{{32}})\.parquet")
+_NAME = re.compile(rf"{_TIME}_{_TIME}_{_TIME}_(?=[afs])(a?f?s?)_([0-9a-f]{{32}})\.parquet")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _TAXES = {"taxed": True, "untaxed": False}
 
@@ -32,10 +33,27 @@ Meaning = CarbonMeaning | PriceMeaning
 
 
 class SlotKind(StrEnum):
-    """What a slot tells: what was, or what somebody expected."""
+    """What a slot tells: what was, what somebody expected, or a figure of another time or place that stands in."""
 
     ACTUAL = "a"
     FORECAST = "f"
+    STAND_IN = "s"
+
+
+_TELLS = {
+    DataQuality.MEASURED: SlotKind.ACTUAL,
+    DataQuality.ESTIMATED: SlotKind.ACTUAL,
+    DataQuality.FORECAST: SlotKind.FORECAST,
+}
+
+
+def told_by(quality: DataQuality) -> SlotKind:
+    """What a value of that quality tells of its time.
+
+    >>> told_by(DataQuality.TYPICAL).name
+    'STAND_IN'
+    """
+    return _TELLS.get(quality, SlotKind.STAND_IN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """Which of several slots holds for a time: puts laid over one another, the newest word on top.
 
 A put is one series as it was retrieved at one moment. For a time that several puts speak of, what was beats what was
-expected, and the newest issue beats an older one. `missing` is no word of the provider: it never covers a value.
-`null` and `invalid` are: a later one withdraws an earlier value, and a forecast may then stand in, marked as one.
+expected, which beats a figure of another time that stands in, and the newest issue beats an older one. `missing` is no
+word of the provider: it never covers a value. `null` and `invalid` are: a later one withdraws an earlier value, and a
+forecast may then stand in, marked as one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import NamedTuple, TypeVar
 from outweigh.core.errors import InvalidQuantity
 from outweigh.core.intervals import Bounds, Interval
 from outweigh.core.series import CarbonMeaning, CarbonSeries, DataQuality, Gap, Origin, PriceMeaning, PriceSeries
-from outweigh.data.grid_archive.layout import Meaning, SlotKind, micros, micros_of
+from outweigh.data.grid_archive.layout import Meaning, SlotKind, micros, micros_of, told_by
 
 _SOURCES_NAMED = 3
 
@@ -71,17 +72,16 @@ class Piece(NamedTuple):
 
 def rows_of(series: CarbonSeries | PriceSeries, put: str) -> list[Row]:
     """The slots of a series as rows. Raises InvalidQuantity for an edge that is no whole microsecond."""
-    known = [q for v, q in zip(series.values, series.qualities, strict=True) if not isinstance(v, Gap)]
+    told = [told_by(quality) for quality in series.qualities]
+    known = {kind for value, kind in zip(series.values, told, strict=True) if not isinstance(value, Gap)}
     # The quality of a gap says nothing: in a series that only looks ahead, its gaps are gaps of the forecast.
-    of_gaps = SlotKind.FORECAST if known and set(known) == {DataQuality.FORECAST} else SlotKind.ACTUAL
+    of_gaps = next((kind for kind in SlotKind if kind in known), SlotKind.ACTUAL)
     edges = [micros_of(edge) for edge in series.edges_s]
     rows = []
     for i, value in enumerate(series.values):
-        quality = series.qualities[i]
-        told = SlotKind.FORECAST if quality is DataQuality.FORECAST else SlotKind.ACTUAL
-        kind = of_gaps if isinstance(value, Gap) else told
+        kind = of_gaps if isinstance(value, Gap) else told[i]
         bounds = series.bounds[i] if series.bounds else None
-        rows.append(Row(edges[i], edges[i + 1], value, quality, kind, bounds, put))
+        rows.append(Row(edges[i], edges[i + 1], value, series.qualities[i], kind, bounds, put))
     return rows
 
 
@@ -104,12 +104,12 @@ def _word(row: Row, puts: dict[str, Put]) -> tuple[bool, datetime, datetime, str
 
 
 def known_pieces(rows: Sequence[Row], puts: dict[str, Put], *, forecasts: bool) -> list[Piece]:
-    """What is known of each time: the newest word on what was; where there is no value, the newest forecast."""
-    actual = _newest([row for row in rows if row.kind is SlotKind.ACTUAL], puts)
-    ahead = _newest([row for row in rows if row.kind is SlotKind.FORECAST], puts) if forecasts else []
-    if not ahead:
+    """What is known of each time: the newest word on what was; where there is no value, the newest forecast, and
+    where there is none of that either, the newest figure that stands in."""
+    actual, *others = (_newest([row for row in rows if row.kind is kind], puts) for kind in SlotKind)
+    if not forecasts or not any(others):
         return actual
-    ranked = [(_standing(piece.row), piece) for piece in (*actual, *ahead)]
+    ranked = [(_standing(piece.row), piece) for pieces in (actual, *others) for piece in pieces]
     return _laid([(piece.start_us, piece.end_us, (rank,), piece.row) for rank, piece in ranked])
 
 
@@ -124,9 +124,11 @@ def _newest(rows: Sequence[Row], puts: dict[str, Put]) -> list[Piece]:
 
 
 def _standing(row: Row) -> int:
-    if isinstance(row.value, Gap):
-        return 0 if row.value is Gap.MISSING else 1 + (row.kind is SlotKind.ACTUAL)
-    return 3 + (row.kind is SlotKind.ACTUAL)
+    if row.value is Gap.MISSING:
+        return 0
+    kinds = list(SlotKind)  # the best first
+    below = len(kinds) - kinds.index(row.kind)
+    return below if isinstance(row.value, Gap) else len(kinds) + below
 
 
 K = TypeVar("K", bound=tuple[object, ...])

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 from outweigh.core.errors import GridDataInvalid, MissingExtra, OutputError
 from outweigh.core.intervals import Bounds, Interval
 from outweigh.core.series import CarbonMeaning, DataQuality, Gap, Origin
-from outweigh.data.grid_archive.layout import File, Meaning, SlotKind, micros, stamp_of
+from outweigh.data.grid_archive.layout import File, Meaning, SlotKind, micros, stamp_of, told_by
 from outweigh.data.grid_archive.overlay import Put, Row
 
 TORN = ".torn"
@@ -42,15 +42,18 @@ SELECT
     ?::VARCHAR AS source, ?::VARCHAR AS licence, ?::VARCHAR AS provider, ?::VARCHAR AS of_zone, ?::VARCHAR AS method,
     ?::VARCHAR AS vintage, ?::VARCHAR AS backend, ?::VARCHAR AS put
 """
+# Files of before there were stand-ins call them actual slots.
+_GUESSES = ", ".join(f"'{quality}'" for quality in DataQuality if told_by(quality) is SlotKind.STAND_IN)
+_TELLS = f"CASE WHEN tells = 'a' AND gap IS NULL AND quality IN ({_GUESSES}) THEN 's' ELSE tells END"
 _FILES = "read_parquet(?::VARCHAR[], hive_partitioning = false, filename = true)"
 _ROWS = f"""
-SELECT filename, epoch_us(start), epoch_us("end"), value, quality, gap, tells, low, high, confidence, put
+SELECT filename, epoch_us(start), epoch_us("end"), value, quality, gap, {_TELLS}, low, high, confidence, put
 FROM {_FILES} WHERE zone = ?
 """
 _TOUCHING = 'AND start < make_timestamptz(?::BIGINT) AND "end" > make_timestamptz(?::BIGINT)'
 _PUTS = f"""
 SELECT filename, {", ".join(_OF_PUT)}, epoch_us(any_value(issued_at)), epoch_us(any_value(retrieved_at)),
-       epoch_us(min(start)), epoch_us(max("end")), count(*), string_agg(DISTINCT tells, '')
+       epoch_us(min(start)), epoch_us(max("end")), count(*), string_agg(DISTINCT {_TELLS}, '')
 FROM {_FILES} WHERE zone = ? GROUP BY filename, {", ".join(_OF_PUT)}
 """
 
