@@ -44,6 +44,43 @@ ZONE_BASIS = {
     "gcp": f"{AS_COLLECTED} (Cloud_Region_Metadata)",
     "azure": f"{AS_COLLECTED}, or assigned from coordinates: check before relying on it",
 }
+# Region -> what the provider's list calls its place, and the coordinates of that to 0.01 degree. The collected file has
+# a namesake of some (Sao Paulo de Olivenca in the Amazon; Columbus, Nebraska; Las Vegas, New Mexico; Dallas, Oregon),
+# the middle of a country or its capital for others, and none for two.
+PLACES = {
+    "aws:eu-south-2": ("Aragon, put at Zaragoza", 41.66, -0.88),
+    "aws:sa-east-1": ("Sao Paulo", -23.55, -46.64),
+    "azure:francecentral": ("Paris", 48.85, 2.35),
+    "azure:francesouth": ("Marseille", 43.30, 5.38),
+    "azure:israelcentral": ("Israel, put at Tel Aviv", 32.08, 34.78),
+    "azure:swedencentral": ("Gavle", 60.67, 17.14),
+    "azure:uksouth": ("London", 51.51, -0.13),
+    "azure:ukwest": ("Cardiff", 51.48, -3.18),
+    "azure:westeurope": ("Netherlands, put at Amsterdam", 52.37, 4.89),
+    "gcp:africa-south1": ("Johannesburg", -26.20, 28.04),
+    "gcp:asia-east1": ("Changhua County", 24.07, 120.56),
+    "gcp:europe-north1": ("Hamina", 60.57, 27.20),
+    "gcp:europe-west1": ("St. Ghislain", 50.45, 3.82),
+    "gcp:europe-west4": ("Eemshaven", 53.44, 6.83),
+    "gcp:me-central1": ("Doha", 25.29, 51.53),
+    "gcp:northamerica-south1": ("Queretaro", 20.59, -100.39),
+    "gcp:southamerica-east1": ("Osasco, Sao Paulo", -23.53, -46.79),
+    "gcp:us-central1": ("Council Bluffs, Iowa", 41.26, -95.86),
+    "gcp:us-east1": ("Moncks Corner, South Carolina", 33.20, -80.01),
+    "gcp:us-east5": ("Columbus, Ohio", 39.96, -83.00),
+    "gcp:us-south1": ("Dallas, Texas", 32.78, -96.81),
+    "gcp:us-west1": ("The Dalles, Oregon", 45.59, -121.18),
+    "gcp:us-west4": ("Las Vegas, Nevada", 36.17, -115.14),
+}
+# Region -> (country, zone) where the collected file has another country or none. The zone of Wyoming's is not known.
+LANDS = {
+    "aws:cn-north-1": ("CN", "CN"),
+    "azure:westcentralus": ("US", ""),
+    "gcp:me-central1": ("QA", "QA"),
+}
+# The mean of all of AWS's data centres in 2023 (Amazon Sustainability Report 2023; aws-2025-metrics has the series).
+# The collected file enters it for regions of which AWS publishes no figure, and for 2024 too, when the mean was 0.15.
+AWS_FLEET_WUE = "0.18"
 PROVIDER = {"aws": "Amazon Web Services", "azure": "Microsoft Azure", "gcp": "Google"}
 METRICS = {"aws": "aws-2025-metrics", "azure": "azure-2025-metrics", "gcp": "google-2025-metrics"}
 
@@ -139,27 +176,33 @@ def country_electricity(folder: Path) -> list[Row]:
 
 
 def cloud_region(folder: Path) -> list[Row]:
-    return sorted(
-        (
-            {
-                "region": f"{row['provider']}:{row['region']}",
-                "name": row["location"],
-                "country": row["country_iso2"],
-                "latitude": row["lat"],
-                "longitude": row["lon"],
-                "unit": "degree",
-                "zone": row["grid_zone"],
-                "zone_basis": ZONE_BASIS[row["provider"]] if row["grid_zone"] else "",
-                "year": "2025",
-                "source": f"{REGION_SOURCE[row['provider']]}, {AS_COLLECTED}",
-                "licence": "facts published by the provider",
-                "retrieved": shared.COLLECTED,
-                "grade": "D",
-            }
-            for row in shared.read(folder / "cloud_regions.csv")
-        ),
-        key=lambda row: row["region"],
-    )
+    return sorted((_region(row) for row in shared.read(folder / "cloud_regions.csv")), key=lambda row: row["region"])
+
+
+def _region(row: Row) -> Row:
+    provider, key = row["provider"], f"{row['provider']}:{row['region']}"
+    country, zone = LANDS.get(key, (row["country_iso2"], row["grid_zone"]))
+    latitude, longitude, source = row["lat"], row["lon"], f"{REGION_SOURCE[provider]}, {AS_COLLECTED}"
+    if key in PLACES:
+        town, north, east = PLACES[key]
+        latitude, longitude = f"{north:.2f}", f"{east:.2f}"
+        source = f"{REGION_SOURCE[provider]} ({town}), and the coordinates of that place"
+    as_collected = (country, zone) == (row["country_iso2"], row["grid_zone"])
+    return {
+        "region": key,
+        "name": row["location"].replace("\u0101", "\u00e3"),  # Sao Paulo has a tilde, not a macron
+        "country": country,
+        "latitude": latitude,
+        "longitude": longitude,
+        "unit": "degree",
+        "zone": zone,
+        "zone_basis": (ZONE_BASIS[provider] if as_collected else "the country it lies in") if zone else "",
+        "year": "2025",
+        "source": source,
+        "licence": "facts published by the provider",
+        "retrieved": shared.COLLECTED,
+        "grade": "D",
+    }
 
 
 def region_factor(folder: Path) -> list[Row]:
@@ -170,6 +213,8 @@ def region_factor(folder: Path) -> list[Row]:
         published = f"{PROVIDER[provider]}, published data centre figures, {AS_COLLECTED} ({METRICS[provider]})"
         for quantity, column, unit in (("WUE", "wue", "L/kWh"), ("CFE", "cfe", "1")):
             value = row[f"{column}_l_kwh" if column == "wue" else f"{column}_fraction"]
+            if (provider, quantity, value) == ("aws", "WUE", AWS_FLEET_WUE):
+                continue  # no figure of the region's own
             if value:
                 rows.append(
                     {

@@ -135,6 +135,77 @@ def test_every_cloud_region_lies_in_a_zone_we_have_a_name_for_or_says_that_it_ha
             assert known.year
 
 
+# South, west, north, east of each country, from an atlas, to the next degree outward and without far-off islands.
+BOXES = {
+    "AE": (22, 51, 27, 57), "AT": (46, 9, 50, 18), "AU": (-44, 112, -10, 154), "BE": (49, 2, 52, 7),
+    "BH": (25, 50, 27, 51), "BR": (-34, -74, 6, -34), "CA": (41, -141, 84, -52), "CH": (45, 5, 48, 11),
+    "CL": (-56, -76, -17, -66), "CN": (18, 73, 54, 135), "DE": (47, 5, 56, 16), "DK": (54, 8, 58, 16),
+    "ES": (35, -10, 44, 4), "FI": (59, 19, 71, 32), "FR": (42, -6, 52, 9), "GB": (49, -9, 61, 2),
+    "GR": (34, 19, 42, 29), "HK": (22, 113, 23, 115), "ID": (-11, 95, 6, 141), "IE": (51, -11, 56, -5),
+    "IL": (29, 34.2, 34, 36), "IN": (6, 68, 36, 98), "IT": (35, 6, 48, 19), "JP": (24, 122, 46, 146),
+    "KR": (33, 124, 39, 132), "MX": (14, -119, 33, -86), "MY": (0, 99, 8, 120), "NL": (50, 3, 54, 8),
+    "NO": (57, 4, 72, 32), "NZ": (-48, 166, -34, 179), "PL": (49, 14, 55, 25), "QA": (24, 50, 27, 52),
+    "SA": (16, 34, 33, 56), "SE": (55, 10, 70, 25), "SG": (1, 103, 2, 105), "TH": (5, 97, 21, 106),
+    "TW": (21, 119, 26, 123), "US": (24, -125, 50, -66), "ZA": (-35, 16, -22, 33),
+}  # fmt: skip
+# Towns that a region's name, or its provider's own list, names, with their coordinates from GeoNames.
+TOWNS = {
+    "Cape Town": (-33.93, 18.42), "Hong Kong": (22.28, 114.17), "Tokyo": (35.69, 139.69), "Seoul": (37.57, 126.98),
+    "Osaka": (34.69, 135.50), "Mumbai": (19.07, 72.88), "Hyderabad": (17.38, 78.46), "Singapore": (1.29, 103.85),
+    "Sydney": (-33.87, 151.21), "Jakarta": (-6.21, 106.85), "Melbourne": (-37.81, 144.96), "Bangkok": (13.75, 100.50),
+    "Calgary": (51.05, -114.09), "Beijing": (39.91, 116.40), "Frankfurt": (50.12, 8.68), "Zurich": (47.37, 8.55),
+    "Zürich": (47.37, 8.55), "Stockholm": (59.33, 18.07), "Milan": (45.46, 9.19), "London": (51.51, -0.13),
+    "Paris": (48.85, 2.35), "Tel Aviv": (32.08, 34.78), "São Paulo": (-23.55, -46.64), "Johannesburg": (-26.20, 28.04),
+    "Delhi": (28.65, 77.23), "Warsaw": (52.23, 21.01), "Madrid": (40.42, -3.70), "Berlin": (52.52, 13.41),
+    "Turin": (45.07, 7.69), "Eemshaven": (53.44, 6.83), "Doha": (25.29, 51.53), "Dammam": (26.43, 50.10),
+    "Montréal": (45.51, -73.59), "Toronto": (43.71, -79.40), "Santiago": (-33.46, -70.65), "Columbus": (39.96, -83.00),
+    "Dallas": (32.78, -96.81), "Los Angeles": (34.05, -118.24), "Salt Lake City": (40.76, -111.89),
+    "Las Vegas": (36.17, -115.14), "Ohio": (39.96, -83.00), "Northern Virginia": (39.04, -77.49),
+}  # fmt: skip
+
+
+def test_every_cloud_region_lies_in_the_country_that_it_and_its_zone_are_said_to_be_of() -> None:
+    for row in cloud_regions().values():
+        assert row.latitude is not None, row.region
+        assert row.longitude is not None, row.region
+        south, west, north, east = BOXES[row.country]
+        assert south <= row.latitude <= north, row
+        assert west <= row.longitude <= east, row
+        assert row.zone == "" or row.zone.partition("-")[0] == row.country, row
+
+
+def test_a_cloud_region_named_after_a_town_lies_there_and_not_at_its_namesake() -> None:
+    from outweigh.plan.clouds.survey import great_circle_km
+
+    seen = set()
+    for row in cloud_regions().values():
+        for town in (name for name in TOWNS if name in row.name):
+            assert row.latitude is not None
+            assert row.longitude is not None
+            # us-east-2 is of all Ohio: its table entry is Dayton's, 115 km from Columbus.
+            assert great_circle_km((row.latitude, row.longitude), TOWNS[town]) < (120 if town == "Ohio" else 30), row
+            seen.add(town)
+    assert seen == set(TOWNS)
+
+
+@pytest.mark.parametrize(
+    ("region", "country", "zone"),
+    [("gcp:me-central1", "QA", "QA"), ("aws:cn-north-1", "CN", "CN"), ("azure:westcentralus", "US", "")],
+)
+def test_a_region_is_in_the_land_its_town_is_in(region: str, country: str, zone: str) -> None:
+    # Doha, Beijing and Cheyenne.
+    assert (cloud_regions()[region].country, cloud_regions()[region].zone) == (country, zone)
+
+
+def test_a_mean_of_all_of_a_provider_is_no_figure_of_a_region() -> None:
+    # AWS's mean of 2023 is 0.18 L/kWh (Amazon Sustainability Report 2023); it publishes none of Cape Town or Ningxia.
+    water = {key: row.factors["WUE"][0] for key, row in cloud_regions().items() if "WUE" in row.factors}
+
+    assert 0.18 not in {value for key, value in water.items() if key.startswith("aws:")}
+    assert not {"aws:af-south-1", "aws:cn-northwest-1"} & water.keys()
+    assert water["aws:eu-central-1"] == 0.17
+
+
 def test_the_three_clouds_are_there_with_zones() -> None:
     for provider, at_least in (("aws", 30), ("azure", 50), ("gcp", 40)):
         found = [row for key, row in cloud_regions().items() if key.startswith(f"{provider}:") and row.zone]
