@@ -128,6 +128,61 @@ def test_with_nowhere_to_go_the_load_is_unserved() -> None:
     assert lost.rival_cost is None
 
 
+@pytest.mark.parametrize(
+    ("here", "there", "unserved"),
+    [
+        (Hit(moratorium=True), Hit(moratorium=True), 0.2),  # the new fifth of the load, let in by nobody
+        (Hit(duty=0.5), Hit(duty=0.5), 0.5),  # the same hours
+        (Hit(duty=0.5), Hit(duty=0.1), 0.1),  # on again in four fifths of them
+        (Hit(duty=0.1), Hit(duty=0.5), 0.1),
+        (Hit(lost=True), Hit(duty=0.3), 0.3),
+        (Hit(duty=0.5, moratorium=True), Hit(duty=0.6), 0.5 + 0.1 * 0.2),
+        (Hit(lost=True), Hit(lost=True), 1.0),
+        (Hit(lost=True), Hit(), 0.0),
+    ],
+)
+def test_a_rival_takes_only_what_the_same_shock_lets_it_take(here, there, unserved) -> None:
+    # Home 0.2184 a kWh and rival 0.10252, as above; what runs nowhere costs 3.
+    shock = Shock("both", at={"home": here, "rival": there})
+
+    home, _ = exposures(LOAD, (HOME, RIVAL), [shock])
+
+    displaced = here.displaced(LOAD.new_share)
+    assert home.unserved["both"] == pytest.approx(unserved)
+    assert home.shocked["both"] == pytest.approx(
+        1e6 * ((1 - displaced) * 0.2184 + (displaced - unserved) * 0.10252 + unserved * 3.0)
+    )
+
+
+@given(load=loads, places=places, duty=st.floats(0.01, 0.99))
+def test_a_duty_that_befalls_all_places_alike_moves_nothing(load, places, duty) -> None:
+    shock = Shock("all", at={place.name: Hit(duty=duty) for place in places})
+
+    for one in exposures(load, places, [shock]):
+        assert one.unserved["all"] == pytest.approx(duty)
+        nowhere = duty * load.it_kwh * load.unserved_per_kwh
+        assert one.shocked["all"] == pytest.approx((1 - duty) * one.today + nowhere)
+
+
+def test_a_place_under_a_moratorium_is_no_rival_even_for_a_load_of_which_nothing_is_new() -> None:
+    old = dataclasses.replace(LOAD, new_share=0.0)
+
+    (gap,) = incentive_gap(old, (HOME, RIVAL), "home", [Shock("x", at={"rival": Hit(moratorium=True)})], today=False)
+
+    assert (gap.rival, gap.gap) == ("", 0.0)
+
+
+def test_what_runs_nowhere_is_said_with_its_price(tmp_path, capsys) -> None:
+    everywhere = ", ".join(f'{site} = "50%"' for site in ("frankfurt", "stockholm", "paris"))
+    text = EXAMPLE.read_text().replace('stockholm = "5%"', everywhere)
+    (tmp_path / "p.toml").write_text(text)
+
+    assert outweigh(["whatif", "policy", str(tmp_path / "p.toml")]) == 0
+    said = capsys.readouterr()
+
+    assert "dry-year: 50% of frankfurt, 50% of stockholm, 50% of paris" in " ".join((said.out + said.err).split())
+
+
 def test_a_named_shock_befalls_its_place_whoever_is_asked_about() -> None:
     storm = Shock("storm", at={"rival": Hit(lost=True)})
 

@@ -79,7 +79,7 @@ def policy(path: Path, asked: Asked) -> Answered:
     gaps = incentive_gap(load, places, spec.home, shocks)
     weights = _weights(asked.weights, places)
     ranked, missing = rank(found, weights, draws=asked.draws, seed=asked.seed, concentration=asked.concentration)
-    notes = _notes(places, missing, weights, ruled) + _room(spec, places)
+    notes = _notes(places, missing, weights, ruled) + _unserved(found, load) + _room(spec, places)
     return Answered(
         document=_document(spec, asked, load, found, gaps, ranked, missing, weights, factors, ruled, notes),
         tables=[
@@ -209,6 +209,17 @@ def _notes(
     return notes
 
 
+def _unserved(found: tuple[Exposure, ...], load: Load) -> list[str]:
+    """What runs nowhere, as its cost is not that of any place."""
+    price = f"{load.unserved_per_kwh:g} {load.currency}/kWh"
+    said = [
+        f"{name}: {', '.join(f'{share:.0%} of {where}' for where, share in shares)}"
+        for name in found[0].unserved
+        if (shares := [(one.place.name, one.unserved[name]) for one in found if one.unserved[name] > 0])
+    ]
+    return [f"runs nowhere, at {price}: {'; '.join(said)}"] if said else []
+
+
 def _room(spec: PlacementSpec, places: list[Place]) -> list[str]:
     """Sites that could not take all of the load: a cost there is then that of a larger site of the same kind."""
     mean_w = spec.energy_it.joules / spec.interval.seconds
@@ -323,6 +334,7 @@ def _document(
                 "intensity_g_per_kwh": one.place.g_per_kwh, "pue": one.place.pue,
                 "governance_percentile": one.place.governance, "import_share": one.place.import_share,
                 "cost_today": one.today, "cost": dict(one.shocked),
+                "unserved_share": dict(one.unserved),
             }
             for one in found
         ],

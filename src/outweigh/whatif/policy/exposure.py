@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from outweigh.core.constants import G_PER_TONNE
 from outweigh.core.errors import UsageError
@@ -14,11 +16,16 @@ _KWH_PER_MWH = 1e3
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """A year's cost of the load at a place [currency]: as today, and in each shock by its name."""
+    """A year's cost of the load at a place [currency]: as today, and in each shock by its name.
+
+    Attributes:
+        unserved: share of the load that runs nowhere, by shock.
+    """
 
     place: Place
     today: float
     shocked: Mapping[str, float]
+    unserved: Mapping[str, float]
 
     def more(self, shock: str) -> float:
         """What the shock adds [currency]; negative is less."""
@@ -56,34 +63,55 @@ class Gap:
 def exposures(load: Load, places: Sequence[Place], shocks: Sequence[Shock]) -> tuple[Exposure, ...]:
     """The cost of the whole load at each place, today and in each shock.
 
-    What a shock keeps from running at its place runs at the cheapest other one in the same shock, or nowhere, whichever
-    is cheaper. The other places are taken to have room.
+    What a shock keeps from running at its place runs at the cheapest other one that the same shock lets take it, or
+    nowhere, whichever is cheaper. Places that let it in are taken to have room, in the hours in which they are on.
 
     Raises:
         UsageError: no place, two of one name, or a shock on a place that is not there.
     """
     _check(places, shocks)
-    return tuple(
-        Exposure(
-            place,
-            cost(load, place, places, TODAY),
-            {shock.name: cost(load, place, places, shock) for shock in shocks},
+    found = []
+    for place in places:
+        shocked = {shock.name: _weighed(load, place, places, shock) for shock in shocks}
+        found.append(
+            Exposure(
+                place,
+                cost(load, place, places, TODAY),
+                {name: amount for name, (amount, _) in shocked.items()},
+                {name: unserved for name, (_, unserved) in shocked.items()},
+            )
         )
-        for place in places
-    )
+    return tuple(found)
 
 
 def cost(load: Load, place: Place, places: Sequence[Place], shock: Shock) -> float:
     """A year's cost of the load at a place [currency]."""
+    return _weighed(load, place, places, shock)[0]
+
+
+def _weighed(load: Load, place: Place, places: Sequence[Place], shock: Shock) -> tuple[float, float]:
+    """The cost [currency], and the share of the load that runs nowhere.
+
+    Hours in which several places must be off are taken to be the same ones, as what takes power away takes it in its
+    worst hours: a place that is off takes nothing from its neighbour then.
+    """
     per_tonne = load.per_tonne if shock.per_tonne is None else shock.per_tonne
     hit = shock.on(place.name, place.name)
+    others = [
+        (other.rate(there, per_tonne), there.duty)
+        for other in places
+        if other.name != place.name and (there := shock.on(other.name, place.name)).lets_in
+    ]
     displaced = hit.displaced(load.new_share)
-    elsewhere = load.unserved_per_kwh
-    for other in places:
-        there = shock.on(other.name, place.name)
-        if other.name != place.name and not there.lost:
-            elsewhere = min(elsewhere, other.rate(there, per_tonne))
-    return load.it_kwh * ((1 - displaced) * place.rate(hit, per_tonne) + displaced * elsewhere)
+    barred = 1.0 if hit.lost else load.new_share if hit.moratorium else 0.0
+    edges = sorted({0.0, 1.0, hit.duty, *(duty for _, duty in others)})
+    elsewhere = unserved = 0.0
+    for start, end in pairwise(edges):
+        moving = (end - start) * (1.0 if start < hit.duty else barred)
+        best = min((rate for rate, duty in others if duty <= start), default=math.inf)
+        elsewhere += moving * min(best, load.unserved_per_kwh)
+        unserved += moving if best > load.unserved_per_kwh else 0.0
+    return load.it_kwh * ((1 - displaced) * place.rate(hit, per_tonne) + elsewhere), unserved
 
 
 def incentive_gap(
@@ -109,9 +137,7 @@ def _gap(load: Load, home: Place, places: Sequence[Place], shock: Shock) -> Gap:
     rivals = [
         (load.it_kwh * other.rate(there, per_tonne), other)
         for other in places
-        if other.name != home.name
-        and not (there := shock.on(other.name, home.name)).lost
-        and there.displaced(load.new_share) == 0
+        if other.name != home.name and (there := shock.on(other.name, home.name)).lets_in and there.duty == 0
     ]
     if not rivals:
         return Gap(shock.name, home_cost, "", None, 0.0, 0.0, None, None)

@@ -74,6 +74,11 @@ class Hit:
         if not 0 <= self.duty < 1:
             raise InvalidQuantity("curtailment duty", f"{self.duty:g}", "it is a share of the hours, from 0 to below 1")
 
+    @property
+    def lets_in(self) -> bool:
+        """Whether load from elsewhere may come: wherever it ran before, it is new here."""
+        return not self.lost and not self.moratorium
+
     def displaced(self, new_share: float) -> float:
         """Share of the load that cannot run there."""
         return 1.0 if self.lost else 1 - (1 - self.duty) * (1 - (new_share if self.moratorium else 0.0))
