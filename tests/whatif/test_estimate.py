@@ -616,6 +616,42 @@ def test_a_tariff_bills_the_run_and_says_so(capsys):
     assert "--start" in said
 
 
+DEMAND = """
+name = "demand"
+currency = "EUR"
+timezone = "Asia/Kathmandu"
+[[energy]]
+price = "0.10 EUR/kWh"
+[[demand]]
+name = "capacity"
+price = "10 EUR/kW"
+window = "{window}"
+[[fixed]]
+amount = "1000 EUR"
+"""
+
+
+@pytest.mark.parametrize(
+    ("window", "start", "hours", "peak"),
+    [
+        ("15 min", "09:00", 1.00, 1.0), ("15 min", "09:00", 1.01, 1.0), ("15 min", "09:05", 1.01, 1.0),
+        ("15 min", "09:10", 0.1, 0.1 / 0.25 * 5 / 6),  # 5 of its 6 minutes in the quarter that begins at 9
+        ("1 h", "09:00", 0.50, 0.5), ("1 h", "09:15", 1.00, 0.75),
+    ],
+)  # fmt: skip
+def test_a_run_is_billed_for_the_quarters_of_an_hour_it_draws_in(capsys, tmp_path, window, start, hours, peak):
+    # 100 devices of 700 to 1,300 W: 1,000 a month, 10 a kW of the highest window and 0.10 a kWh.
+    (tmp_path / "demand.toml").write_text(DEMAND.format(window=window))
+
+    (found,) = documents(
+        capsys, "--device-hours", f"{100 * hours}", "--watts", "700:1000:1300", "--pue", "1.0", "--count", "100",
+        "--tariff", str(tmp_path / "demand.toml"), "--start", f"2026-03-02T{start}",
+    )  # fmt: skip
+
+    for key, kw in (("money_low", 70), ("money", 100), ("money_high", 130)):
+        assert found[key] == pytest.approx(1000 + kw * (10 * peak + 0.1 * hours), abs=0.01), key
+
+
 SITE = Path(__file__).parents[2] / "examples" / "tariff" / "site.toml"
 BAD = {
     "unknown device": (["--device", "h100", *TRAIN], 2, "nvidia-h100-sxm"),

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from outweigh.core.receipt import Receipt
 
 _LONGEST_S = 20 * S_PER_YEAR
+_METERED_S = 900  # a step of the load that is billed
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ def _one(asked: Asked, work: Work, name: str, place: Place, *, learn: bool = Tru
 
 
 def _with_tariff(asked: Asked, row: Estimate) -> Estimate:
-    """The money of a run under a tariff file: the bill of the run alone, and its ends as those of its energy."""
+    """The money of a run under a tariff file: the bill of the run alone, between those of the ends of its energy."""
     if asked.tariff is None:
         return row
     if not asked.start or not asked.count:
@@ -107,7 +108,7 @@ def _with_tariff(asked: Asked, row: Estimate) -> Estimate:
     from outweigh.app.whatif_tariff import moment
     from outweigh.config.tariffs import load_tariff
     from outweigh.core.quantities import Power
-    from outweigh.whatif.tariff import Load, bill
+    from outweigh.whatif.tariff import Load, Run, bill
 
     tariff = load_tariff(asked.tariff)
     start = moment(asked.start, tariff.timezone).astimezone(UTC)
@@ -121,16 +122,21 @@ def _with_tariff(asked: Asked, row: Estimate) -> Estimate:
     if seconds > _LONGEST_S:
         problem = f"the run would take {seconds / S_PER_YEAR:,.0f} years on {asked.count} devices"
         raise UsageError(problem, "A tariff bills up to 20 years: give --count as many as work at once")
-    hours = max(1, math.ceil(seconds / S_PER_HOUR))
-    power = Power(energy.value / (hours * S_PER_HOUR))
-    start = start.replace(minute=0, second=0, microsecond=0)
-    found = bill(tariff, Load.flat(power, start, start + timedelta(hours=hours)))
-    per_j = float(found.total) / energy.value
-    ends = replace(energy.bounds, low=energy.bounds.low * per_j, high=energy.bounds.high * per_j)
-    money = Propagated(float(found.total), ends, {})
+    # In whole hours, as a demand may be of one; in steps of a quarter, as the run need not begin or end with one.
+    first = start.replace(minute=0, second=0, microsecond=0)
+    hours = math.ceil(((start - first).total_seconds() + seconds) / S_PER_HOUR)
+    nothing_yet = Load.flat(Power(0.0), first, first + timedelta(hours=hours), _METERED_S)
+
+    def billed(joules: float) -> float:
+        run = Run(Power(joules / seconds), seconds, start)
+        return float(bill(tariff, nothing_yet.plus(run)).total)
+
+    ends = [billed(joules) for joules in (energy.bounds.low, energy.value, energy.bounds.high)]
+    money = Propagated(ends[1], replace(energy.bounds, low=min(ends), high=max(ends)), {})
     told = (
-        f"money: the bill of this run alone under {asked.tariff.name}, fixed charges and demand with it; what it adds "
-        "to a site's bill: `outweigh whatif tariff marginal`"
+        f"money: the bill of this run alone under {asked.tariff.name}, fixed charges and demand with it; its ends "
+        "bill those of the energy, drawn in the same hours; what it adds to a site's bill: `outweigh whatif tariff "
+        "marginal`"
     )
     return replace(
         row, money=Figure("money", tariff.currency, money, Grade.worst([row.grade, Grade.D])),
