@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 from hypothesis import given
@@ -19,7 +20,23 @@ from outweigh.whatif.hardware.keeping import Bound
 
 A100, B200 = device("nvidia-a100-sxm-80gb"), device("nvidia-b200-sxm")
 MADE = Ranged.between("embodied carbon", 284.25, 475, "kgCO2e", "HGX B200 PCF summary", Grade.D)
-HERE = Site(1.2, 400.0, 0.2)
+
+
+def at(pue, g, price):
+    """A site of figures, or of (low, central, high)."""
+
+    def ranged(name, given, unit):
+        ends = given if isinstance(given, tuple) else (given, given, given)
+        return Ranged(name, ends[1], ends[0], ends[2], unit, "declared", Grade.D)
+
+    return Site(
+        ranged("PUE", pue, "1"),
+        None if g is None else ranged("carbon intensity", g, "gCO2e/kWh"),
+        None if price is None else ranged("price", price, "EUR/kWh"),
+    )
+
+
+HERE = at(1.2, 400.0, 0.2)
 
 
 def choice(busy=0.5, years=4.0, site=HERE, new=B200, embodied=MADE, price=None, bound=Bound.ARITHMETIC, count=None,
@@ -49,9 +66,9 @@ def test_keeping_owes_nothing_and_stands_first():
     assert found.grade is Grade.D
 
 
-@given(busy=st.floats(0.01, 1.0), years=st.floats(0.1, 20), g=st.floats(0, 1000))
+@given(busy=st.floats(0.01, 1.0), years=st.floats(0.1, 20), g=st.floats(0.1, 1000))
 def test_replacing_a_device_with_itself_saves_nothing_and_never_pays_its_debt(busy, years, g):
-    found = choice(busy, years, Site(1.1, g, 0.1), new=A100, price=1.0)
+    found = choice(busy, years, at(1.1, g, 0.1), new=A100, price=1.0)
 
     assert found.replacement.energy_j.value == pytest.approx(found.keep.energy_j.value)
     assert found.carbon_even_years is None or found.carbon_even_years > 1e6
@@ -81,8 +98,8 @@ def test_at_the_intensity_and_the_price_that_are_named_both_are_even():
         next(one for one in found.flips if one.quantity == name) for name in ("carbon intensity", "price of power")
     )
 
-    cleaner = choice(site=Site(1.2, carbon.at, 0.2), price=30_000.0)
-    dearer = choice(site=Site(1.2, 400.0, money.at), price=30_000.0, discount=0.05)
+    cleaner = choice(site=at(1.2, carbon.at, 0.2), price=30_000.0)
+    dearer = choice(site=at(1.2, 400.0, money.at), price=30_000.0, discount=0.05)
 
     assert cleaner.keep.carbon_g.value == pytest.approx(cleaner.replacement.carbon_g.value)
     assert dearer.keep.money == pytest.approx(dearer.replacement.money)
@@ -112,8 +129,42 @@ def test_what_writes_answers_is_held_against_the_memory():
     assert found.replacement.count == 21
 
 
+@pytest.mark.parametrize(
+    ("site", "wider"),
+    [
+        (at((1.1, 1.5, 2.2), 400.0, 0.2), {"energy_j", "use_g", "power_money"}),
+        (at(1.5, (200.0, 400.0, 800.0), 0.2), {"use_g"}),
+        (at(1.5, 400.0, (0.1, 0.2, 0.4)), {"power_money"}),
+    ],
+)
+def test_a_range_of_the_site_widens_what_it_is_a_factor_of_and_nothing_else(site, wider):
+    exact, found = choice(site=at(1.5, 400.0, 0.2)), choice(site=site)
+
+    for one, two in ((exact.keep, found.keep), (exact.replacement, found.replacement)):
+        for name in ("energy_j", "use_g", "power_money"):
+            before, after = getattr(one, name), getattr(two, name)
+            assert after.value == pytest.approx(before.value)
+            width = (after.bounds.high / after.bounds.low) / (before.bounds.high / before.bounds.low)
+            assert width > 1.2 if name in wider else width == pytest.approx(1.0), name
+
+
+def test_a_range_that_both_sides_share_moves_them_together():
+    # Intensity a half to twice, and devices without any doubt of their own would be even a half to twice as late:
+    # what the fleets' own doubt allows is less than that, so the ends lie no further than both in quadrature.
+    exact, found = choice(site=at(1.2, 400.0, 0.2)), choice(site=at(1.2, (200.0, 400.0, 800.0), 0.2))
+    before, after = exact.carbon_even_bounds, found.carbon_even_bounds
+    saved = {name: debt / one for name, debt, one in (
+        ("soon", 284.25, before.low), ("soon now", 284.25, after.low), ("late", 475, before.high),
+        ("late now", 475, after.high))}  # fmt: skip
+    middle = math.sqrt(284.25 * 475) / exact.carbon_even_years
+
+    assert saved["soon now"] - middle == pytest.approx(math.hypot(saved["soon"] - middle, middle))
+    assert middle - saved["late now"] == pytest.approx(math.hypot(middle - saved["late"], middle / 2))
+    assert after.low < before.low < before.high < after.high
+
+
 def test_missing_figures_stay_missing():
-    found = choice(site=Site(1.2, None, None))
+    found = choice(site=at(1.2, None, None))
 
     assert found.keep.carbon_g is None
     assert found.keep.power_money is None
@@ -170,6 +221,26 @@ def test_the_command_line_says_grade_projection_scope_and_when_it_is_even(capsys
     assert "carbon is even after" in said.out
     assert "2027-" in said.out
     assert "missing" in said.out  # the purchase, of which nobody said a price
+
+
+def test_ranges_of_the_place_reach_the_answer(capsys):
+    def answer(*more):
+        assert outweigh([*WORDS, *more, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    wide, exact = answer("--zone", "DE", "--pue", "1.1:2.2"), answer("--zone", "DE", "--pue", "1.5556349186104046")
+    plain = answer("--intensity", f"{exact['intensity_g_per_kwh']} gCO2e/kWh", "--pue", "1.5556349186104046")
+
+    def width(found, side="keep", key="facility_energy_j"):
+        return found[side][f"{key}_high"] / found[side][f"{key}_low"]
+
+    assert wide["keep"]["facility_energy_j"] == pytest.approx(exact["keep"]["facility_energy_j"])
+    assert width(wide) > 1.2 * width(exact) == pytest.approx(1.2 * 1.3 / 0.7)
+    assert width(wide, "replace") > 1.1 * width(exact, "replace")
+    assert (wide["pue_low"], wide["pue_high"]) == (1.1, 2.2)
+    # The drift of yearly means, which a declared intensity does not have.
+    assert width(exact, key="use_carbon_g") > width(plain, key="use_carbon_g")
+    assert "drift" in exact["intensity_g_per_kwh_source"]
 
 
 def test_a_device_without_a_study_gets_the_range_of_those_that_have_one_and_says_so(capsys):

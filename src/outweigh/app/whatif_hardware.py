@@ -87,7 +87,7 @@ def weighed(asked: Asked, now: datetime | None = None) -> Weighed:
     missing = [one.reason for one in (place.intensity, place.price) if isinstance(one, Missing)]
     cost, resale, currency = _money(asked, place.currency)
     embodied, told = _embodied(asked)
-    site = Site(place.pue.central, _central(place.intensity), _central(place.price))
+    site = Site(place.pue, _known(place.intensity), _known(place.price))
     fleet = Fleet(old, asked.count, _share("busy share", asked.busy), _share("idle share", asked.idle or "0"))
     if not asked.idle:
         fleet = Fleet(old, asked.count, fleet.busy, None)
@@ -144,8 +144,8 @@ def _share(name: str, text: str) -> float:
     return share
 
 
-def _central(one: Ranged | Missing) -> float | None:
-    return None if isinstance(one, Missing) else one.central
+def _known(one: Ranged | Missing) -> Ranged | None:
+    return None if isinstance(one, Missing) else one
 
 
 def _day(text: str, now: datetime) -> datetime:
@@ -247,11 +247,11 @@ def _document(
         "years": found.years,
         "start": start.isoformat(),
         "bound_by": asked.bound,
-        "pue": site.pue,
+        **_range("pue", site.pue),
         "carbon_basis": "location",
         "carbon_scope": str(scope),
-        "intensity_g_per_kwh": site.g_per_kwh,
-        "price_per_kwh": site.price_per_kwh,
+        **_range("intensity_g_per_kwh", site.g_per_kwh),
+        **_range("price_per_kwh", site.price_per_kwh),
         "currency": currency or None,
         "keep": _side(found.keep),
         "replace": _side(found.replacement),
@@ -268,6 +268,12 @@ def _document(
         "sources": [devices()[key].source for key in (found.keep.device, found.replacement.device)],
         "notes": notes,
     }
+
+
+def _range(name: str, one: Ranged | None) -> dict[str, Any]:
+    if one is None:
+        return {name: None}
+    return {name: one.central, f"{name}_low": one.low, f"{name}_high": one.high, f"{name}_source": one.source}
 
 
 def _side(side: Side) -> Mapping[str, Any]:

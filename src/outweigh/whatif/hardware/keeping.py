@@ -9,7 +9,7 @@ linear in years, so break-even is a division. Money is of power and purchase, un
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -18,7 +18,7 @@ from outweigh.core.errors import InvalidQuantity
 from outweigh.core.intervals import Bounds, Estimate
 from outweigh.core.measurement import Grade
 from outweigh.data.hardware import Device
-from outweigh.whatif.estimating.ranges import Ranged, propagate
+from outweigh.whatif.estimating.ranges import Model, Ranged, propagate
 
 POWER_OLD, POWER_NEW, SPEED = "power of the old", "power of the new", "speed ratio"
 POWER_DOUBT, SPEED_DOUBT = 0.30, 0.30
@@ -73,17 +73,24 @@ class Replacement:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """PUE, intensity [gCO2e/kWh, location-based] and price [currency/kWh]; None is missing."""
+    """PUE, intensity [gCO2e/kWh, location-based] and price [currency/kWh], each with its range; None is missing."""
 
-    pue: float
-    g_per_kwh: float | None
-    price_per_kwh: float | None
+    pue: Ranged
+    g_per_kwh: Ranged | None
+    price_per_kwh: Ranged | None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.pue < math.inf:
-            raise InvalidQuantity("PUE", f"{self.pue:g}", "a facility draws at least what its machines draw: 1 or more")
-        if self.g_per_kwh is not None and not 0 <= self.g_per_kwh < math.inf:
-            raise InvalidQuantity("carbon intensity", f"{self.g_per_kwh:g}", "0 or more")
+        self.pue.at_least(1, "a facility draws at least what its machines draw: 1 or more")
+
+    @property
+    def known(self) -> tuple[Ranged, ...]:
+        return tuple(one for one in (self.pue, self.g_per_kwh, self.price_per_kwh) if one is not None)
+
+    @property
+    def exact(self) -> Site:
+        """The same, without a range."""
+        g, price = self.g_per_kwh, self.price_per_kwh
+        return Site(_exact(self.pue), None if g is None else _exact(g), None if price is None else _exact(price))
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,38 +194,52 @@ def weigh(fleet: Fleet, new: Replacement, site: Site, years: float, bound: Bound
         _doubted(SPEED, speed, SPEED_DOUBT, "1"),
     )
     seconds = years * S_PER_YEAR
+    pue = site.pue.name
 
-    def old_j(x: dict[str, float]) -> float:
-        return site.pue * seconds * x[POWER_OLD] * (demand + (fleet.idle or 0.0) * (fleet.count - demand))
+    def old_j(x: Mapping[str, float]) -> float:
+        return x[pue] * seconds * x[POWER_OLD] * (demand + (fleet.idle or 0.0) * (fleet.count - demand))
 
-    def new_j(x: dict[str, float]) -> float:
+    def new_j(x: Mapping[str, float]) -> float:
         busy = demand / x[SPEED]
-        return site.pue * seconds * x[POWER_NEW] * (busy + (fleet.idle or 0.0) * max(0.0, count - busy))
+        return x[pue] * seconds * x[POWER_NEW] * (busy + (fleet.idle or 0.0) * max(0.0, count - busy))
 
-    keep = _side("keep (do nothing)", fleet.device.key, fleet.count, fleet.busy, old_j, inputs, site, years, discount)
-    other = _side("replace", new.device.key, count, new_busy, new_j, inputs, site, years, discount)
+    def sides(there: Site) -> tuple[Side, Side]:
+        return (
+            _side(
+                "keep (do nothing)", fleet.device.key, fleet.count, fleet.busy, old_j, inputs, there, years, discount
+            ),
+            _side("replace", new.device.key, count, new_busy, new_j, inputs, there, years, discount),
+        )
+
+    keep, other = sides(site)
     other = replace(
         other,
         embodied_g=Bounds(1e3 * count * new.embodied_kg.low, 1e3 * count * new.embodied_kg.high),
         purchase=None if new.price is None else count * new.price - fleet.count * new.resale,
     )
     keep = replace(keep, purchase=0.0)
+    even = _carbon_even(*sides(site.exact), other.embodied_g, site, years)
     return Choice(
-        keep, other, years, *_carbon_even(keep, other, years), _money_even(keep, other, years, discount),
+        keep, other, years, *even, _money_even(keep, other, years, discount),
         tuple(_flips(keep, other, fleet, site, _annuity(years, discount) / years)),
         tuple(_notes(fleet, other, discount)),
     )  # fmt: skip
 
 
 def _side(
-    name: str, device: str, count: int, busy: float, energy: Callable[[dict[str, float]], float],
-    inputs: Sequence[Ranged], site: Site, years: float, discount: float,
+    name: str, device: str, count: int, busy: float, energy: Model, inputs: Sequence[Ranged], site: Site,
+    years: float, discount: float,
 ) -> Side:  # fmt: skip
-    found = propagate(lambda x: energy(dict(x)), inputs)
+    def times(factor: Ranged | None, scale: float) -> Estimate | None:
+        if factor is None:
+            return None
+        found = propagate(lambda x: energy(x) * x[factor.name] * scale, [*inputs, site.pue, factor])
+        return Estimate(found.value, found.bounds)
+
+    found = propagate(energy, [*inputs, site.pue])
     joules = Estimate(found.value, found.bounds)
-    carbon = None if site.g_per_kwh is None else _scaled(joules, site.g_per_kwh / J_PER_KWH)
-    per_j = None if site.price_per_kwh is None else site.price_per_kwh / J_PER_KWH * _annuity(years, discount) / years
-    money = None if per_j is None else _scaled(joules, per_j)
+    carbon = times(site.g_per_kwh, 1 / J_PER_KWH)
+    money = times(site.price_per_kwh, _annuity(years, discount) / years / J_PER_KWH)
     return Side(name, device, count, busy, joules, carbon, Bounds(0.0, 0.0), money, None)
 
 
@@ -228,9 +249,8 @@ def _annuity(years: float, discount: float) -> float:
     return years if rate == 0 else -math.expm1(-rate * years) / rate
 
 
-def _scaled(one: Estimate, factor: float) -> Estimate:
-    ends = sorted((one.bounds.low * factor, one.bounds.high * factor))
-    return Estimate(one.value * factor, Bounds(*ends))
+def _exact(one: Ranged) -> Ranged:
+    return Ranged.exactly(one.name, one.central, one.unit, one.source, one.grade)
 
 
 def _doubted(name: str, value: float, doubt: float, unit: str) -> Ranged:
@@ -241,16 +261,24 @@ def _rate(device: Device, bound: Bound) -> float:
     return device.flop_per_s if bound is Bound.ARITHMETIC else device.bytes_per_s
 
 
-def _carbon_even(keep: Side, other: Side, years: float) -> tuple[float | None, Bounds | None]:
-    if keep.use_g is None or other.use_g is None:
+def _carbon_even(keep: Side, other: Side, debt: Bounds, site: Site, years: float) -> tuple[float | None, Bounds | None]:
+    """Of sides whose bounds are those of the devices alone: what both have in common moves them together."""
+    if keep.use_g is None or other.use_g is None or site.g_per_kwh is None:
         return None, None
-    debt = other.embodied_g
     middle = math.sqrt(debt.low * debt.high)
-    value = _even(middle, (keep.use_g.value - other.use_g.value) / years)
-    # Ends of the saving: each fleet at the end of its range that helps, or hurts, by itself (combined in quadrature).
-    down = math.hypot(keep.use_g.value - keep.use_g.bounds.low, other.use_g.bounds.high - other.use_g.value)
-    up = math.hypot(keep.use_g.bounds.high - keep.use_g.value, other.use_g.value - other.use_g.bounds.low)
     saving = keep.use_g.value - other.use_g.value
+    value = _even(middle, saving / years)
+    common = (site.pue, site.g_per_kwh)
+    least = saving * math.exp(-math.hypot(*(math.log(one.central / one.low) for one in common)))
+    most = saving * math.exp(math.hypot(*(math.log(one.high / one.central) for one in common)))
+    # Ends of the saving: each fleet at the end of its range that helps, or hurts, by itself, and the site at its own
+    # (combined in quadrature).
+    down = math.hypot(
+        keep.use_g.value - keep.use_g.bounds.low, other.use_g.bounds.high - other.use_g.value, saving - min(least, most)
+    )
+    up = math.hypot(
+        keep.use_g.bounds.high - keep.use_g.value, other.use_g.value - other.use_g.bounds.low, max(least, most) - saving
+    )
     soonest, latest = _even(debt.low, (saving + up) / years), _even(debt.high, (saving - down) / years)
     if soonest is None:
         return value, None
@@ -283,9 +311,9 @@ def _flips(keep: Side, other: Side, fleet: Fleet, site: Site, worth: float) -> l
     flips = [_flip("carbon", "carbon intensity", debt_g, kwh, "gCO2e/kWh")]
     if other.purchase is not None:
         flips.append(_flip("money", "price of power", other.purchase, kwh * worth, "per kWh"))
-    if site.g_per_kwh and fleet.idle is None and fleet.busy > 0 and kwh > 0:
+    if site.g_per_kwh is not None and fleet.idle is None and fleet.busy > 0 and kwh > 0:
         # Without a hum the energy of both goes with the busy share, and so does what is saved.
-        even = fleet.busy * debt_g / (kwh * site.g_per_kwh)
+        even = fleet.busy * debt_g / (kwh * site.g_per_kwh.central)
         sense = "replacing is better above it" if even <= 1 else "never: not even devices that are always busy"
         flips.append(Flip("carbon", "busy share", even if even <= 1 else None, "1", sense))
     return flips
