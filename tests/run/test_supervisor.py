@@ -5,7 +5,15 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from outweigh.core.errors import GridUnavailable, LeaseLost, LedgerError, UsageError
+from outweigh.core.errors import (
+    GridUnavailable,
+    JobRefused,
+    LeaseLost,
+    LedgerError,
+    NotOffered,
+    NotPermitted,
+    UsageError,
+)
 from outweigh.core.jobs import JobState, Stint
 from outweigh.ports import ReceiptFilter
 from outweigh.run.deciding import Rules
@@ -453,3 +461,62 @@ def test_a_second_supervisor_stands_by_and_ends_with_the_first(world, day):
     assert second.lease is None
     assert sum("stands by" in text for text in world.heard) == 1
     assert len(world.executor.observe()) == 1
+
+
+@pytest.mark.parametrize("trouble", [
+    NotPermitted("made-up", "401 Unauthorized: the token ran out", "Log in"),
+    NotOffered("made-up", "Unspecified error", "See its manual"),
+    JobRefused("made-up", "another-job", "its limit is reached", "Ask for less"),
+])  # fmt: skip
+def test_a_look_that_fails_in_any_way_is_no_answer_and_ends_nothing(world, day, trouble):
+    document = day.planned([day.job(work_h=2.0), day.job("other", work_h=1.0)])
+    supervisor = world.supervise(world.follow(document))
+    supervisor.lead()
+    supervisor.cycle()
+    observe = world.executor.observe
+
+    def failing(keys=None):
+        if world.now < day.at(6):
+            raise trouble
+        return observe(keys)
+
+    world.executor.observe = failing
+
+    world.live(supervisor, 26)
+
+    assert all(one.fate is Fate.COMPLETED for one in supervisor.jobs.values())
+    assert sum(trouble.reason in text for text in world.heard) == 1
+    assert sum("answers again" in text for text in world.heard) == 1
+
+
+def test_a_job_that_is_refused_for_ever_is_asked_for_with_patience_after_its_deadline_too(world, day):
+    supervisor = world.supervise(world.follow(day.planned([day.job(work_h=2.0, deadline=4)])))
+    supervisor.lead()
+    world.executor.faults.forbidden.add("submit")
+    for _ in range(2000):
+        supervisor.cycle()
+        world.now += timedelta(seconds=30)
+    late = [step for step in world.store.steps(supervisor.following.id) if step.at > day.at(5).isoformat()]
+
+    only(supervisor).vain = 5000  # as after months of it
+    world.now += timedelta(hours=1)
+    supervisor.cycle()
+    world.executor.faults.forbidden.clear()
+    world.now += timedelta(hours=1)
+    supervisor.cycle()
+
+    assert len(late) <= 12 * (2000 * 30 / 3600 - 5)  # not more often than each ten minutes, and planning's own
+    assert only(supervisor).stage is Stage.ASKED
+
+
+@pytest.mark.parametrize(("deadline", "said"), [(12.0, ""), (11.0, "short by 1 h); it runs from its release on")])
+def test_no_job_starts_before_its_release_whatever_its_deadline_leaves(world, day, deadline, said):
+    document = day.planned([day.job(release=10, deadline=12, work_h=2.0)])
+    document["jobs"][0]["deadline"] = day.at(deadline).isoformat()
+    supervisor = world.supervise(world.follow(document))
+    supervisor.lead()
+
+    world.live(supervisor, 30, step_h=1 / 60)
+
+    assert only(supervisor).seen.started == day.at(10)
+    assert any(said in text for text in world.heard) or not said

@@ -13,6 +13,7 @@ from outweigh.run.tracked import Stage, Tracked
 
 _AT_ONCE: Final = timedelta(seconds=1)
 _HOUR_S: Final = 3600.0
+_PATIENCE_S, _MOST_PATIENCE_S, _MOST_DOUBLINGS = 10.0, 600.0, 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,30 @@ class Wanted:
 
 
 def must_run(job: Tracked, now: datetime, rules: Rules) -> bool:
-    """Whether its deadline leaves no time to wait."""
-    return now >= job.latest_start(now, rules.guard_s + rules.guard_share * job.left_s(now))
+    """Whether its deadline leaves no time to wait. Before its release there is nothing to run yet."""
+    return now >= max(job.latest_start(now, rules.guard_s + rules.guard_share * job.left_s(now)), job.release)
+
+
+def is_late(job: Tracked, now: datetime, rules: Rules) -> bool:
+    """Whether it runs later than planned, by more than a slip."""
+    limit = timedelta(seconds=rules.slip_s)
+    if job.works:
+        ends = now + timedelta(seconds=job.left_s(now))
+        return ends > job.end_planned() + limit and (len(job.pieces) == 1 or now > job.end_planned())
+    return job.next_piece(now).start + limit < now and now >= job.pieces[0].start + limit
+
+
+def patience_s(job: Tracked, now: datetime, rules: Rules, second: float) -> float:
+    """How long a job is left alone after its last refusal, `job.vain` in a row [plan s]: twice as long after each.
+
+    While its deadline leaves no time to wait that is a quarter of the guard at most, for the guard is there to be used;
+    once it is over, as long as ever.
+
+    Args:
+        second: plan time of a wall second [s].
+    """
+    patience = second * min(_PATIENCE_S * 2.0 ** min(job.vain - 1, _MOST_DOUBLINGS), _MOST_PATIENCE_S)
+    return min(patience, rules.guard_s / 4) if job.deadline > now and must_run(job, now, rules) else patience
 
 
 def decide(job: Tracked, now: datetime, can: frozenset[Ability], rules: Rules) -> list[Wanted]:
@@ -87,8 +110,9 @@ def decide(job: Tracked, now: datetime, can: frozenset[Ability], rules: Rules) -
     if job.stage is Stage.OVER or (job.wait_until is not None and now < job.wait_until):
         return []
     piece = job.next_piece(now)
-    begin = min(piece.start, job.latest_start(now, rules.lead_s + rules.guard_share * job.left_s(now)))
-    due = begin <= now + _AT_ONCE or must_run(job, now, rules)
+    latest = job.latest_start(now, rules.lead_s + rules.guard_share * job.left_s(now))
+    begin = max(min(piece.start, latest), job.release)
+    due = now >= job.release and (begin <= now + _AT_ONCE or must_run(job, now, rules))
     if job.stage is Stage.KEPT:
         return _asking(job, piece.site, None if due else begin, can)
     if job.seen is None:

@@ -6,7 +6,6 @@ it acts, and an executor knows each job by a key, so that asking again changes n
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
@@ -28,10 +27,11 @@ from outweigh.core.errors import (
     SiteUnknown,
 )
 from outweigh.core.following import Lease, StepKind
-from outweigh.core.jobs import JobRequest, JobState, JobStatus
+from outweigh.core.jobs import JobState, JobStatus
 from outweigh.ports import JobExecutor, KeepsFollowings
+from outweigh.run.asking import ask, detail
 from outweigh.run.clock import PlanClock
-from outweigh.run.deciding import Rules, Wanted, decide, must_run
+from outweigh.run.deciding import Rules, Wanted, decide, is_late, patience_s
 from outweigh.run.following import Following
 from outweigh.run.lags import Lags
 from outweigh.run.leading import holder_is_gone, holder_name
@@ -47,8 +47,6 @@ _FATES: Final = {
     JobState.CANCELLED: Fate.CANCELLED,
     JobState.LOST: Fate.LOST,
 }
-#: After a refusal a job is left alone so long, twice as long after each further one [wall s].
-_PATIENCE_S, _MOST_PATIENCE_S = 10.0, 600.0
 #: Steps in one write, and wall time a cycle gives to steps [s]: what does not fit is for the next one. Within a write
 #: it is the time between two looks: with a scheduler that is slow to answer, what it does must not go unseen.
 _STEPS: Final = 200
@@ -122,7 +120,7 @@ class Supervisor:
         self._replan: str = ""
         self._asked_plan: datetime | None = None
         self._pending: tuple[Future[Answered], str] | None = None
-        self._unreachable = False
+        self._unseen: type[ExecutorError] | None = None  # what the last look failed with
         self._stale = False
         self._slipped: set[str] = set()
         self._renewed_s = float("-inf")
@@ -195,13 +193,15 @@ class Supervisor:
         try:
             seen = self.executor.observe(asked) if asked else {}
             self._look_at_sites(now)
-        except ExecutorUnavailable as err:
-            if not self._unreachable:
-                self._say(f"{err}. Jobs with a begin time start by themselves meanwhile")
-            self._unreachable = True
+        except ExecutorError as err:
+            # Whatever it is, what it means is that nothing was seen: a login that ran out, a limit, a word of it that
+            # we do not know. All of these pass, and none is a reason to leave the other jobs alone.
+            if self._unseen is not type(err):
+                self._say(f"{err}. Nothing is decided meanwhile; jobs with a begin time start by themselves")
+            self._unseen = type(err)
             return False
-        if self._unreachable:
-            self._unreachable = False
+        if self._unseen is not None:
+            self._unseen = None
             self._say(f"{self.executor.name} answers again")
         for key in asked:
             job, status = self.jobs[key], seen.get(key)
@@ -240,7 +240,7 @@ class Supervisor:
 
     def _absorb(self, job: Tracked, status: JobStatus) -> int:
         """Take in what is seen of a job; 1 when it has ended now. What has ended stays so, whatever is shown later."""
-        job.missing = 0
+        job.missing, job.sighted = 0, self.clock.now()
         if job.seen is None or told_apart(job.seen) != told_apart(status):
             job.changed = True
             for text in status.notes:
@@ -298,17 +298,8 @@ class Supervisor:
 
     def _slips(self, now: datetime) -> None:
         """Jobs that run later than their plan; each is counted once for every plan it has."""
-        limit = timedelta(seconds=self.rules.slip_s)
         for job in self.jobs.values():
-            if job.stage is Stage.OVER or job.key in self._slipped:
-                continue
-            if job.works:
-                late = now + timedelta(seconds=job.left_s(now)) > job.end_planned() + limit and (
-                    len(job.pieces) == 1 or now > job.end_planned()
-                )
-            else:
-                late = job.next_piece(now).start + limit < now and now >= job.pieces[0].start + limit
-            if late:
+            if job.stage is not Stage.OVER and job.key not in self._slipped and is_late(job, now, self.rules):
                 self._slipped.add(job.key)
                 self._replan = self._replan or f"{job.name} is late"
 
@@ -386,7 +377,7 @@ class Supervisor:
         for job, each in wanted:
             if each.kind is StepKind.SUBMIT:
                 job.stage, job.asked_begin, job.changed = Stage.ASKED, each.begin, True
-        taking = [(job.key, each.kind, _detail(each), now.isoformat()) for job, each in wanted]
+        taking = [(job.key, each.kind, detail(each), now.isoformat()) for job, each in wanted]
         steps = self._write(taking=taking)
         for taken, ((job, each), number) in enumerate(zip(wanted, steps, strict=True)):
             if taken and time.monotonic() - begun_s > self.rules.every_s:
@@ -417,41 +408,13 @@ class Supervisor:
     def _ask(self, job: Tracked, each: Wanted) -> str:
         begin = None if each.begin is None else self.clock.to_wall(each.begin)
         job.asked_at = self.clock.now() if begin is None else job.asked_at
-        executor = self.executor
-        if each.kind is StepKind.SUBMIT:
-            self._absorb(job, in_plan_time(executor.submit(self._request(job, each, begin)), self.clock))
-        elif each.kind is StepKind.RELEASE:
-            executor.release(job.key, begin=begin)
+        status = ask(self.executor, job, each, begin, self.clock, self.following)
+        if status is not None:
+            self._absorb(job, status)
+        if each.kind is StepKind.RELEASE:
             job.asked_begin, job.changed = each.begin, True
-        elif each.kind is StepKind.MOVE:
-            executor.move(job.key, each.site)
-        elif each.kind is StepKind.PAUSE:
-            executor.pause(job.key)
-        elif each.kind is StepKind.RESUME:
-            executor.resume(job.key)
-        else:
-            executor.cancel(job.key)
         job.vain = 0
         return "done"
-
-    def _request(self, job: Tracked, each: Wanted, begin: datetime | None) -> JobRequest:
-        terms = job.terms
-        return JobRequest(
-            key=job.key,
-            command=terms.command,
-            name=job.name,
-            site=each.site if self.following.names_sites else "",
-            begin=begin,
-            hold=each.hold,
-            checkpoint=terms.checkpoint,
-            power_w=max(piece.power_w for piece in job.pieces),
-            cpus=terms.cpus,
-            gpus=terms.gpus,
-            nodes=terms.nodes,
-            work_s=self.clock.wall_s(job.needs_s()),
-            cwd=self.following.cwd,
-            environment=(("OUTWEIGH_JOB_NAME", job.name), ("OUTWEIGH_SITE", each.site)),
-        )
 
     def _refused(self, job: Tracked, each: Wanted, err: ExecutorError, now: datetime) -> None:
         """The next safe step after a refusal, said once."""
@@ -481,9 +444,7 @@ class Supervisor:
         elif each.kind in (StepKind.RELEASE, StepKind.RESUME) and not job.vain:
             said = ""  # it may have started in between: the next look tells
         job.vain += 1
-        patience_s = min(_PATIENCE_S * 2 ** (job.vain - 1), _MOST_PATIENCE_S)
-        if not must_run(job, now, self.rules):
-            job.wait_until = now + timedelta(seconds=self.clock.plan_s(patience_s))
+        job.wait_until = now + timedelta(seconds=patience_s(job, now, self.rules, self.clock.plan_s(1.0)))
         if said:
             self._note(job, said)
 
@@ -494,10 +455,10 @@ class Supervisor:
                 job.say(f"its deadline ({job.deadline:%Y-%m-%d %H:%M} UTC) was over before; it is not started")
                 self._end(job, Fate.PAST)
                 self._say(f"{job.name}: {job.notes[-1]}")
-            elif job.stage is Stage.KEPT and job.latest_start(now, 0.0) < now:
-                short_s = job.left_s(now) - (job.deadline - max(now, job.terms.job.release)).total_seconds()
+            elif job.stage is Stage.KEPT and (short_s := job.short_s(now)) > 0:
+                when = "at once" if job.release <= now else f"from its release on ({job.release:%Y-%m-%d %H:%M} UTC)"
                 self._note(job, f"{job.name} cannot be done by its deadline (short by {short_s / 3600:.3g} h); it runs "
-                                "at once")  # fmt: skip
+                                f"{when}")  # fmt: skip
         self.following.refuse_past, self.following.changed = False, True
 
     # --- keeping ------------------------------------------------------------------------------------
@@ -562,11 +523,6 @@ class Supervisor:
     def _say(self, text: str) -> None:
         self._told(text)
         self.following.say(f"{self.clock.now():%Y-%m-%d %H:%M} {text}")
-
-
-def _detail(each: Wanted) -> str:
-    begin = None if each.begin is None else each.begin.isoformat()
-    return json.dumps({"site": each.site, "begin": begin, "hold": each.hold}, separators=(",", ":"))
 
 
 def follow_to_its_end(

@@ -43,6 +43,7 @@ class Tracked:
         seen: what the executor said last.
         seen_over: it was said to have ended otherwise than well; believed when said twice.
         missing: how often in a row it was not among those observed.
+        sighted: when it was last among them; kept when something else of it is.
         fate: once it is over.
         cannot: what was refused for it and is not asked again ("pause", "move", "hold").
         wait_until: nothing is asked of it before; after a refusal.
@@ -63,6 +64,7 @@ class Tracked:
     seen: JobStatus | None = None
     seen_over: bool = False
     missing: int = 0
+    sighted: datetime | None = None
     fate: Fate | None = None
     cannot: frozenset[str] = frozenset()
     wait_until: datetime | None = None
@@ -82,6 +84,11 @@ class Tracked:
     @property
     def deadline(self) -> datetime:
         return self.terms.job.deadline
+
+    @property
+    def release(self) -> datetime:
+        """It is not started before, whatever its deadline says."""
+        return self.terms.job.release
 
     @property
     def begun(self) -> bool:
@@ -128,6 +135,10 @@ class Tracked:
         """When it must run from now on, to be done by its deadline with this much to spare."""
         return self.deadline - timedelta(seconds=self.left_s(now) + guard_s)
 
+    def short_s(self, now: datetime) -> float:
+        """By how much it will be late if it starts as soon as it may [s]; below 0 where it need not be."""
+        return self.left_s(now) - (self.deadline - max(now, self.release)).total_seconds()
+
     def next_piece(self, now: datetime) -> Piece:
         """The piece that is on at `now`, or comes next; the last one where all are over."""
         for piece in self.pieces:
@@ -160,6 +171,7 @@ class Tracked:
             "stage": self.stage.value,
             "seen": None if self.seen is None else to_dict(self.seen),
             "seen_over": self.seen_over,
+            "sighted": None if self.sighted is None else self.sighted.isoformat(),
             "fate": None if self.fate is None else self.fate.value,
             "cannot": sorted(self.cannot),
             "asked_begin": None if self.asked_begin is None else self.asked_begin.isoformat(),
@@ -183,6 +195,7 @@ class Tracked:
             stage=Stage(body["stage"]),
             seen=None if body["seen"] is None else from_dict(body["seen"]),
             seen_over=body["seen_over"],
+            sighted=None if body.get("sighted") is None else datetime.fromisoformat(body["sighted"]),
             fate=None if body["fate"] is None else Fate(body["fate"]),
             cannot=frozenset(body["cannot"]),
             asked_begin=None if body["asked_begin"] is None else datetime.fromisoformat(body["asked_begin"]),
