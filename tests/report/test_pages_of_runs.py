@@ -152,6 +152,9 @@ def test_carbon_that_is_not_known_is_no_saving_of_zero(run: dict[str, Any], tmp_
         each["carbon_kg"] = None
     for job in document["jobs"]:
         job["actual"]["carbon_kg"] = job["planned"]["carbon_kg"] = None
+    for of, unit in (("carbon", "kg"), ("objective", "currency")):
+        nothing = dict.fromkeys((f"saved_{unit}", f"low_{unit}", f"high_{unit}", f"at_once_{unit}", "share"))
+        document["saving"][of].update(nothing, jobs=0, left_out=document["saving"][of]["jobs"])
     for site in document["sites"]:
         site["intensity_g_per_kwh"] = [None] * len(site["intensity_g_per_kwh"])
 

@@ -42,6 +42,18 @@ def test_a_plan_is_tried_on_a_fast_clock_and_reported(plan, tmp_path):
     assert "3 of 3 jobs done in time" in (tmp_path / "run.html").read_text(encoding="utf-8")
 
 
+def test_a_trial_leaves_no_receipt_for_anybody_to_add_up(plan, tmp_path):
+    tried = ("run", str(plan), "--on", "simulated:fr,se", "--clock-factor", "20000", "--every", "0.1")
+
+    done = outweigh(*tried, cwd=tmp_path)
+    kept = outweigh("ledger", "list", "--json", cwd=tmp_path)
+    again = outweigh(*tried, "--json", cwd=tmp_path)
+
+    assert "no receipt is kept" in done.stderr
+    assert (kept.returncode, kept.stdout) == (0, "")
+    assert json.loads(again.stdout)["counts"]["completed"] == 3
+
+
 def test_the_table_and_the_chart_name_every_job(plan, tmp_path):
     done = outweigh(
         "run",

@@ -48,6 +48,7 @@ COLUMNS: Final = (
     "carbon",
 )
 Told = Callable[[str], None]
+_ROUNDING: Final = 1e-9  # of an energy: what is left by adding it up in another order
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,15 +149,19 @@ def supervise(
         told("no --source or --file: the prices and carbon the plan was made on stay in force")
     box: list[Supervisor] = []
 
+    trial = executor.simulated or clock.factor != 1
+
     def settle(job: Any) -> dict[str, object]:
-        trial = executor.simulated or clock.factor != 1
         return receipt_body(job, box[0].following, trial=trial)
+
+    def append(bodies: Sequence[Mapping[str, object]]) -> Sequence[str]:
+        # What nobody drew is in no ledger: whoever adds receipts up need not know of trials.
+        return [""] * len(bodies) if trial else store.append_all([Receipt.from_dict(dict(body)) for body in bodies])
 
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="planner") as planner:
         supervisor = Supervisor(
             store, executor, body, clock, Outlook(body.rates, clock.now(), look), settle=settle,
-            append=lambda bodies: store.append_all([Receipt.from_dict(dict(body)) for body in bodies]), rules=rules,
-            planner=planner, told=told,
+            append=append, rules=rules, planner=planner, told=told,
         )  # fmt: skip
         box.append(supervisor)
         try:
@@ -216,18 +221,26 @@ def lines(document: Mapping[str, Any]) -> Iterator[str]:
         f"{_sum(at_once, money)}"
     )
     carbon = document["saving"]["carbon"]
-    if carbon["jobs"] and after["carbon_kg"] is not None:
+    if carbon["jobs"]:
         low, high = carbon["low_kg"], carbon["high_kg"]
         width = "" if low is None else f"; 95 % interval of what is saved: {_mass(low)} to {_mass(high)}, by job"
         less = "less" if carbon["saved_kg"] >= 0 else "more"
         amount = f"{_mass(abs(carbon['saved_kg']))} of CO2e {less} ({abs(carbon['share']):.1%})"
         yield f"against starting at once, here: {amount}{width}"
-    measured = sum(bool(job["actual"] and job["actual"]["measured"]) for job in document["jobs"])
-    ran = sum(job["actual"] is not None for job in document["jobs"])
-    if measured < ran:
-        yield f"energy of {ran - measured} of {ran} jobs is declared power x time at work (grade D), not measured"
+    if carbon["left_out"]:
+        of = carbon["left_out"] + carbon["jobs"]
+        yield f"{carbon['left_out']} of {of} jobs are left out of that saving: not all of their carbon is known"
+    ran = [job["actual"] for job in document["jobs"] if job["actual"] is not None]
+    without = document["in_no_sum"]
+    if without["lost"]:
+        yield f"{without['lost']} of {len(ran)} jobs are lost: nobody knows what they drew, and they are in no sum"
+    if without["energy_not_known"]:
+        yield f"what {without['energy_not_known']} of {len(ran)} jobs drew is not known; they are in no sum"
+    declared = sum(not one["measured"] and one["energy_kwh"] is not None for one in ran)
+    if declared:
+        yield f"energy of {declared} of {len(ran)} jobs is declared power x time at work (grade D), not measured"
     if document["trial"]:
-        yield "a trial: the figures are the plan's, nothing here was measured"
+        yield "a trial: the figures are the plan's, nothing here was measured, and no receipt is kept"
 
 
 def following_rows(ledger: Path | str | None) -> list[dict[str, Any]]:
@@ -387,6 +400,8 @@ def _when(text: str) -> str:
 def _sum(of: Mapping[str, Any], money: str) -> str:
     cost = "cost not known" if of["energy_cost"] is None else f"{significant(of['energy_cost'], 4)} {money}"
     carbon = "carbon not known" if of["carbon_kg"] is None else f"{_mass(of['carbon_kg'])} CO2e"
+    if of["carbon_kg"] is not None and of["carbon_unknown_kwh"] > _ROUNDING * of["facility_energy_kwh"]:
+        carbon += f" without {si(1e3 * of['carbon_unknown_kwh'], 'Wh')} of which it is not known"
     return f"{si(1e3 * of['energy_kwh'], 'Wh')}, {cost}, {carbon}"
 
 

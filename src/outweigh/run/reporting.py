@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from outweigh.plan.problem import G_PER_TONNE
 from outweigh.run.following import Following
 from outweigh.run.rates import Drawn, Rates
 from outweigh.run.replanning import W_PER_KW, SiteTerms
-from outweigh.run.settling import Came, came, planned
+from outweigh.run.settling import Came, came, planned, worked_until
 from outweigh.run.tracked import Fate, Stage, Tracked
 
 SCHEMA: Final = "outweigh.run/1"
@@ -25,13 +25,19 @@ _ROUNDING: Final = 1e-9  # of a figure: what differs by less has not changed, an
 
 @dataclass(frozen=True, slots=True)
 class Saving:
-    """What was saved against starting at once, with the interval that holds the like of it with 95 %."""
+    """What was saved against starting at once, with the interval that holds the like of it with 95 %.
+
+    Attributes:
+        of: what starting at once would have come to.
+        jobs: pairs it is the sum of. left_out: jobs of which one side or the other is not known.
+    """
 
     value: float
     low: float
     high: float
     of: float
     jobs: int
+    left_out: int = 0
 
     @property
     def share(self) -> float:
@@ -39,12 +45,13 @@ class Saving:
 
     def to_dict(self, unit: str) -> dict[str, Any]:
         return {
-            f"saved_{unit}": self.value,
+            f"saved_{unit}": self.value if self.jobs else None,
             f"low_{unit}": self.low if math.isfinite(self.low) else None,
             f"high_{unit}": self.high if math.isfinite(self.high) else None,
-            f"at_once_{unit}": self.of,
-            "share": self.share,
+            f"at_once_{unit}": self.of if self.jobs else None,
+            "share": self.share if self.jobs else None,
             "jobs": self.jobs,
+            "left_out": self.left_out,
             "confidence": CONFIDENCE,
         }
 
@@ -54,7 +61,9 @@ def run_document(following: Following, jobs: Iterable[Tracked], now: datetime) -
 
     Energy of a job is IT energy unless the key says facility. What a job was predicted to draw, cost and carry is its
     first plan at the rates it was made on; what it came to is where and when it ran at the latest rates. A figure that
-    rests on a step nobody knows is left out of cost or carbon, and the energy it is of stands beside. `sources` of a
+    rests on a step nobody knows is left out of cost or carbon, and the energy it is of stands beside; a job with such a
+    step, in what it drew or at once, is no part of a saving, which says how many were left out of it. Jobs that were
+    lost, or whose energy is not known, are in no sum; `in_no_sum` counts them. `sources` of a
     site are those the plan was made on; `rates_issued` is when the latest rates were said, null where nobody tells.
     """
     every = list(jobs)
@@ -64,10 +73,12 @@ def run_document(following: Following, jobs: Iterable[Tracked], now: datetime) -
     done = [job for job in every if _counts_in(job, results[job.key]) and job.key in at_once]
     price = float(following.document["carbon_price_per_tonne"])
 
-    def saved(of: Callable[[Drawn], float]) -> Saving:
-        before = [of(at_once[job.key]) for job in done]
-        after = [of(_drawn(results[job.key])) for job in done]
-        return saving(before, after)
+    pairs = [(at_once[job.key], _drawn(results[job.key])) for job in done]
+
+    def saved(of: Callable[[Drawn], float], *needs: Callable[[Drawn], float]) -> Saving:
+        known = [pair for pair in pairs if all(_all_known(one, each) for each in needs for one in pair)]
+        found = saving([of(before) for before, _ in known], [of(after) for _, after in known])
+        return replace(found, left_out=len(pairs) - len(known))
 
     return {
         "schema": SCHEMA,
@@ -83,14 +94,17 @@ def run_document(following: Following, jobs: Iterable[Tracked], now: datetime) -
         "carbon_price_per_tonne": price,
         "over": all(job.stage is Stage.OVER for job in every),
         "counts": _counts(every, now),
+        "in_no_sum": _in_no_sum(every, results),
         "replans": following.replans,
         "predicted": _totals(planned(job, following.first_rates) for job in done),
         "actual": _totals(_drawn(results[job.key]) for job in done),
         "at_once": _totals(at_once[job.key] for job in done),
         "saving": {
-            "carbon": saved(lambda one: one.carbon_g / 1e3).to_dict("kg"),
-            "cost": saved(lambda one: one.cost).to_dict("currency"),
-            "objective": saved(lambda one: one.cost + one.carbon_g / G_PER_TONNE * price).to_dict("currency"),
+            "carbon": saved(lambda one: one.carbon_g / 1e3, _unseen).to_dict("kg"),
+            "cost": saved(lambda one: one.cost, _unpriced).to_dict("currency"),
+            "objective": saved(lambda one: one.cost + one.carbon_g / G_PER_TONNE * price, _unpriced, _unseen).to_dict(
+                "currency"
+            ),
         },
         "horizon": following.document["horizon"],
         "rates_issued": following.rates.issued or None,
@@ -135,15 +149,16 @@ def saving(at_once: Sequence[float], actual: Sequence[float]) -> Saving:
 def starting_at_once(
     jobs: Sequence[Tracked], results: Mapping[str, Came | None], rates: Rates, terms: SiteTerms
 ) -> dict[str, Drawn]:
-    """The same work with the same energy, started at its release at home, in the order of release, waiting where the
-    site has no room. A job runs as long as it did."""
+    """The same work at the same power, started at its release at home, in the order of release, waiting where the site
+    has no room. A job runs as long as it worked: what restoring after pauses took, and attempts that were lost, are
+    what following the plan added."""
     found: dict[str, Drawn] = {}
     running: dict[str, list[tuple[datetime, float]]] = {}
     load: dict[str, float] = {}
     queue: dict[str, datetime] = {}
     for job in sorted(jobs, key=lambda each: (each.terms.job.release, each.key)):
         result = results[job.key]
-        if result is None or result.run_s <= 0:
+        if result is None or result.work_s <= 0:
             continue
         asked = job.terms.job
         home = asked.home if asked.home in rates.sites else min(asked.sites)
@@ -161,9 +176,10 @@ def starting_at_once(
                 break
             start = ends[0][0]
         queue[home] = start
-        heapq.heappush(ends, (start + timedelta(seconds=result.run_s), kw))
+        end = start + timedelta(seconds=result.work_s)
+        heapq.heappush(ends, (end, kw))
         load[home] = load.get(home, 0.0) + kw
-        found[job.key] = rates.over(home, start, start + timedelta(seconds=result.run_s), power_w)
+        found[job.key] = rates.over(home, start, end, power_w)
     return found
 
 
@@ -209,7 +225,11 @@ def _job(
         },
         "at_once": None if at_once is None else _figures(at_once, known=result is not None and result.known),
         "stints": [
-            {"site": s.site or job.site, "start": s.start.isoformat(), "end": (s.end or now).isoformat()}
+            {
+                "site": s.site or job.site,
+                "start": s.start.isoformat(),
+                "end": (s.end or worked_until(job, now)).isoformat(),
+            }
             for s in (seen.stints if seen else ())
         ],
         "receipt": job.address or None,
@@ -219,6 +239,27 @@ def _job(
 
 def _counts_in(job: Tracked, result: Came | None) -> bool:
     return job.stage is Stage.OVER and result is not None and result.known
+
+
+def _in_no_sum(jobs: Sequence[Tracked], results: Mapping[str, Came | None]) -> dict[str, int]:
+    """Jobs that ran and are over, and are in no sum, by why."""
+    ran = [(job, found) for job in jobs if (found := results[job.key]) is not None and job.stage is Stage.OVER]
+    return {
+        "lost": sum(job.fate is Fate.LOST for job, _ in ran),
+        "energy_not_known": sum(not found.known and job.fate is not Fate.LOST for job, found in ran),
+    }
+
+
+def _unseen(drawn: Drawn) -> float:
+    return drawn.unseen_kwh
+
+
+def _unpriced(drawn: Drawn) -> float:
+    return drawn.unpriced_kwh
+
+
+def _all_known(drawn: Drawn, not_known: Callable[[Drawn], float]) -> bool:
+    return not_known(drawn) <= _ROUNDING * drawn.facility_kwh
 
 
 def _figures(drawn: Drawn, *, known: bool = True) -> dict[str, float | None]:

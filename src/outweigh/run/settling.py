@@ -11,8 +11,10 @@ from outweigh.core.intervals import Interval
 from outweigh.core.measurement import Grade, Measurement, Method, Scope, UncertaintyComponent
 from outweigh.core.quantities import Energy
 from outweigh.core.receipt import Receipt, RunStatus
+from outweigh.ledger.drawn import DEVICE
 from outweigh.run.following import Following
 from outweigh.run.rates import J_PER_KWH, Drawn, Rates
+from outweigh.run.terms import S_PER_HOUR
 from outweigh.run.tracked import Fate, Tracked
 
 METHOD: Final = ("outweigh.run", "1")
@@ -35,9 +37,10 @@ class Came:
 
     Attributes:
         start: first start. end: of its last stretch. run_s: at work in between [s].
+        work_s: the part of it without restoring after pauses and without attempts that were lost [s].
         it_j: IT energy [J]. standard_j: its standard uncertainty [J].
         measured: whether a meter says so; else it is the declared power times the time at work.
-        known: False where neither is there: the energy is then not known.
+        known: False where neither is there, or the job was lost: the energy is then not known.
         grade: of the energy.
         drawn: at the rates given, with the PUE.
     """
@@ -45,6 +48,7 @@ class Came:
     start: datetime
     end: datetime
     run_s: float
+    work_s: float
     it_j: float
     standard_j: float
     measured: bool
@@ -66,25 +70,47 @@ def came(job: Tracked, rates: Rates, now: datetime) -> Came | None:
     seen = job.seen
     if seen is None or not seen.stints:
         return None
-    run_s = seen.worked_s(now)
+    until = worked_until(job, now)
+    run_s = seen.worked_s(until)
     energy = seen.energy if seen.energy is not None and seen.energy.method is not Method.DECLARED else None
     it_j = job.power_w() * run_s if energy is None else energy.value.joules
     power_w = it_j / run_s if run_s > 0 else 0.0
     drawn = Drawn()
     for stint in seen.stints:
         site = stint.site if stint.site in rates.sites else job.site
-        drawn = drawn.plus(rates.over(site, stint.start, stint.end or now, power_w))
+        drawn = drawn.plus(rates.over(site, stint.start, stint.end or until, power_w))
     return Came(
         start=seen.stints[0].start,
-        end=seen.stints[-1].end or now,
+        end=seen.stints[-1].end or until,
         run_s=run_s,
+        work_s=_work_s(job, until),
         it_j=it_j,
         standard_j=0.0 if energy is None else energy.standard_uncertainty.joules,
         measured=energy is not None and energy.method.is_measured,
-        known=energy is not None or job.terms.power_known,
+        known=job.fate is not Fate.LOST and (energy is not None or job.terms.power_known),
         grade=Grade.D if energy is None else energy.grade,
         drawn=drawn,
     )
+
+
+def worked_until(job: Tracked, now: datetime) -> datetime:
+    """Where a stretch that nobody saw end is taken to end. What is over draws no more: it ends where the job was last
+    seen, or where nobody kept that, where its last stretch began."""
+    seen = job.seen
+    if job.fate is None or seen is None or not seen.stints:
+        return now
+    return seen.ended or max(job.sighted or seen.stints[-1].start, seen.stints[-1].start)
+
+
+def _work_s(job: Tracked, until: datetime) -> float:
+    """Time at work that a run without pauses would have taken [s]: a job that saves restores with each stretch after
+    the first, for as long as it declares; one that cannot save begins anew, and only its last stretch counts."""
+    assert job.seen is not None, "only what has begun has worked"
+    lengths_s = [((stint.end or until) - stint.start).total_seconds() for stint in job.seen.stints]
+    if not job.terms.job.preemptible:
+        return lengths_s[-1]
+    restore_s = job.terms.job.checkpoint_h * S_PER_HOUR
+    return lengths_s[0] + sum(max(each - restore_s, 0.0) for each in lengths_s[1:])
 
 
 def receipt_body(job: Tracked, following: Following, *, trial: bool) -> dict[str, Any]:
@@ -96,7 +122,7 @@ def receipt_body(job: Tracked, following: Following, *, trial: bool) -> dict[str
     seen, fate = job.seen, job.fate
     assert seen is not None, "only what has begun has a receipt"
     assert fate is not None, "only what has ended has a receipt"
-    end = seen.ended or seen.stints[-1].end or seen.stints[-1].start
+    end = seen.ended or seen.stints[-1].end or worked_until(job, seen.stints[-1].start)
     found = came(job, following.first_rates, end)
     assert found is not None
     before = planned(job, following.first_rates)
@@ -127,7 +153,9 @@ def receipt_body(job: Tracked, following: Following, *, trial: bool) -> dict[str
         JOB: job.terms.name,
         PREDICTED_S: repr(job.needs_s()),
         RAN_S: repr(found.run_s),
-        PREDICTED_J: repr(before.it_kwh * J_PER_KWH),
+        **({PREDICTED_J: repr(before.it_kwh * J_PER_KWH)} if job.terms.power_known else {}),
+        # The joules of a job are its own, also while others of its plan run: they are told apart as devices are.
+        DEVICE: job.key,
         "outweigh.sites": ",".join(sites) or job.site,
         "outweigh.deadline": job.deadline.isoformat(),
         "outweigh.attempts": str(seen.restarts + 1),

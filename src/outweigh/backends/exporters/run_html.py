@@ -117,7 +117,7 @@ def chart_data(doc: Mapping[str, Any]) -> dict[str, Any]:
                 "high": None if high is None else high / saving[f"at_once_{unit}"],
             }
             for name, saving, unit in _savings(doc)
-            if saving[f"at_once_{unit}"] > 0 and saving["jobs"]
+            if saving[f"at_once_{unit}"] > 0
             for low, high in [(saving[f"low_{unit}"], saving[f"high_{unit}"])]
         ],
     }
@@ -126,14 +126,14 @@ def chart_data(doc: Mapping[str, Any]) -> dict[str, Any]:
 def _savings(doc: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], str]]:
     """Of what is known: its name, the saving, the unit of its keys."""
     saving = doc["saving"]
-    carbon, cost = (doc["actual"][key] is not None for key in ("carbon_kg", "energy_cost"))
-    if carbon:
-        yield "carbon", saving["carbon"], "kg"
-    if cost:
-        yield "cost of energy", saving["cost"], "currency"
-    if carbon and cost:
-        price = f"{doc['carbon_price_per_tonne']:g} {doc['currency']}/t"
-        yield f"cost + carbon at {price}", saving["objective"], "currency"
+    price = f"{doc['carbon_price_per_tonne']:g} {doc['currency']}/t"
+    for name, of, unit in (
+        ("carbon", "carbon", "kg"),
+        ("cost of energy", "cost", "currency"),
+        (f"cost + carbon at {price}", "objective", "currency"),
+    ):
+        if saving[of]["jobs"]:
+            yield name, saving[of], unit
 
 
 def _verdict(doc: Mapping[str, Any]) -> tuple[str, str]:
@@ -144,7 +144,7 @@ def _verdict(doc: Mapping[str, Any]) -> tuple[str, str]:
     if not doc["over"]:
         return f"{counts['open']} of {counts['jobs']} jobs still open", "inconclusive"
     carbon = doc["saving"]["carbon"]
-    if doc["actual"]["carbon_kg"] is None or not carbon["jobs"]:
+    if not carbon["jobs"]:
         return "Carbon not known", "inconclusive"
     low, high = carbon["low_kg"], carbon["high_kg"]
     outcome = "pass" if low is not None and low > 0 else "fail" if high is not None and high < 0 else "inconclusive"
@@ -166,13 +166,16 @@ def _about(doc: Mapping[str, Any], word: str) -> str:
 def _saved(doc: Mapping[str, Any]) -> str:
     """The saving in carbon, with its interval and what that means."""
     carbon = doc["saving"]["carbon"]
-    if doc["actual"]["carbon_kg"] is None or not carbon["jobs"]:
+    if not carbon["jobs"]:
         return "What was saved against starting at once is not known: no job that ended has a known energy and carbon."
     less = "less" if carbon["saved_kg"] >= 0 else "more"
     said = (
         f"{mass(abs(carbon['saved_kg']))} of CO2e {less} than the {mass(carbon['at_once_kg'])} of the same jobs "
         f"started at once, at home ({_percent(carbon['share'])} saved)."
     )
+    if carbon["left_out"]:
+        left_out = carbon["left_out"]
+        said += f" {left_out} of {left_out + carbon['jobs']} are left out: not all of their carbon is known."
     low, high = carbon["low_kg"], carbon["high_kg"]
     if low is None or high is None:
         return f"{said} One job alone has no interval."
@@ -282,21 +285,26 @@ def _percent(share: float) -> str:
 def _notes(doc: Mapping[str, Any]) -> Iterator[str]:
     """What has to be known to trust the figures, then what happened."""
     ran = [job["actual"] for job in doc["jobs"] if job["actual"]]
-    declared = sum(not one["measured"] for one in ran)
+    declared = sum(not one["measured"] and one["energy_kwh"] is not None for one in ran)
     if declared:
         yield (
             f"Energy of {declared} of {len(ran)} jobs is the declared power times the time at work: grade D, ± 50 %, "
             "and not measured."
         )
+    without = doc["in_no_sum"]
+    if without["lost"]:
+        yield f"{without['lost']} of {len(ran)} jobs are lost: nobody knows what they drew, and they are in no sum."
+    if without["energy_not_known"]:
+        yield f"What {without['energy_not_known']} of {len(ran)} jobs drew is not known; they are in no sum."
     latest = f"rates, of {when(doc['rates_issued'])} UTC" if doc["rates_issued"] else "rates, which are the plan's"
     yield (
         "Predicted is the first plan at the rates it was made on; actual is where and when a job ran, at the latest "
         f"{latest}."
     )
     yield (
-        "Starting at once is the same work with the same energy, at its release, at home, waiting where there is no "
-        "room. The interval takes the jobs as a sample of their like (Student's t over jobs); it does not hold the "
-        "error of carbon figures or of declared powers, which both sides share."
+        "Starting at once is the same work at the same power, without what pauses added, at its release, at home, "
+        "waiting where there is no room. The interval takes the jobs as a sample of their like (Student's t over "
+        "jobs); it does not hold the error of carbon figures or of declared powers, which both sides share."
     )
     happened = [f"{job['name']}: {note}" for job in doc["jobs"] for note in job["notes"]]
     said = [*doc["said"], *happened]
