@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ import httpx
 import pytest
 
 from outweigh.backends.grid.static import FixedGrid
-from outweigh.core.errors import FactorMissing, UnknownZone
+from outweigh.core.errors import FactorMissing, GridBusy, GridUnavailable, UnknownZone
 from outweigh.core.intervals import Bounds, Interval
 from outweigh.core.quantities import CarbonScope
 from outweigh.core.series import (
@@ -482,3 +483,161 @@ def test_our_own_client_of_the_sdk_reads_back_what_we_serve(
         client.carbon("atlantis", Interval.starting(NOON, 3600))
     with pytest.raises(FactorMissing):
         client.forecast("westeurope", Interval.starting(NOON, 3600))
+
+
+# --- sources that cannot be asked now, and slow ones ----------------------------------------------------
+
+
+class Failing(FixedGrid):
+    """A live source that is down, or asks for a pause."""
+
+    name = "failing"
+
+    def __init__(self, failure: GridUnavailable) -> None:
+        super().__init__()
+        self._failure = failure
+
+    def carbon(self, *_: object) -> CarbonSeries:
+        raise self._failure
+
+    forecast = carbon
+
+
+BUSY = GridBusy("failing", 120, "Ask again in 120 s")
+DOWN = GridUnavailable("failing", "no connection", "Check the network")
+
+
+def test_where_nobody_else_forecasts_a_busy_source_is_503_with_its_pause(serve: Serve):
+    client = serve(Sources(live=[Failing(DOWN), Failing(BUSY)]))
+
+    refused = client.get("/emissions/forecasts/current?location=DE")
+
+    assert told(refused, 503)["title"] == "GridBusy"
+    assert refused.headers["Retry-After"] == "120"
+
+
+def test_where_nobody_else_forecasts_a_source_that_is_down_is_503(serve: Serve):
+    refused = serve(Sources(live=[Failing(DOWN)])).get("/emissions/forecasts/current?location=DE")
+
+    assert "no connection" in told(refused, 503)["detail"]
+
+
+def test_a_forecast_of_another_source_says_who_was_passed_over(serve: Serve):
+    ahead = FixedGrid(forecasts={"IE": series("IE", [5.0, 1.0, 3.0])})
+    client = serve(Sources(live=[Failing(BUSY), ahead]))
+
+    (answer,) = told(client.get("/emissions/forecasts/current?location=IE"))
+
+    (passed,) = answer["outweigh"]["passed_over"]
+    assert (passed["level"], passed["backend"]) == ("live", "failing")
+    assert "pause of 120 s" in passed["reason"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "bylocation?location=DE",
+        "bylocations/best?location=DE",
+        "average-carbon-intensity?location=DE&startTime=2022-07-19T00:00Z&endTime=2022-07-19T12:00Z",
+    ],
+)
+def test_a_yearly_mean_in_the_place_of_a_busy_source_says_so(serve: Serve, asked: str):
+    answer = told(serve(Sources(live=[Failing(BUSY)])).get(f"/emissions/{asked}"))
+
+    said = (answer[0] if isinstance(answer, list) else answer)["outweigh"]
+    assert said["level"] == "country year"
+    assert said["passed_over"][0] == {"level": "live", "backend": "failing", "reason": str(BUSY)}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "bylocation?location=CF",
+        "bylocations/best?location=CF",
+        "average-carbon-intensity?location=CF&startTime=2022-07-19T00:00Z&endTime=2022-07-19T12:00Z",
+    ],
+)
+def test_where_a_busy_source_is_all_there_is_a_client_is_told_to_come_back(serve: Serve, asked: str):
+    # The Central African Republic has no yearly figure that says more than how it was rounded.
+    refused = serve(Sources(live=[Failing(BUSY)])).get(f"/emissions/{asked}")
+
+    assert told(refused, 503)["status"] == 503
+    assert refused.headers["Retry-After"] == "120"
+
+
+def test_a_slow_source_keeps_nobody_waiting_who_asks_for_names_or_another_source(serve: Serve):
+    class Slow(FixedGrid):
+        asked, over = threading.Event(), threading.Event()
+
+        def carbon(self, zone: str, *_: object) -> CarbonSeries:
+            if zone == "DE":
+                self.asked.set()
+                assert self.over.wait(20)
+            return super().carbon(zone, *_)
+
+    slow = Slow(carbon={"DE": series("DE", [1.0] * 24)})
+    quick = FixedGrid(carbon={"IE": series("IE", [7.0] * 24)})
+    client = serve(Sources(live=[quick, slow]))
+    answered: list[httpx.Response] = []
+    base = str(client.base_url)
+    waiting = threading.Thread(
+        target=lambda: answered.append(httpx.get(f"{base}/emissions/bylocation?location=DE", timeout=30))
+    )
+    waiting.start()
+    try:
+        assert slow.asked.wait(20)
+
+        assert "DE" in told(client.get("/locations", timeout=5))
+        assert told(client.get("/emissions/bylocation?location=IE", timeout=5))[0]["rating"] == 7.0
+        assert not answered
+    finally:
+        slow.over.set()
+        waiting.join(20)
+    assert told(answered[0])[0]["rating"] == 1.0
+
+
+def test_one_forecast_that_is_being_fitted_keeps_no_other_zone_waiting(monkeypatch: pytest.MonkeyPatch):
+    from outweigh.app.own_forecasts import OwnForecasts
+    from outweigh.grid import forecasting
+
+    fitting, over = threading.Event(), threading.Event()
+
+    def fit(history: CarbonSeries, *_: object, **__: object) -> CarbonSeries:
+        if history.origin.zone == "DE":
+            fitting.set()
+            assert over.wait(20)
+        return history
+
+    monkeypatch.setattr(forecasting, "forecast", fit)
+    own, german, irish = OwnForecasts(), series("DE", [1.0] * 24), series("IE", [1.0] * 24)
+    waiting = threading.Thread(target=own.forecast, args=("DE", german, NOON))
+    waiting.start()
+    try:
+        assert fitting.wait(20)
+        assert own.forecast("IE", irish, NOON).origin.zone == "IE"
+        assert waiting.is_alive()
+    finally:
+        over.set()
+        waiting.join(20)
+
+
+def test_a_location_that_only_a_named_source_knows_is_asked_by_that_name(serve: Serve):
+    class Sdk(FixedGrid):
+        def zones(self) -> tuple[str, ...]:
+            return ()
+
+        def takes(self, name: str) -> bool:
+            return True
+
+        def carbon(self, zone: str, *_: object) -> CarbonSeries:
+            return series(zone, [3.0] * 24)
+
+        forecast = carbon
+
+    client = serve(Sources(live=[Sdk()]))
+
+    (row,) = told(client.get("/emissions/bylocation?location=eastus"))
+    (ahead,) = told(client.get("/emissions/forecasts/current?location=their-own-region"))
+
+    assert (row["rating"], row["outweigh"]["zone"]) == (3.0, "azure:eastus")
+    assert ahead["outweigh"]["zone"] == "their-own-region"

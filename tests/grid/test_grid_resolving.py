@@ -240,3 +240,62 @@ def test_a_meaning_that_only_a_lower_level_has_is_answered_from_there():
 
 def test_a_source_is_opened_by_what_people_type():
     assert open_source("static:XX=5 g/kWh").carbon("XX", DAY).mean_value() == 5.0
+
+
+def test_what_nobody_has_is_caused_by_the_source_to_wait_for():
+    down, longer, shorter = (
+        GridUnavailable("x", "no network", "Connect"),
+        GridBusy("y", 90, "Wait"),
+        GridBusy("z", 30, ""),
+    )
+
+    with pytest.raises(FactorMissing) as caught:
+        resolve_carbon("SL", DAY, Sources(live=[Broken(down), Broken(longer), Broken(shorter)]))
+
+    assert caught.value.__cause__ is shorter
+    answer = resolve_carbon("DE", DAY, Sources(live=[Broken(down)]))
+    assert (answer.passed_over[0].down, answer.passed_over[0].without_it) == (down, False)
+
+
+class OwnNames(FixedGrid):
+    """A source of which only asking tells what it has; it answers with the name it was asked by."""
+
+    def zones(self) -> tuple[str, ...]:
+        return ()
+
+    def takes(self, name: str) -> bool:
+        return name in {"eastus", "azure:eastus", "ERCOT_NORTHCENTRAL"}
+
+    def carbon(self, zone: str, window: Interval, meaning: CarbonMeaning | None = None) -> CarbonSeries:
+        origin = Origin("a provider", zone, "made here", "CC0")
+        return replace(series(24), origin=origin)
+
+
+@pytest.mark.parametrize(
+    ("asked", "key"), [("eastus", "eastus"), ("azure:eastus", "US-MIDA-PJM"), ("ERCOT_NORTHCENTRAL",) * 2]
+)
+def test_a_named_source_is_asked_by_the_name_only_it_knows(asked: str, key: str):
+    answer = resolve_carbon(asked, DAY, Sources(live=[OwnNames()]))
+
+    assert (answer.zone.key, answer.series.origin.zone) == (key, asked)
+
+
+def test_a_name_that_no_source_takes_is_refused_still():
+    with pytest.raises(UnknownZone):
+        resolve_carbon("eastsu", DAY, Sources(live=[OwnNames()]))
+
+
+def test_a_code_or_an_old_name_is_translated_before_a_source_takes_it_as_its_own():
+    from outweigh.backends.grid.electricity_maps import ElectricityMapsGrid
+    from outweigh.grid import name_at, zone_among
+
+    maps = ElectricityMapsGrid()
+
+    asked_by = {
+        asked: name_at(maps, zone_among([maps], asked), asked)
+        for asked in ("CISO", "UK", "US-CA", "ES-IB-MA", "aws:eu-west-1")
+    }
+
+    assert asked_by == {
+        "CISO": "US-CAL-CISO", "UK": "GB", "US-CA": "US-CAL-CISO", "ES-IB-MA": "ES-IB-MA", "aws:eu-west-1": "IE",
+    }  # fmt: skip

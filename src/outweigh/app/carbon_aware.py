@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import difflib
 import math
-import threading
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from outweigh.app.own_forecasts import HISTORY, OwnForecasts
+from outweigh.app.taking_turns import TakingTurns
 from outweigh.core.errors import (
     FactorMissing,
     GapsTooLarge,
@@ -23,6 +23,7 @@ from outweigh.core.errors import (
     GridUnavailable,
     InvalidQuantity,
     MissingExtra,
+    OutweighError,
     SeriesMismatch,
     UnknownZone,
 )
@@ -31,7 +32,19 @@ from outweigh.core.meaning import CLOCK_SLACK_S, RANK
 from outweigh.core.series import MAX_GAP, CarbonMeaning, CarbonSeries, DataQuality, Gap, PriceSeries, Slot
 from outweigh.data.places import cloud_regions, typical_days, zone_names
 from outweigh.data.tables import zone_intensities
-from outweigh.grid import Answer, Level, Sources, Zone, find_zone, open_source, resolve_carbon, resolve_prices
+from outweigh.grid import (
+    Answer,
+    Level,
+    PassedOver,
+    Sources,
+    Zone,
+    name_at,
+    open_source,
+    resolve_carbon,
+    resolve_prices,
+    soonest_back,
+    zone_among,
+)
 from outweigh.grid.arrays import as_arrays
 from outweigh.ports import GridSource
 
@@ -59,13 +72,17 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """How an answer is known: the series it is from, which level gave it, and what a reader should know of it."""
+    """How an answer is known: the series it is from, which level gave it, and what a reader should know of it.
+
+    `passed_over` are the sources that were asked before and did not answer.
+    """
 
     zone: Zone
     level: Level | None
     backend: str
     series: CarbonSeries
     notes: tuple[str, ...]
+    passed_over: tuple[PassedOver, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +151,13 @@ class CarbonAnswers:
         files = [*sources.files, *([open_source(f"archive:{archive}")] if archive else [])]
         for file in files:
             file.zones()
-        self._sources = replace(sources, files=files)
+        self._sources = replace(
+            sources,
+            live=[TakingTurns(one, at_hand=False) for one in sources.live],
+            files=[TakingTurns(one, at_hand=True) for one in files],
+        )
         self._archive, self._demo, self._now = archive, demo, now
         self._own = OwnForecasts()
-        # Sources keep files, connections and caches that were not made for two threads at once.
-        self._lock = threading.Lock()
 
     def locations(self) -> dict[str, tuple[float | None, float | None]]:
         """Every name a location goes by -> latitude and longitude [degrees, WGS 84], None for a zone."""
@@ -148,8 +167,7 @@ class CarbonAnswers:
                 found[key.removeprefix(_AZURE)] = (row.latitude, row.longitude)
         zones = {row.zone for row in zone_intensities().values()}
         zones |= {row.zone for row in zone_names().values() if not row.now}
-        with self._lock:
-            zones |= {zone for source in (*self._sources.live, *self._sources.files) for zone in source.zones()}
+        zones |= {zone for source in (*self._sources.live, *self._sources.files) for zone in source.zones()}
         return found | dict.fromkeys(sorted(zones - set(found)), (None, None))
 
     def observed(self, locations: Sequence[str], start: datetime | None, end: datetime | None) -> Observed:
@@ -160,15 +178,17 @@ class CarbonAnswers:
 
         Raises:
             UnknownZone, InvalidQuantity: named after the parameter that is wrong.
+            GridUnavailable, GridBusy: nothing is known, and a source cannot be asked now.
         """
         places = self._places(locations)
         window, asked = self._observed_window(start, end)
-        points, reasons = [], []
+        points, reasons, down = [], [], []
         for place in places:
             try:
                 answer = self._resolved(place, window, max_gap=_ANY_GAP)
             except (FactorMissing, GapsTooLarge) as err:
                 reasons.append(str(err))
+                down.append(_down(err))
                 continue
             found = [part for point in _rated(place.location, answer, asked) for part in _by_days(point, asked)]
             points.extend(found)
@@ -176,6 +196,7 @@ class CarbonAnswers:
                 raise InvalidQuantity("toTime", f"a time of {len(points)} points and more", "ask for less at a time")
             if not found:
                 reasons.append(f"{answer.source} has nothing of {place.zone.key} for that time")
+        _raise_if_down(points, down)
         return Observed(tuple(points), tuple(reasons))
 
     def best(self, locations: Sequence[str], start: datetime | None, end: datetime | None) -> Observed:
@@ -185,10 +206,12 @@ class CarbonAnswers:
 
         Raises:
             SeriesMismatch: there is no one question that the sources answer for all these locations.
+            GridUnavailable, GridBusy: nothing is known, and a source cannot be asked now.
         """
         places = self._places(locations)
         window, asked = self._observed_window(start, end)
-        answers, reasons = self._of_one_meaning(places, window)
+        answers, reasons, down = self._of_one_meaning(places, window)
+        _raise_if_down(answers, down)
         points = [point for place, answer in answers for point in _rated(place.location, answer, asked)]
         return Observed(_lowest(points), tuple(reasons))
 
@@ -197,12 +220,17 @@ class CarbonAnswers:
 
         Raises:
             FactorMissing, GapsTooLarge: less than nine tenths of it is known.
+            GridUnavailable, GridBusy: so, and a source cannot be asked now.
         """
         (place,) = self._places([location])
         window = _checked("startTime", start, "endTime", end)
-        answer = self._resolved(place, window)
+        try:
+            answer = self._resolved(place, window)
+        except FactorMissing as err:
+            _raise_if_down((), [_down(err)])
+            raise
         series = answer.series
-        said = Said(answer.zone, answer.level, answer.source, series, answer.notes)
+        said = Said(answer.zone, answer.level, answer.source, series, answer.notes, answer.passed_over)
         bounds = series.bounds[0] if len(series.bounds) == 1 else None
         return Rated(location, window.start, window.end, series.mean_value(), series.worst_quality, bounds, said)
 
@@ -222,6 +250,7 @@ class CarbonAnswers:
 
         Raises:
             FactorMissing: nobody forecasts for that location; a yearly mean is not passed off as a forecast.
+            GridUnavailable, GridBusy: nobody who can be asked now forecasts for it.
             InvalidQuantity: named after the parameter that is wrong.
         """
         (place,) = self._places([location])
@@ -238,7 +267,7 @@ class CarbonAnswers:
                 "requestedAt", requested_at.isoformat(), "it lies ahead; ask for the current forecast"
             )
         at = requested_at or now
-        series, said = self._newest(place.zone, at, past=requested_at is not None)
+        series, said = self._newest(place, at, past=requested_at is not None)
         first, last = _known_span(series)
         begin, finish = start or first, end or last
         for field, stamp in (("dataStartAt", begin), ("dataEndAt", finish)):
@@ -264,23 +293,22 @@ class CarbonAnswers:
 
     def prices(self, location: str, window: Interval) -> Answer[PriceSeries]:
         """Price over a window, as far as it is known. Raises UnknownZone, FactorMissing, GapsTooLarge."""
-        with self._lock:
-            return resolve_prices(location, window, self._sources, max_gap=_ANY_GAP)
+        return resolve_prices(location, window, self._sources, max_gap=_ANY_GAP)
 
     # --- in private ---------------------------------------------------------------------------------
 
     def _places(self, locations: Sequence[str]) -> list[Place]:
         if len(locations) > MAX_LOCATIONS:
             raise InvalidQuantity("location", f"a list of {len(locations)}", f"ask for {MAX_LOCATIONS} at a time")
-        with self._lock:
-            known = {zone for source in (*self._sources.live, *self._sources.files) for zone in source.zones()}
-        return [self._place(location, known) for location in dict.fromkeys(locations)]
+        sources = (*self._sources.live, *self._sources.files)
+        known = {zone for source in sources for zone in source.zones()}
+        return [self._place(location, sources, known) for location in dict.fromkeys(locations)]
 
-    def _place(self, location: str, known: set[str]) -> Place:
+    def _place(self, location: str, sources: Sequence[GridSource], known: set[str]) -> Place:
         azure = _AZURE + location.lower()
         name = azure if azure in cloud_regions() and location not in known else location
         try:
-            return Place(location, name, find_zone(name, known))
+            return Place(location, name, zone_among(sources, name))
         except UnknownZone as err:
             names, letters = list(self.locations()), sorted(location.lower())
             # Words in another order are far apart by edits: "useast", as the SDK's own documentation has it.
@@ -301,67 +329,74 @@ class CarbonAnswers:
     def _resolved(
         self, place: Place, window: Interval, meaning: CarbonMeaning | None = None, max_gap: float = MAX_GAP
     ) -> Answer[CarbonSeries]:
-        with self._lock:
-            return resolve_carbon(place.name, window, self._sources, meaning=meaning, max_gap=max_gap)
+        return resolve_carbon(place.name, window, self._sources, meaning=meaning, max_gap=max_gap)
 
     def _of_one_meaning(
         self, places: Sequence[Place], window: Interval
-    ) -> tuple[list[tuple[Place, Answer[CarbonSeries]]], list[str]]:
+    ) -> tuple[list[tuple[Place, Answer[CarbonSeries]]], list[str], list[GridUnavailable | None]]:
         answers: list[tuple[Place, Answer[CarbonSeries]]] = []
-        reasons = []
+        reasons, down = [], []
         for place in places:
             try:
                 answers.append((place, self._resolved(place, window, max_gap=_ANY_GAP)))
             except (FactorMissing, GapsTooLarge) as err:
                 reasons.append(str(err))
+                down.append(_down(err))
         meanings = dict.fromkeys(answer.series.meaning for _, answer in answers)
         if len(meanings) < 2:
-            return answers, reasons
+            return answers, reasons, down
         for meaning in meanings:
             try:
-                return [(place, self._resolved(place, window, meaning, _ANY_GAP)) for place, _ in answers], reasons
+                same = [(place, self._resolved(place, window, meaning, _ANY_GAP)) for place, _ in answers]
+                return same, reasons, down
             except (FactorMissing, GapsTooLarge):
                 continue
         one, other = list(meanings)[:2]
         raise SeriesMismatch(str(one), str(other), "These locations cannot be ranked; ask for them one by one")
 
-    def _newest(self, zone: Zone, at: datetime, *, past: bool) -> tuple[CarbonSeries, Said]:
-        passed: list[str] = []
+    def _newest(self, place: Place, at: datetime, *, past: bool) -> tuple[CarbonSeries, Said]:
+        zone = place.zone
+        passed: list[PassedOver] = []
         for level, source in self._forecasters(at, past=past):
             reach_s = min(source.limits.ahead_s or _REACH_S, _REACH_S)
             window = Interval.starting(_hour(at), max(3600.0, 3600 * math.ceil(reach_s / 3600)))
             try:
-                with self._lock:
-                    series = source.forecast(zone.key, window)
+                series = source.forecast(name_at(source, zone, place.name), window)
             except UnknownZone:
-                passed.append(f"{source.name} does not know it")
+                passed.append(PassedOver(level, source.name, f"{source.name} does not know it"))
                 continue
-            except (FactorMissing, GridUnavailable, GapsTooLarge) as err:
-                passed.append(str(err))
+            except GridUnavailable as err:
+                passed.append(PassedOver(level, source.name, str(err), down=err))
+                continue
+            except (FactorMissing, GapsTooLarge) as err:
+                passed.append(PassedOver(level, source.name, str(err), without_it=True))
                 continue
             except (GridDataInvalid, MissingExtra) as err:
                 if level is not Level.LIVE:
                     raise
-                passed.append(str(err))
+                passed.append(PassedOver(level, source.name, str(err)))
                 continue
             issued = series.origin.issued_at
             if issued is not None and (issued - at).total_seconds() > CLOCK_SLACK_S:
-                passed.append(f"that of {source.name} was issued only at {issued.isoformat()}")
+                late = f"that of {source.name} was issued only at {issued.isoformat()}"
+                passed.append(PassedOver(level, source.name, late, without_it=True))
                 continue
             # Within what it covers: a series that is padded with gaps loses its prediction intervals.
             series = series.window(Interval(_slot_start(series, at), series.interval.end))
             if series.missing_share >= 1 or series.interval.end <= at:
-                passed.append(f"that of {source.name} says nothing of the time after {at.isoformat()}")
+                over = f"that of {source.name} says nothing of the time after {at.isoformat()}"
+                passed.append(PassedOver(level, source.name, over, without_it=True))
                 continue
-            return series, Said(zone, level, source.name, series, (zone.note,) if zone.note else ())
+            return series, Said(zone, level, source.name, series, (zone.note,) if zone.note else (), tuple(passed))
         if not past:
             try:
-                return self._from_history(zone, at)
+                return self._from_history(zone, at, tuple(passed))
             except (FactorMissing, GapsTooLarge, InvalidQuantity) as err:
-                passed.append(str(err))
+                passed.append(PassedOver(Level.FILE, "own forecast", str(err), without_it=True))
         if self._demo and zone.key in typical_days():
-            return self._typical(zone, at)
-        tried = "; ".join(passed) or "no source was given"
+            return self._typical(zone, at, tuple(passed))
+        _raise_if_down((), [one.down for one in passed])
+        tried = "; ".join(one.reason for one in passed) or "no source was given"
         raise FactorMissing(
             "carbon forecast",
             zone.key,
@@ -369,17 +404,16 @@ class CarbonAnswers:
             f"A yearly mean is no forecast: start with --source, --file or --archive, which have one. Tried: {tried}",
         )
 
-    def _from_history(self, zone: Zone, at: datetime) -> tuple[CarbonSeries, Said]:
+    def _from_history(self, zone: Zone, at: datetime, passed: tuple[PassedOver, ...]) -> tuple[CarbonSeries, Said]:
         """Our own forecast, from the history in the user's files or archive."""
         window = Interval.starting(at - HISTORY, HISTORY.total_seconds())
         for source in self._sources.files:
             if zone.key not in source.zones():
                 continue
-            with self._lock:
-                history = source.carbon(zone.key, window)
+            history = source.carbon(zone.key, window)
             series = self._own.forecast(zone.key, history, at)
             notes = [f"our own forecast, from the history in {source.name}", *([zone.note] if zone.note else [])]
-            return series, Said(zone, Level.FILE, source.name, series, tuple(notes))
+            return series, Said(zone, Level.FILE, source.name, series, tuple(notes), passed)
         raise FactorMissing("history", zone.key, (), "Give one as --file or --archive, and we forecast from it")
 
     def _forecasters(self, at: datetime, *, past: bool) -> Iterator[tuple[Level, GridSource]]:
@@ -391,16 +425,28 @@ class CarbonAnswers:
             else:
                 yield Level.FILE, source
 
-    def _typical(self, zone: Zone, at: datetime) -> tuple[CarbonSeries, Said]:
+    def _typical(self, zone: Zone, at: datetime, passed: tuple[PassedOver, ...]) -> tuple[CarbonSeries, Said]:
         source = open_source("typical")
         series = source.carbon(zone.key, Interval.starting(_hour(at), 48 * 3600.0))
         note = "a typical day of another year, for a demonstration: not a forecast"
-        return series, Said(zone, None, source.name, series, (note, *((zone.note,) if zone.note else ())))
+        return series, Said(zone, None, source.name, series, (note, *((zone.note,) if zone.note else ())), passed)
+
+
+def _down(err: OutweighError) -> GridUnavailable | None:
+    """The source that cannot be asked now and might have had it; see `resolve_carbon`."""
+    return err.__cause__ if isinstance(err.__cause__, GridUnavailable) else None
+
+
+def _raise_if_down(known: Collection[object], failures: Iterable[GridUnavailable | None]) -> None:
+    """Where nothing is known, that is for now: the client should come back, and not take it for an answer."""
+    down = None if known else soonest_back(failures)
+    if down is not None:
+        raise down
 
 
 def _rated(location: str, answer: Answer[CarbonSeries], asked: Interval) -> Iterator[Rated]:
     series = answer.series
-    said = Said(answer.zone, answer.level, answer.source, series, answer.notes)
+    said = Said(answer.zone, answer.level, answer.source, series, answer.notes, answer.passed_over)
     for i, slot in enumerate(series.slots()):
         # At one instant, the slot that holds it.
         inside = slot.end > asked.start and (slot.start < asked.end or slot.start == asked.start == asked.end)

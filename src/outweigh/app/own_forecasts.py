@@ -17,7 +17,7 @@ _NO_OUTCOME = frozenset({DataQuality.FORECAST, DataQuality.FILLED})
 
 
 class OwnForecasts:
-    """One forecast a zone and hour; whoever asks for one that is being fitted waits for it.
+    """One forecast a zone and hour; whoever asks for one that is being fitted waits for it, and nobody else does.
 
     The seasonal method: it fits in seconds, where the boosted one takes minutes (docs/carbon-aware-api.md).
     """
@@ -25,6 +25,7 @@ class OwnForecasts:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._made: dict[tuple[str, datetime], CarbonSeries] = {}
+        self._fitting: dict[str, threading.Lock] = {}
 
     def forecast(self, zone: str, history: CarbonSeries, at: datetime) -> CarbonSeries:
         """The next 72 hours from the hour of `at` on, with intervals of 90 %.
@@ -37,12 +38,16 @@ class OwnForecasts:
 
         hour = at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
         with self._lock:
-            made = self._made.get((zone, hour))
+            fitting = self._fitting.setdefault(zone, threading.Lock())
+        with fitting:
+            with self._lock:
+                made = self._made.get((zone, hour))
             if made is None:
                 made = forecast(_outcomes(history), hour, Interval(hour, hour + REACH), method=Method.SEASONAL)
-                while len(self._made) >= _KEPT:
-                    del self._made[next(iter(self._made))]
-                self._made[zone, hour] = made
+                with self._lock:
+                    while len(self._made) >= _KEPT:
+                        del self._made[next(iter(self._made))]
+                    self._made[zone, hour] = made
             return made
 
 

@@ -418,6 +418,9 @@ def _about(point: Rated) -> dict[str, Any]:
         "method": origin.method or None,
         "issued_at": origin.issued_at.isoformat() if origin.issued_at else None,
         "notes": list(said.notes),
+        "passed_over": [
+            {"level": one.level.value, "backend": one.source, "reason": one.reason} for one in said.passed_over
+        ],
     }
 
 

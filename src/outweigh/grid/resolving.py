@@ -5,7 +5,7 @@ Never a world average, and never in silence: an answer says which level gave it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from outweigh.core.errors import (
     FactorMissing,
     GapsTooLarge,
+    GridBusy,
     GridDataInvalid,
     GridUnavailable,
     MissingExtra,
@@ -20,7 +21,7 @@ from outweigh.core.errors import (
 )
 from outweigh.core.intervals import Interval
 from outweigh.core.series import MAX_GAP, CarbonMeaning, CarbonSeries, PriceSeries
-from outweigh.grid.zones import Zone, find_zone, price_zones
+from outweigh.grid.zones import Zone, name_at, price_zones, zone_among
 from outweigh.ports import GridSource
 from outweigh.registry import grid_sources
 
@@ -46,12 +47,18 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class PassedOver:
-    """A source that did not answer, and why. `without_it`: it did, and has nothing (or too little) of that time."""
+    """A source that did not answer, and why.
+
+    Attributes:
+        without_it: it did, and has nothing (or too little) of that time.
+        down: the failure of one that cannot be asked now, which may be another time.
+    """
 
     level: Level
     source: str
     reason: str
     without_it: bool = False
+    down: GridUnavailable | None = None
 
 
 S = TypeVar("S", CarbonSeries, PriceSeries)
@@ -97,12 +104,14 @@ def resolve_carbon(
 
     Raises:
         UnknownZone: no zone goes by that name.
-        FactorMissing: no level has it; its remedy tells what each said.
+        FactorMissing: no level has it; its remedy tells what each said. Its cause is the failure of a source that
+            cannot be asked now, where there is one (`soonest_back`).
         GridDataInvalid, MissingExtra: the user's own file cannot be read. A live source's bad answer is passed over.
     """
     sources = sources or Sources()
-    zone = find_zone(asked, _known(sources))
-    return _first("carbon intensity", zone, sources, lambda source, key: source.carbon(key, window, meaning), max_gap)
+    zone = zone_among((*sources.live, *sources.files), asked)
+    rungs = _rungs(zone, asked, sources)
+    return _first("carbon intensity", zone, rungs, lambda source, key: source.carbon(key, window, meaning), max_gap)
 
 
 def resolve_prices(
@@ -110,18 +119,23 @@ def resolve_prices(
 ) -> Answer[PriceSeries]:
     """Price over `window`, from the best level that has it; raises as `resolve_carbon` does."""
     sources = sources or Sources()
-    zone = find_zone(asked, {*_known(sources), *price_zones()})
-    return _first("electricity price", zone, sources, lambda source, key: source.prices(key, window), max_gap)
+    zone = zone_among((*sources.live, *sources.files), asked, price_zones())
+    rungs = _rungs(zone, asked, sources)
+    return _first("electricity price", zone, rungs, lambda source, key: source.prices(key, window), max_gap)
 
 
-def _known(sources: Sources) -> set[str]:
-    # What is declared makes no zone known: a slip in its name would otherwise pass for a place.
-    return {zone for source in (*sources.live, *sources.files) for zone in source.zones()}
+def soonest_back(failures: Iterable[GridUnavailable | None]) -> GridUnavailable | None:
+    """Of several that cannot be asked now, the one to wait for: the shortest pause, or else the first."""
+    down = [one for one in failures if one is not None]
+    pauses = [one for one in down if isinstance(one, GridBusy)]
+    return min(pauses, key=lambda one: one.retry_after_s) if pauses else next(iter(down), None)
 
 
-def _first(what: str, zone: Zone, sources: Sources, ask: _Ask[S], max_gap: float) -> Answer[S]:
+def _first(
+    what: str, zone: Zone, rungs: Iterable[tuple[Level, GridSource, str]], ask: _Ask[S], max_gap: float
+) -> Answer[S]:
     passed: list[PassedOver] = []
-    for level, source, key in _rungs(zone, sources):
+    for level, source, key in rungs:
         if level is Level.ZONE_YEAR and zone.is_country:
             passed.append(PassedOver(level, source.name, f"{zone.key} is a whole country"))
             continue
@@ -133,8 +147,8 @@ def _first(what: str, zone: Zone, sources: Sources, ask: _Ask[S], max_gap: float
             passed.append(PassedOver(level, source.name, f"{source.name} has no figure of {key}"))
             continue
         except _PASSED as err:
-            without_it = isinstance(err, FactorMissing | GapsTooLarge)
-            passed.append(PassedOver(level, source.name, str(err), without_it))
+            down = err if isinstance(err, GridUnavailable) else None
+            passed.append(PassedOver(level, source.name, str(err), without_it=down is None, down=down))
             continue
         except (GridDataInvalid, MissingExtra) as err:
             # What a person pointed us at is theirs to mend; a table must not quietly take its place.
@@ -146,12 +160,13 @@ def _first(what: str, zone: Zone, sources: Sources, ask: _Ask[S], max_gap: float
     tried = "; ".join(f"{one.level}: {one.reason}" for one in passed if one.level is not Level.ZONE_YEAR)
     raise FactorMissing(
         what, zone.key, (), f"Declare it, or point --file at your own figures. Tried {tried or 'nothing'}"
-    )
+    ) from soonest_back(one.down for one in passed)
 
 
-def _rungs(zone: Zone, sources: Sources) -> Iterator[tuple[Level, GridSource, str]]:
+def _rungs(zone: Zone, asked: str, sources: Sources) -> Iterator[tuple[Level, GridSource, str]]:
+    # What is declared makes no zone known: a slip in its name would otherwise pass for a place.
     for live in sources.live:
-        yield Level.LIVE, live, zone.key
+        yield Level.LIVE, live, name_at(live, zone, asked)
     for file in sources.files:
         yield Level.FILE, file, zone.key
     tables = grid_sources.get("tables").make()

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from outweigh.core.errors import UnknownZone
 from outweigh.data.places import cloud_regions, wholesale_years, zone_names
 from outweigh.data.tables import industrial_prices, zone_intensities
+from outweigh.ports.names import TakesNames
+
+if TYPE_CHECKING:
+    from outweigh.ports import GridSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,38 @@ def find_zone(asked: str, known: Iterable[str] = ()) -> Zone:
         named = f"{asked} ({region.name})" if region.name else asked
         return _led(find_zone(region.zone), f"{named} lies in {region.zone}, {region.zone_basis}")
     raise UnknownZone(asked, nearest_zones(asked, known), "`outweigh grid zones` lists all; case counts")
+
+
+def zone_among(sources: Iterable[GridSource], asked: str, known: Iterable[str] = ()) -> Zone:
+    """`find_zone`, where a name that one of these sources takes as its provider's own is a zone too.
+
+    Args:
+        known: as of `find_zone`; the zones of these sources are known without it.
+
+    Raises:
+        UnknownZone: nobody here knows it, nor takes it.
+    """
+    sources = list(sources)
+    names = {*known, *(zone for source in sources for zone in source.zones())}
+    try:
+        return find_zone(asked, names)
+    except UnknownZone:
+        if not any(_takes(source, asked) for source in sources):
+            raise
+    country = asked.partition("-")[0]
+    return Zone(asked, _name(asked), country if country in zone_intensities() else "")
+
+
+def name_at(source: GridSource, zone: Zone, asked: str) -> str:
+    """What to call a zone when asking this source: its key, or as typed where only that is a name of the provider's.
+
+    "azure:eastus" lies in US-MIDA-PJM, but a Carbon Aware SDK knows its regions and no zones.
+    """
+    return asked if zone.key not in source.zones() and _takes(source, asked) else zone.key
+
+
+def _takes(source: GridSource, name: str) -> bool:
+    return isinstance(source, TakesNames) and source.takes(name)
 
 
 def _name(zone: str) -> str:

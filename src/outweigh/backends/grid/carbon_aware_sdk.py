@@ -48,6 +48,8 @@ _EXAMPLE = (
     "or average-direct for Electricity Maps; -production behind it where imports are not traced"
 )
 _LONGEST = timedelta(days=1)
+_AZURE = "azure:"
+_A_LOCATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.-]*")
 _LEAST_STEP_S = 300.0
 # A .NET TimeSpan: [days.]hours:minutes:seconds[.fraction]
 _TIME_SPAN = re.compile(r"(?:(\d{1,4})\.)?(\d{1,2}):(\d{1,2}):(\d{1,2})(?:\.\d+)?")
@@ -103,9 +105,12 @@ class CarbonAwareSdkGrid:
     def zones(self) -> tuple[str, ...]:
         return ()
 
+    def takes(self, name: str) -> bool:
+        return _A_LOCATION.fullmatch(name) is not None
+
     def carbon(self, zone: str, window: Interval, meaning: CarbonMeaning | None = None) -> CarbonSeries:
         check_window(window)
-        self._check_zone(zone)
+        zone = self._location(zone)
         asked = meaning_of(self.limits, meaning, self.name, zone)
         query = {"location": zone, "time": _iso(window.start), "toTime": _iso(window.end)}
         reply = self._get("/emissions/bylocation", query, window)
@@ -118,7 +123,7 @@ class CarbonAwareSdkGrid:
 
     def forecast(self, zone: str, window: Interval, meaning: CarbonMeaning | None = None) -> CarbonSeries:
         check_window(window)
-        self._check_zone(zone)
+        zone = self._location(zone)
         asked = meaning_of(self.limits, meaning, self.name, zone)
         reply = self._get("/emissions/forecasts/current", {"location": zone}, window, allow=(501,))
         if reply.status == 501:
@@ -151,12 +156,15 @@ class CarbonAwareSdkGrid:
             self._web = Web(self.name, address, now=self._now)
         return self._web
 
-    def _check_zone(self, zone: str) -> None:
+    def _location(self, zone: str) -> str:
+        """Its own name for it: a region of Azure goes by its bare name there, as a rule."""
         reply = self._asked().get("/locations", fresh_until=self._now() + timedelta(days=1))
         with reading(reply):
             known = [str(name) for name in dict(reply.json())]
-        if zone not in known:
+        found = next((name for name in (zone, zone.removeprefix(_AZURE)) if name in known), "")
+        if not found:
             unknown_zone(self.name, zone, plain_names(known))
+        return found
 
     def _origin(self, zone: str, reply: Reply, issued: datetime | None = None) -> Origin:
         return Origin(

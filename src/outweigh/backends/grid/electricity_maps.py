@@ -94,6 +94,10 @@ class ElectricityMapsGrid:
         """Those we have a name for; any other that looks like one is asked for, and the provider decides."""
         return tuple(sorted(_known()))
 
+    def takes(self, name: str) -> bool:
+        country, inside, _ = name.partition("-")
+        return bool(inside) and _A_ZONE.fullmatch(name) is not None and country in zone_intensities()
+
     def carbon(self, zone: str, window: Interval, meaning: CarbonMeaning | None = None) -> CarbonSeries:
         self._check_zone(zone)
         asked = meaning_of(self.limits, meaning, self.name, zone)

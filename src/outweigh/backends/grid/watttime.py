@@ -74,6 +74,7 @@ _ZONES: Mapping[str, str] = {
     "US-SE-SOCO": "SOCO",
     "US-SW-AZPS": "AZPS",
 }
+_THE_WORLD = "OWID_WRL"
 _A_REGION = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")  # theirs have parts; "DE" alone is a zone
 
 _A_REQUEST = timedelta(days=31)
@@ -123,6 +124,9 @@ class WattTimeGrid:
     def zones(self) -> tuple[str, ...]:
         """Zones with a region that we know of; a region's own name is asked for as it is."""
         return tuple(sorted({*_ZONES, _FREE}))
+
+    def takes(self, name: str) -> bool:
+        return _A_REGION.fullmatch(name) is not None and name != _THE_WORLD
 
     def carbon(self, zone: str, window: Interval, meaning: CarbonMeaning | None = None) -> CarbonSeries:
         """What was; where the window runs on beyond now, the rest of it is the forecast, and says so."""
@@ -216,7 +220,7 @@ class WattTimeGrid:
     def _region(self, zone: str) -> str:
         if zone in _ZONES:
             return _ZONES[zone]
-        if not _A_REGION.fullmatch(zone) or zone == "OWID_WRL":
+        if not self.takes(zone):
             unknown_zone(self.name, zone, {key: (region,) for key, region in _ZONES.items()})
         return zone
 
