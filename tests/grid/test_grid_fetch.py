@@ -15,12 +15,30 @@ from typing import Any
 
 import pytest
 
-from outweigh.app.grid_fetch import Fetched, compact, fetch
+from outweigh.app.grid_fetch import Fetched, compact, fetch, without
 from outweigh.backends.grid.static import FixedGrid
-from outweigh.core.errors import FactorMissing, GridBusy, GridUnavailable, UnknownZone, UsageError
+from outweigh.core.errors import (
+    FactorMissing,
+    GapsTooLarge,
+    GridBusy,
+    GridDataInvalid,
+    GridUnavailable,
+    OutweighError,
+    UnknownZone,
+    UsageError,
+)
 from outweigh.core.intervals import Interval
 from outweigh.core.quantities import CarbonScope
-from outweigh.core.series import Accounting, CarbonKind, CarbonMeaning, CarbonSeries, Market, PriceMeaning
+from outweigh.core.series import (
+    Accounting,
+    CarbonKind,
+    CarbonMeaning,
+    CarbonSeries,
+    DataQuality,
+    Market,
+    PriceMeaning,
+    Slot,
+)
 from outweigh.grid.archive import Archive
 from outweigh.ports import Offer, SourceLimits
 
@@ -169,6 +187,118 @@ def test_what_a_source_does_not_reach_back_to_is_said_to_be_missing(
 
     assert (done.zones[0].left_s, done.zones[0].came_s) == (24 * 86400.0, 7 * 86400.0)
     assert done.exit_code == 4
+
+
+class Holed(FixedGrid):
+    """A source that has nothing of some time, and remembers what it was asked for."""
+
+    def __init__(self, *holes: Interval) -> None:
+        super().__init__(carbon={"GB": 100.0})
+        self.holes = list(holes)
+        self.asked: list[Interval] = []
+
+    def carbon(self, zone: str, window: Interval, meaning: CarbonMeaning | None = None) -> CarbonSeries:
+        self.asked.append(window)
+        flat = super().carbon(zone, window, meaning)
+        slots = (Slot(one.start, one.end, 100.0, DataQuality.ESTIMATED) for one in without(window, self.holes))
+        return CarbonSeries.of(slots, window, flat.meaning, flat.origin)
+
+
+def days_of_may(first: int, last: int) -> Interval:
+    return Interval(MAY + timedelta(days=first - 1), MAY + timedelta(days=last - 1))
+
+
+@pytest.fixture
+def holed(monkeypatch: pytest.MonkeyPatch) -> Holed:
+    source = Holed(days_of_may(10, 12))
+    monkeypatch.setattr("outweigh.app.grid_fetch.open_source", lambda _: source)
+    return source
+
+
+def test_a_hole_in_settled_time_is_asked_for_again_and_filled(
+    filled: Callable[..., Fetched], tmp_path: Path, holed: Holed
+):
+    first = filled()
+    hole = holed.holes.pop()
+    second = filled(now=lambda: NOW + timedelta(days=1))
+
+    assert (first.zones[0].gap_s, second.zones[0].there_s) == (2 * 86400.0, 29 * 86400.0)
+    assert holed.asked[1:] == [hole]
+    assert (second.zones[0].came_s, second.zones[0].gap_s, second.exit_code) == (2 * 86400.0, 0.0, 0)
+    [one] = Archive(tmp_path / "grid").held("GB")
+    assert Archive(tmp_path / "grid").known("GB", one.meaning, days_of_may(1, 32)).missing_share == 0
+
+
+def test_a_hole_that_stays_one_is_asked_for_three_times_and_then_told(filled: Callable[..., Fetched], holed: Holed):
+    runs = [filled(now=lambda n=n: NOW + timedelta(days=n)) for n in range(5)]
+
+    assert len(holed.asked) == 3
+    assert [one.zones[0].there_gap_s for one in runs] == [0.0, 0.0, 0.0, 2 * 86400.0, 2 * 86400.0]
+    assert runs[-1].zones[0].there_s == 31 * 86400.0
+    filled(again=True, now=lambda: NOW + timedelta(days=6))
+    assert len(holed.asked) == 4
+
+
+def test_holes_that_lie_near_one_another_are_one_request(filled: Callable[..., Fetched], holed: Holed):
+    holed.holes[:] = [days_of_may(3, 4), days_of_may(6, 7), days_of_may(25, 26)]
+    filled()
+
+    filled(now=lambda: NOW + timedelta(days=1))
+
+    assert holed.asked[1:] == [days_of_may(3, 7), days_of_may(25, 26)]
+
+
+def test_a_file_is_read_for_its_holes_every_time(tmp_path: Path):
+    path, into = own_file(tmp_path), tmp_path / "grid"
+    whole = path.read_text().splitlines(keepends=True)
+    options = {"start": "2026-05-01", "end": "2026-05-03", "into": into, "now": lambda: NOW}
+
+    for day in range(1, 7):
+        path.write_text("".join(whole[:1] + whole[1 + 2 * day :]), encoding="utf-8")
+        fetch(["DE"], f"file:{path}", known_since=f"2026-06-{day:02}", **options)
+    path.write_text("".join(whole), encoding="utf-8")
+    done = fetch(["DE"], f"file:{path}", known_since="2026-06-10", **options)
+
+    assert (done.zones[0].there_gap_s, done.zones[0].gap_s) == (0.0, 0.0)
+    assert Archive(into).known("DE", DIRECT, Interval.starting(MAY, 2 * 86400)).missing_share == 0
+
+
+class Spoilt(Holed):
+    """A source whose answer for some time cannot be read, or that has none of it."""
+
+    def __init__(self, failing: OutweighError, *holes: Interval) -> None:
+        super().__init__(*holes)
+        self.failing = failing
+
+    def carbon(self, zone: str, window: Interval, meaning: CarbonMeaning | None = None) -> CarbonSeries:
+        if any(window.overlap_s(hole) for hole in self.holes):
+            raise self.failing
+        return super().carbon(zone, window, meaning)
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        FactorMissing("carbon intensity", "GB", (), "Take another source"),
+        GapsTooLarge("carbon intensity of GB", "[2026-06-01, 2026-07-01)", 100, "Take another source"),
+        GridDataInvalid("static", "GB 2026-06-03T01:15Z", "9999 gCO2e/kWh", "Check the unit"),
+    ],
+)
+def test_a_month_without_data_keeps_no_later_month_from_coming(
+    filled: Callable[..., Fetched], monkeypatch: pytest.MonkeyPatch, failing: OutweighError
+):
+    june = Interval(datetime(2026, 6, 3, tzinfo=UTC), datetime(2026, 6, 4, tzinfo=UTC))
+    monkeypatch.setattr("outweigh.app.grid_fetch.open_source", lambda _: Spoilt(failing, june))
+
+    done = filled(end="2026-08-02", now=lambda: datetime(2026, 9, 1, tzinfo=UTC))
+    again = filled(end="2026-08-02", now=lambda: datetime(2026, 9, 2, tzinfo=UTC))
+
+    [zone], month = done.zones, Interval(datetime(2026, 6, 1, tzinfo=UTC), datetime(2026, 7, 2, tzinfo=UTC))
+    assert (zone.came_s, zone.left_s) == (62 * 86400.0, 31 * 86400.0)
+    assert zone.failures == [(month, failing)]
+    assert (done.exit_code, again.exit_code) == (4, 4)
+    assert done.rows()[0]["failures"][0]["start"] == "2026-06-01T00:00:00+00:00"
+    assert (again.zones[0].there_s, again.zones[0].requests) == (62 * 86400.0, 1)
 
 
 def test_a_provider_that_is_down_is_not_asked_for_the_next_zone(tmp_path: Path, api: Any, answer: Any):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -22,7 +23,7 @@ from outweigh.core.errors import (
 from outweigh.core.intervals import Interval
 from outweigh.core.series import CarbonMeaning, CarbonSeries, Gap, PriceMeaning, PriceSeries
 from outweigh.grid import find_zone, open_source
-from outweigh.grid.archive import Archive, SlotKind, default_folder
+from outweigh.grid.archive import Archive, default_folder
 from outweigh.ports import GridSource, Offer
 
 Progress = Callable[[str, float], None]
@@ -30,6 +31,10 @@ Progress = Callable[[str, float], None]
 SETTLED_AFTER_H = 72.0
 PATIENCE_S = 120.0
 _LONGEST_ASK = timedelta(days=31)
+# A source that has so often been asked for a hole, each time long after it, is not asked for it again unless told to.
+_ASKED_ENOUGH = 3
+# Holes that lie nearer are asked for together: figures that come twice cost less than another request.
+_NEAR = timedelta(days=7)
 _DAY = timedelta(days=1)
 _FIRST_WEEK = timedelta(days=7)
 _AHEAD = timedelta(days=2)
@@ -41,24 +46,34 @@ class OfZone:
     """What came of one zone [s of its time].
 
     Attributes:
-        there_s: was in the archive already and settled, so that nobody was asked.
+        there_s: was in the archive already and settled, so that nobody was asked, `there_gap_s` included.
+        there_gap_s: of that, gaps that the source was asked for often enough.
         came_s: came now, gaps among it included.
         gap_s: of what came, what the source has no value of.
-        left_s: was not asked for: the source does not reach back so far, or it failed before.
+        left_s: did not come: the source does not reach back so far, or it failed.
+        out_of_reach_s: of that, what it does not reach back to.
+        failures: parts that did not come, and why; the others were asked for all the same, unless the source is down.
     """
 
     zone: str
     requests: int = 0
     puts: list[str] = field(default_factory=list)
     there_s: float = 0.0
+    there_gap_s: float = 0.0
     came_s: float = 0.0
     gap_s: float = 0.0
     left_s: float = 0.0
-    failure: OutweighError | None = None
+    out_of_reach_s: float = 0.0
+    failures: list[tuple[Interval, OutweighError]] = field(default_factory=list)
+
+    @property
+    def failure(self) -> OutweighError | None:
+        """The first one."""
+        return self.failures[0][1] if self.failures else None
 
     @property
     def has_nothing(self) -> bool:
-        return self.there_s == 0 and self.came_s <= self.gap_s
+        return self.there_s <= self.there_gap_s and self.came_s <= self.gap_s
 
 
 @dataclass(slots=True)
@@ -91,10 +106,15 @@ class Fetched:
                 "requests": one.requests,
                 "puts": one.puts,
                 "there_s": one.there_s,
+                "there_gap_s": one.there_gap_s,
                 "came_s": one.came_s,
                 "gap_s": one.gap_s,
                 "left_s": one.left_s,
                 "failure": None if one.failure is None else str(one.failure),
+                "failures": [
+                    {"start": part.start.isoformat(), "end": part.end.isoformat(), "reason": str(reason)}
+                    for part, reason in one.failures
+                ],
             }
             for one in self.zones
         ]
@@ -119,7 +139,9 @@ def fetch(
     """Bring series of some zones into the archive. What came is kept, whatever happens after.
 
     Only what is missing is asked for, and what may have been revised: slots that were retrieved less than
-    `settled_after_h` after their end. Long windows are cut to what the source takes at once, at most 31 days.
+    `settled_after_h` after their end. A hole in what came is missing, until the source has answered three times that
+    it has nothing there; a file is read every time. Long windows are cut to what the source takes at once, at most 31
+    days. A part that the source has not, or has bad data of, does not keep the others from coming; an outage does.
 
     Args:
         zones: as typed; see `find_zone`.
@@ -152,10 +174,11 @@ def fetch(
     total_s = sum(each.seconds for _, parts in asks for each in parts) or 1.0
     done_s = 0.0
     for zone, parts in asks:
-        of_zone = OfZone(zone, there_s=window.seconds - sum(each.seconds for each in parts))
+        there_s = window.seconds - sum(each.seconds for each in parts)
+        of_zone = OfZone(zone, there_s=there_s, there_gap_s=run.gaps_there_s(zone, parts))
         fetched.zones.append(of_zone)
         for part in parts:
-            if fetched.stopped is None and of_zone.failure is None:
+            if fetched.stopped is None:
                 try:
                     run.ask(of_zone, part, partial(_tell, progress, done_s / total_s))
                 except KeyboardInterrupt as stop:
@@ -189,56 +212,68 @@ class _Run:
         self._source, self._name, self._archive, self._what = source, name, archive, what
         self._since, self._now, self._sleep, self._patience_s = since, now, sleep, patience_s
         self._down: OutweighError | None = None
+        self._left: dict[str, list[Interval]] = {}  # holes of a zone that were asked for often enough
+        self._heard: set[tuple[str, CarbonMeaning | PriceMeaning]] = set()  # what the source has said a word on
 
     def missing(self, zone: str, window: Interval, again: bool, settles: timedelta) -> Iterator[Interval]:
         """The parts of the window to ask for, cut to what the source takes at once."""
         longest = _LONGEST_ASK
         if self._source.limits.window_s is not None:
             longest = min(longest, timedelta(seconds=self._source.limits.window_s))
-        settled = [] if again or self._what is Offer.FORECAST else self._settled(zone, settles)
-        for part in without(window, settled):
+        settled = [] if again or self._what is Offer.FORECAST else self._settled(zone, window, settles)
+        for part in together(without(window, settled)):
             at = part.start
             while at < part.end:
                 upto = min(at + longest, part.end)
                 yield Interval(at, upto)
                 at = upto
 
-    def _settled(self, zone: str, settles: timedelta) -> list[Interval]:
+    def gaps_there_s(self, zone: str, asked: Sequence[Interval]) -> float:
+        """Gaps in what is not asked for again [s]."""
+        return math.fsum(one.seconds for hole in self._left.get(zone, ()) for one in without(hole, asked))
+
+    def _settled(self, zone: str, window: Interval, settles: timedelta) -> list[Interval]:
         kind = PriceMeaning if self._what is Offer.PRICES else CarbonMeaning
-        spans = []
+        settled, left = list[Interval](), list[Interval]()
         for held in self._archive.held(zone):
             if not isinstance(held.meaning, kind):
                 continue
-            for put in self._archive.vintages(zone, held.meaning):
-                end = min(put.interval.end, put.retrieved_at - settles)
-                # A put for the archive's own sake (a file, an older source) does not tell what this source would say.
-                if put.backend == self._name and put.kinds - {SlotKind.FORECAST} and end > put.interval.start:
-                    spans.append(Interval(put.interval.start, end))
-        return spans
+            # What another source said (a file, an older one) does not tell what this one would say.
+            for one in self._archive.answered(zone, held.meaning, window, self._name, settles):
+                self._heard.add((zone, held.meaning))
+                if one.words:
+                    settled.append(one.interval)
+                elif one.empty >= _ASKED_ENOUGH and self._source.name != "file":
+                    left.append(one.interval)
+        self._left[zone] = [part for hole in left for part in without(hole, settled)]
+        return [*settled, *left]
 
     def ask(self, of_zone: OfZone, part: Interval, say: Callable[[str], None]) -> None:
         if self._down is not None:
-            of_zone.failure = self._down
+            of_zone.failures.append((part, self._down))
             of_zone.left_s += part.seconds
             return
         reach_s = self._source.limits.back_s
         if reach_s is not None and self._what is not Offer.FORECAST:
             first = self._now() - timedelta(seconds=reach_s)
-            if part.end <= first:
-                of_zone.left_s += part.seconds
-                return
             if part.start < first:
-                of_zone.left_s += (first - part.start).total_seconds()
+                short_s = (min(first, part.end) - part.start).total_seconds()
+                of_zone.left_s += short_s
+                of_zone.out_of_reach_s += short_s
+                if part.end <= first:
+                    return
                 part = Interval(first, part.end)
         try:
             series = self._answer(of_zone, part, say)
             retrieved = self._since or series.origin.retrieved_at or self._now()
-            # An answer without a word in it is none: it is asked for again.
-            if set(series.values) != {Gap.MISSING}:
+            # An answer without a word in it is kept only to tell how often the source was asked for a hole.
+            spoke = (of_zone.zone, series.meaning)
+            if spoke in self._heard or set(series.values) != {Gap.MISSING}:
+                self._heard.add(spoke)
                 put = self._archive.put(series, retrieved_at=retrieved, zone=of_zone.zone, backend=self._name)
                 of_zone.puts.append(put)
         except (GridUnavailable, FactorMissing, GapsTooLarge, GridDataInvalid) as err:
-            of_zone.failure = err
+            of_zone.failures.append((part, err))
             of_zone.left_s += part.seconds
             if isinstance(err, GridUnavailable):
                 self._down = err  # the same provider: no other zone fares better now
@@ -280,6 +315,20 @@ def without(window: Interval, spans: Sequence[Interval]) -> Iterator[Interval]:
         at = max(at, span.end)
     if at < window.end:
         yield Interval(at, window.end)
+
+
+def together(parts: Iterable[Interval]) -> Iterator[Interval]:
+    """Parts in order, those that lie near one another as one."""
+    joined: Interval | None = None
+    for part in parts:
+        if joined is not None and part.start - joined.end < _NEAR:
+            joined = Interval(joined.start, part.end)
+            continue
+        if joined is not None:
+            yield joined
+        joined = part
+    if joined is not None:
+        yield joined
 
 
 def moment(option: str, text: str) -> datetime:

@@ -8,6 +8,8 @@ import click
 
 from outweigh.cli.shown import echo_json, json_option, note, progress, table
 
+_TOLD = 5  # failures of a zone that are told in full
+
 
 @click.command("fetch", epilog="Example: outweigh grid fetch GB --source neso --from 2026-01-01 --to 2026-02-01")
 @click.argument("zones", nargs=-1, metavar="ZONE...")
@@ -86,11 +88,18 @@ def fetch(
             cells_below=60,
         )  # fmt: skip
     for one in done.zones:
-        if one.failure is not None:
-            note(f"{one.zone}: {one.failure}")
-        elif one.left_s > 0 and done.stopped is None:
-            note(f"{one.zone}: {done.source} does not reach back to the first {one.left_s / 3600:.4g} h")
-        elif one.has_nothing and done.stopped is None:
+        for part, reason in one.failures[:_TOLD]:
+            note(f"{one.zone} {part.start:%Y-%m-%d} to {part.end:%Y-%m-%d}: {reason}")
+        if len(one.failures) > _TOLD:
+            note(f"{one.zone}: {len(one.failures) - _TOLD} more parts did not come (--json lists them)")
+        if one.there_gap_s > 0:
+            note(
+                f"{one.zone}: of what was there {one.there_gap_s / 3600:.4g} h are gaps that {done.source} "
+                "was asked for often enough; --again asks once more"
+            )
+        if done.stopped is None and one.out_of_reach_s > 0:
+            note(f"{one.zone}: {done.source} does not reach back to the first {one.out_of_reach_s / 3600:.4g} h")
+        elif done.stopped is None and one.failure is None and one.has_nothing:
             note(f"{one.zone}: {done.source} has nothing of that time")
     note(f"archive: {done.into}")
     if done.stopped is not None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from outweigh.core.errors import FactorMissing, GridDataInvalid, InvalidQuantity
 from outweigh.core.intervals import Interval
 from outweigh.core.series import CarbonMeaning, CarbonSeries, Gap, PriceSeries
+from outweigh.data.grid_archive.answered import Answered, answered
 from outweigh.data.grid_archive.held import Shelf
 from outweigh.data.grid_archive.layout import (
     File,
@@ -247,6 +248,21 @@ class Archive:
             puts = self._shelf.puts(files, zone, at_us) if files else {}
             if puts is not None:
                 return tuple(sorted(puts.values(), key=lambda put: put.order))
+        raise self._restless()
+
+    def answered(
+        self, zone: str, meaning: Meaning, window: Interval, backend: str, settles: timedelta
+    ) -> tuple[Answered, ...]:
+        """What that grid source has answered for the window at least `settles` after its time, in order of time."""
+        start_us, end_us = micros(window.start), micros(window.end)
+        for _ in looks_again():
+            every = files_of(folder_of(self.folder, meaning, zone))
+            files = [file for file in every if file.start_us < end_us and file.end_us > start_us]
+            rows = self._shelf.rows(files, zone, window) if files else []
+            puts = self._shelf.puts(files, zone, _EVER_US) if files else {}
+            if rows is not None and puts is not None:
+                mine = {name: put for name, put in puts.items() if put.backend == backend}
+                return tuple(answered(rows, mine, window, settles))
         raise self._restless()
 
     def held(self, zone: str = "", at: datetime | None = None) -> tuple[Held, ...]:
