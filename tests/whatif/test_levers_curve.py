@@ -20,7 +20,7 @@ from outweigh.config.levers import load_levers
 from outweigh.core import Energy, Grade, Interval, Measurement, Method, Phase, Receipt, RunStatus, Scope
 from outweigh.core.errors import ConfigError, InvalidQuantity, UsageError
 from outweigh.ledger import open_ledger
-from outweigh.whatif.levers_curve import Base, Lever, Ratio, curve
+from outweigh.whatif.levers_curve import Base, Kind, Lever, Ratio, curve
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "levers" / "levers.toml"
 BASE = Base(1e6, 0.15, 400.0, "EUR", 50.0)
@@ -38,6 +38,7 @@ def sets_of_levers(draw):
         Lever(
             f"lever {index}", draw(ratios()), draw(ratios()), draw(ratios()), draw(st.floats(0, 1e5)),
             measured=draw(st.booleans()), excludes=draw(st.sampled_from(["", "a", "b"])),
+            kind=draw(st.sampled_from([None, *Kind])), together=draw(st.sampled_from(["", "s"])),
             keeps_quality=draw(st.sampled_from([True, False, None])),
         )
         for index in range(draw(st.integers(0, 6)))
@@ -83,6 +84,8 @@ def test_every_lever_is_counted_or_left_out_with_a_reason_and_one_of_a_group_at_
     groups = [one.excludes for one in counted if one.excludes]
     assert len(groups) == len(set(groups))
     assert all(why for _, why in found.passed_over)
+    software = [one for one in counted if one.is_software]
+    assert len(software) <= 1 or {one.together for one in software} == {"s"}
     assert not any(one.keeps_quality is False for one in counted)
 
 
@@ -94,7 +97,7 @@ def test_without_a_lever_the_year_stays_as_it_is():
 
 
 def test_two_halves_leave_a_quarter():
-    half = Lever("one", Ratio(0.5, 0.5, 0.5), cost=100.0)
+    half = Lever("one", Ratio(0.5, 0.5, 0.5), cost=100.0, kind=Kind.FACILITY)
 
     found = curve(BASE, [half, replace(half, name="two", cost=200.0)])
 
@@ -102,6 +105,39 @@ def test_two_halves_leave_a_quarter():
     assert [step.tonnes for step in found.steps] == [200, 100]
     assert [step.gross_per_tonne for step in found.steps] == [0.5, 2.0]
     assert found.summed_tonnes == 400
+
+
+QUARTER, HALF = Ratio(0.75, 0.75, 0.75), Ratio(0.5, 0.5, 0.5)
+
+
+def names(found):
+    return {step.lever.name for step in found.steps}
+
+
+def test_software_levers_count_together_only_where_they_are_said_to_be_measured_together():
+    int8, prune, cache = (Lever(name, HALF) for name in ("int8", "prune", "cache"))
+    int4 = Lever("int4", Ratio(0.4, 0.4, 0.4))
+    cooling, place = Lever("cooling", QUARTER, kind=Kind.FACILITY), Lever("place", Ratio(), HALF)
+
+    apart = curve(BASE, [int8, prune, int4, cooling, place])
+    stack = [replace(one, together="stack", kind=Kind.SOFTWARE) for one in (int8, prune)]
+    joint = curve(BASE, [*stack, cache, int4, cooling, place])
+
+    assert names(apart) == {"int4", "cooling", "place"}
+    assert apart.tonnes == pytest.approx(400 * (1 - 0.4 * 0.75 * 0.5))
+    assert names(joint) == {"int8", "prune", "cooling", "place"}
+    assert joint.tonnes == pytest.approx(400 * (1 - 0.25 * 0.75 * 0.5))
+    why = "not measured together with int8 with prune, which gains more; if it is not software, say its kind"
+    assert {(lever.name, said) for lever, said in joint.passed_over} == {("int4", why), ("cache", why)}
+
+
+def test_a_measured_variant_excludes_declared_software(ledger):
+    # 40 % were measured of `small`; the file's cache declares 12 %, and nobody measured both.
+    found = answer(Asked(EXAMPLE, ledger=ledger)).document
+
+    assert "small" in {one["name"] for one in found["steps"]}
+    (cache,) = [one for one in found["passed_over"] if one["name"] == "cache"]
+    assert cache["why"] == "not measured together with small, which gains more"
 
 
 def test_a_measured_saving_within_its_noise_is_not_counted_and_a_projection_with_such_a_range_is_one():
@@ -116,7 +152,7 @@ def test_a_measured_saving_within_its_noise_is_not_counted_and_a_projection_with
 def test_levers_that_come_when_nothing_is_left_are_named_and_not_divided_by():
     tiny = Ratio(1e-6, 1e-6, 1e-6)
 
-    found = curve(BASE, [Lever(f"lever {index}", tiny, cost=float(index)) for index in range(60)])
+    found = curve(BASE, [Lever(f"lever {index}", Ratio(), tiny, cost=float(index)) for index in range(60)])
 
     assert 0 < len(found.steps) < 60
     assert {why for _, why in found.passed_over} == {"the levers before it leave nothing"}
@@ -215,6 +251,11 @@ BAD = {
     "nothing changed": (TEXT + '[lever.idle]\nrunning = "1 EUR"\n', "changes nothing"),
     "a measured change that is declared": (TEXT + '[lever.x]\nvariant = "v"\nenergy = "-1%"\n', "names a measured"),
     "a negative price": (TEXT.replace('"0.14 EUR/kWh"\nint', '"-0.14 EUR/kWh"\nint'), "negative"),
+    "a kind that there is not": (TEXT.replace('kind = "hour"', 'kind = "time"'), "kind"),
+    "a facility that is measured together": (
+        TEXT.replace('kind = "facility"', 'kind = "facility"\ntogether = "x"'),
+        "only software",
+    ),
     "no life": (TEXT.replace("life = 10", "life = 0"), "above 0"),
     "a list": ("base = []", "table"),
 }

@@ -13,7 +13,7 @@ from outweigh.core.constants import J_PER_KWH
 from outweigh.core.errors import UsageError
 from outweigh.core.receipt import Receipt, RunStatus
 from outweigh.ports import ReceiptFilter
-from outweigh.whatif.levers_curve import Lever, Ratio
+from outweigh.whatif.levers_curve import Kind, Lever, Ratio
 
 _MONTHS = 12
 _FEWEST = 2  # variants that make a sitting
@@ -72,6 +72,7 @@ def _of_comparison(
         grade=variant["grade"],
         method=variant["method"],
         source=f"review {document['review_id'][:8]}: {', '.join(applied) or 'another model'}",
+        kind=Kind.SOFTWARE,
         excludes=f"review {document['review_id'][:8]}",
         keeps_quality=bool(one["equivalent"]) or better,
         barred="" if known else "its saving has no interval",
@@ -118,7 +119,7 @@ def of_ledger(ledger: Path | str, batch: str = "", incumbent: str = "") -> Measu
         levers[name] = Lever(
             name, Ratio(ratio.value, ratio.bounds.low, ratio.bounds.high), measured=True,
             grade=max(receipt.grade.value for receipt in own), method=own[0].total.method.value,
-            source=f"{len(shared)} rounds of batch {key[:8]}", excludes=f"batch {key[:8]}",
+            source=f"{len(shared)} rounds of batch {key[:8]}", kind=Kind.SOFTWARE, excludes=f"batch {key[:8]}",
             command=f"outweigh compare {base} {name}",
         )  # fmt: skip
     notes = (
@@ -163,7 +164,8 @@ def costed(measured: Measured, costs: Mapping[str, Lever]) -> list[Lever]:
             raise UsageError(f"no measured variant is called {variant!r}", remedy)
     return [
         lever if (said := costs.get(name)) is None else replace(
-            lever, name=said.name, cost=said.cost, excludes=said.excludes or lever.excludes,
+            lever, name=said.name, cost=said.cost, kind=said.kind or lever.kind, together=said.together,
+            excludes=said.excludes or lever.excludes,
             command=said.command or lever.command,
         )
         for name, lever in measured.levers.items()

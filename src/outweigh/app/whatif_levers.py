@@ -224,7 +224,9 @@ def _lever(lever: Lever) -> dict[str, Any]:
         **_ratio("carbon", lever.carbon),
         "price_ratio": lever.price.value,
         "cost": lever.cost,
+        "kind": None if lever.kind is None else str(lever.kind),
         "excludes": lever.excludes or None,
+        "together": lever.together or None,
         "keeps_quality": lever.keeps_quality,
         "command": lever.command or None,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
@@ -16,7 +16,7 @@ from outweigh.config.refusals import Refusal, dotted
 from outweigh.core.errors import ConfigError, InvalidQuantity
 from outweigh.core.units import parse_share
 from outweigh.whatif.finance import annuity
-from outweigh.whatif.levers_curve import Base, Lever, Ratio
+from outweigh.whatif.levers_curve import Base, Kind, Lever, Ratio
 
 PAGE = "docs/levers-curve.md"
 _NO_CHANGE = Ratio()
@@ -72,6 +72,10 @@ class _Lever(_Table):
     capex: Benefit | None = Field(default=None, examples=["5000 EUR"], description="Paid once, for `life` years.")
     life: float = Field(default=5.0, gt=0, le=60, examples=[5.0], description="Years that capital lasts.")
     running: Benefit | None = Field(default=None, examples=["3000 EUR"], description="Paid every year.")
+    kind: Literal["", "software", "place", "hour", "facility"] = Field(
+        default="", examples=["facility"], description="What it changes. Default: software, where energy changes."
+    )
+    together: str = Field(default="", examples=["stack"], description="Software levers that were measured together.")
     excludes: str = Field(default="", examples=["place"], description="Group of which one lever can be used.")
     source: str = Field(default="", examples=["vendor's sheet"], description="Where the change is from.")
     attempt: str = Field(default="", alias="try", examples=["outweigh shrink l3"], description="Command to try it.")
@@ -144,7 +148,8 @@ def _lever(name: str, table: _Lever, rate: float) -> Lever:
     return Lever(
         name, table.energy, table.intensity, table.price,
         cost=capital + (0.0 if table.running is None else table.running.amount),
-        source=table.source or "declared", excludes=table.excludes, command=table.attempt,
+        source=table.source or "declared", kind=Kind(table.kind) if table.kind else None, excludes=table.excludes,
+        together=table.together, command=table.attempt,
     )  # fmt: skip
 
 
@@ -167,6 +172,9 @@ def _check(document: LeversToml) -> Iterator[Refusal]:
             yield Refusal(path, problem, "Leave the change to the measurement, or leave variant out")
         if not table.variant and table.energy == _NO_CHANGE and table.intensity == _NO_CHANGE:
             yield Refusal(path, f"{dotted(path)} changes nothing", 'Write energy = "-12%", or name its variant')
+        if table.together and table.kind not in ("", Kind.SOFTWARE):
+            problem = f"{dotted(path)} is of kind {table.kind}, and only software is measured together"
+            yield Refusal((*path, "together"), problem, "Leave together out: levers of different kinds count together")
         if table.variant in variants:
             yield Refusal((*path, "variant"), f"two levers name the variant {table.variant!r}", "Leave one of them out")
         variants |= {table.variant} - {""}

@@ -3,8 +3,9 @@
 The rule, in this order:
 
 1. Counted is what is shown to save and keeps quality. Of levers that exclude each other (variants of one sitting are:
-   one of them serves), only the one with the largest yearly gain counts. Software levers do not compose, so two of
-   them count together only where they were measured together, as one variant.
+   one of them serves), only the one with the largest yearly gain counts. Software levers do not compose, so all of
+   them exclude each other, but for those that are said to be measured together. What changes energy and says no kind
+   is taken for software.
 2. Counted levers are ordered by what they cost per tonne avoided, the cheapest first, before the energy they save is
    paid for. So no cost is negative and the order is sound: net costs below zero do not rank (Taylor, Energy Policy 48
    (2012) 430-438). Among equals the larger saving comes first. What earlier levers left scales all others alike, so
@@ -19,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from outweigh.core.constants import G_PER_TONNE
 from outweigh.core.errors import InvalidQuantity, UsageError
@@ -41,6 +43,15 @@ class Ratio:
             raise InvalidQuantity("ratio of a lever", given, "it lies above 0 and within its interval")
 
 
+class Kind(StrEnum):
+    """What a lever changes. Levers of different kinds are taken to be independent."""
+
+    SOFTWARE = "software"  # the program or the model that serves
+    PLACE = "place"
+    HOUR = "hour"
+    FACILITY = "facility"
+
+
 @dataclass(frozen=True, slots=True)
 class Lever:
     """Something that saves.
@@ -50,7 +61,9 @@ class Lever:
         intensity, price: the same of the carbon and of the price of each kWh: another hour, another place.
         cost: money a year, capital turned into level payments.
         measured: on this task and this machine; else a projection.
+        kind: None where nobody said.
         excludes: name of a group of which one lever can be used; "" excludes nothing.
+        together: name of a set of software levers whose changes were measured with each other in place; "" of none.
         keeps_quality: None where nobody judged it.
         barred: why it is not counted whatever it saves; "" where nothing speaks against it.
         command: how to try it.
@@ -65,7 +78,9 @@ class Lever:
     grade: str = "D"
     method: str = "declared"
     source: str = ""
+    kind: Kind | None = None
     excludes: str = ""
+    together: str = ""
     keeps_quality: bool | None = None
     barred: str = ""
     command: str = ""
@@ -79,6 +94,10 @@ class Lever:
         """Carbon with it over carbon without; the two parts vary on their own, so the interval is the widest."""
         e, i = self.energy, self.intensity
         return Ratio(e.value * i.value, e.low * i.low, e.high * i.high)
+
+    @property
+    def is_software(self) -> bool:
+        return self.kind is Kind.SOFTWARE or (self.kind is None and self.energy != Ratio())
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,20 +261,37 @@ def _counted(base: Base, levers: Sequence[Lever]) -> tuple[list[Lever], list[tup
             counted.append(lever)
     for group in sorted({lever.excludes for lever in counted} - {""}):
         rivals = [lever for lever in counted if lever.excludes == group]
-        best = max(rivals, key=lambda lever: (_gain(base, lever), -lever.carbon.value))
+        best = max(rivals, key=lambda lever: _worth(base, [lever]))
         for lever in rivals:
             if lever is not best:
                 counted.remove(lever)
                 passed.append((lever, f"it excludes {best.name}, which gains more"))
+    chosen = max(_ways(counted), key=lambda way: _worth(base, way), default=[])
+    names = " with ".join(lever.name for lever in chosen)
+    for lever in [one for one in counted if one.is_software and one not in chosen]:
+        counted.remove(lever)
+        unsaid = "; if it is not software, say its kind" if lever.kind is None else ""
+        passed.append((lever, f"not measured together with {names}, which gains more{unsaid}"))
     return counted, passed
+
+
+def _ways(levers: Sequence[Lever]) -> list[list[Lever]]:
+    """Software levers that can be used at once: alone, or as the set that was measured together."""
+    ways: dict[tuple[str, str], list[Lever]] = {}
+    for lever in levers:
+        if lever.is_software:
+            ways.setdefault((lever.together, "" if lever.together else lever.name), []).append(lever)
+    return list(ways.values())
 
 
 def _gross(base: Base, lever: Lever) -> float:
     return lever.cost / (base.tonnes * (1 - lever.carbon.value))
 
 
-def _gain(base: Base, lever: Lever) -> float:
-    return base.money - base.with_levers([lever])[2] - lever.cost
+def _worth(base: Base, levers: Sequence[Lever]) -> tuple[float, float]:
+    """The yearly gain of levers together, and among equals the carbon they take off."""
+    gain = base.money - base.with_levers(levers)[2] - math.fsum(lever.cost for lever in levers)
+    return gain, -math.prod(lever.carbon.value for lever in levers)
 
 
 def _joint(levers: Sequence[Lever]) -> tuple[float, float]:
