@@ -33,6 +33,7 @@ from outweigh.run.rates import Rates
 from outweigh.run.reporting import run_document
 from outweigh.run.settling import receipt_body
 from outweigh.run.supervisor import Cycle, Supervisor, follow_to_its_end
+from outweigh.run.terms import read_plan
 
 COLUMNS: Final = (
     "job",
@@ -118,6 +119,7 @@ def run_plan(
         ExecutorError, MissingExtra: the executor is not here. LedgerError: nor the ledger.
         LeaseLost: another supervisor took over.
     """
+    read_plan(document, source)  # whatever is wrong with it is said before anything is asked of ledger or executor
     with _opened(options) as (store, executor):
         # Who goes on may find the sites down, or the scheduler: what it is to do is in the database.
         known = is_followed(store, document, options.on)

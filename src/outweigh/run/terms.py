@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any, Final
 
-from outweigh.core.errors import InvalidQuantity, OutweighError, UsageError
+from outweigh.core.errors import InvalidQuantity, UsageError
 from outweigh.core.jobs import Checkpoint
 from outweigh.plan.planfile import SCHEMA
 from outweigh.plan.problem import Job, Level
+from outweigh.run.checking import problem_in
 
 _AGAIN: Final = "Make it with `outweigh plan JOBS.toml --out plan.json`"
 S_PER_HOUR: Final = 3600.0
@@ -79,22 +80,20 @@ def read_plan(document: Mapping[str, Any], source: str) -> PlanRead:
     """What a plan of schema outweigh.plan/1 tells to do.
 
     Raises:
-        UsageError: it is no such plan, or a job of it has no command.
+        UsageError: it is no such plan, it lacks what carrying it out or telling of it reads, or a job of it has no
+            command.
     """
     if not isinstance(document, Mapping) or document.get("schema") != SCHEMA:
         given = document.get("schema") if isinstance(document, Mapping) else None
         raise UsageError(f"{source} is no plan of schema {SCHEMA} (it says {given!r})", _AGAIN)
+    if problem := problem_in(document):
+        raise UsageError(f"{source} cannot be carried out: {problem}", _AGAIN)
     try:
         terms = tuple(_terms(job) for job in document["jobs"])
         pieces = tuple(_single(position, job) for position, job in enumerate(document["jobs"]))
-        plan_id = str(document["plan_id"])
     except InvalidQuantity as err:
         raise UsageError(f"{source}: {err.given} is not a valid {err.quantity}", err.remedy) from err
-    except OutweighError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError) as err:
-        raise UsageError(f"{source} lacks what carrying it out needs, or says it otherwise ({err!r})", _AGAIN) from err
-    return PlanRead(plan_id, terms, tuple(one for each in pieces for one in each))
+    return PlanRead(str(document["plan_id"]), terms, tuple(one for each in pieces for one in each))
 
 
 def terms_to_dict(document: Mapping[str, Any]) -> list[dict[str, Any]]:
