@@ -143,6 +143,17 @@ def test_without_a_forecast_kept_nothing_is_named_as_nearest_to_itself(tmp_path:
     assert "nearest: DE" not in str(refused.value)
 
 
+def test_regret_takes_a_zone_by_any_of_its_names(archive: Archive):
+    archive.put(said([3.0, 1.0, 2.0]), retrieved_at=after(100))
+    archive.put(expected([3.0, 1.0, 2.0], issued=after(-1)), retrieved_at=after(-1))
+
+    found = regrets(
+        "DEU", start="2026-06-01T12:00Z", end="2026-06-01T13:00Z", job_h=1, window_h=3, archive=archive.folder
+    )
+
+    assert (found.zone, found.mean("best"), found.passed_over) == ("DE", 1.0, 0)
+
+
 def test_regret_by_hand():
     # Two hours of six. At once: (5+4)/2 = 4.5; best in one piece: (1+2)/2 = 1.5; chosen: (2+9)/2 = 5.5.
     actual = said([5.0, 4.0, 9.0, 1.0, 2.0, 9.0])

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outweigh.app.backtesting import COLUMNS, SCHEMA, AsOf, backtest_document, backtest_file, repeated
-from outweigh.core.errors import GapsTooLarge, InvalidQuantity, UsageError
+from outweigh.core.errors import FactorMissing, GapsTooLarge, InvalidQuantity, SeriesMismatch, UsageError
 from outweigh.core.intervals import Interval
 from outweigh.core.meaning import Accounting, CarbonKind, CarbonMeaning, DataQuality, Origin
 from outweigh.core.quantities import CarbonScope
@@ -388,31 +388,52 @@ def test_a_file_of_jobs_is_played_over_a_file_of_history(jobs_file, tmp_path, fo
     assert told.notes[0] == told.document["recommendation"]
 
 
-def test_an_archive_is_looked_through_as_it_was_at_each_moment(jobs_file, tmp_path):
+LIFECYCLE = CarbonMeaning(CarbonKind.AVERAGE, CarbonScope.LIFECYCLE, Accounting.CONSUMPTION)
+
+
+def forecasts_kept(tmp_path, meaning=LIFECYCLE, prices=True):
+    """A past, and an archive with a forecast and the prices of each of its last four days, as options."""
     pytest.importorskip("duckdb")
     from outweigh.data.grid_archive import Archive
     from outweigh.registry import grid_sources
 
-    past = grid_sources.get("file")(history(tmp_path / "past.csv", 40))
+    path = history(tmp_path / "past.csv", 40)
+    past = grid_sources.get("file")(path)
     archive = Archive(tmp_path / "kept")
-    meaning = CarbonMeaning(CarbonKind.AVERAGE, CarbonScope.LIFECYCLE, Accounting.CONSUMPTION)
     begin = START - timedelta(days=4)
     for hour in range(0, 96, 24):
         at = begin + timedelta(hours=hour)
         day = Interval(at, at + timedelta(hours=48))
-        archive.put(past.prices("DE", day), retrieved_at=at, zone="DE")
+        if prices:
+            archive.put(past.prices("DE", day), retrieved_at=at, zone="DE")
         values = [300 + 100 * np.sin(2 * np.pi * h / 24) for h in range(48)]
         origin = Origin("test", "DE", "test", "declared", issued_at=at)
         said = CarbonSeries.regular(at, 3600.0, values, DataQuality.FORECAST, meaning, origin)
         archive.put(said, retrieved_at=at, zone="DE")
+    return {"window": Interval(begin, START), "forecast": f"archive:{archive.folder}", "files": [path]}
 
-    told = backtest_file(
-        jobs_file, window=Interval(begin, START), forecast=f"archive:{archive.folder}", files=[tmp_path / "past.csv"]
-    )
+
+@pytest.mark.parametrize("zone", ["DE", "DEU"])
+def test_an_archive_is_looked_through_as_it_was_at_each_moment(jobs_file, tmp_path, zone):
+    jobs_file.write_text(JOBS.replace('zone = "DE"', f'zone = "{zone}"'), encoding="utf-8")
+
+    told = backtest_file(jobs_file, **forecasts_kept(tmp_path))
 
     plan = next(one for one in told.document["policies"] if one["policy"].startswith("plan once"))
     assert plan["oracle_share"] > 0.8
     assert told.document["forecast"].startswith("archive")
+
+
+def test_a_forecast_of_another_question_than_the_past_is_refused(jobs_file, tmp_path):
+    direct = replace(LIFECYCLE, scope=CarbonScope.DIRECT)
+
+    with pytest.raises(SeriesMismatch, match="direct"):
+        backtest_file(jobs_file, **forecasts_kept(tmp_path, direct))
+
+
+def test_a_price_that_the_archive_never_had_is_asked_for_and_not_passed_over(jobs_file, tmp_path):
+    with pytest.raises(FactorMissing, match="fetch DE --source NAME --price"):
+        backtest_file(jobs_file, **forecasts_kept(tmp_path, prices=False))
 
 
 def test_a_zone_of_which_only_a_year_is_known_has_no_history_to_play(jobs_file):

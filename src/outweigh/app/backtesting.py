@@ -12,13 +12,14 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from outweigh import __version__
-from outweigh.app.places import Surveyed, survey
+from outweigh.app.places import Sited, Surveyed, survey
 from outweigh.config.jobs import load_jobs
-from outweigh.core.errors import FactorMissing, GapsTooLarge, GridUnavailable, UsageError
+from outweigh.core.errors import FactorMissing, GapsTooLarge, SeriesMismatch, UsageError
 from outweigh.core.intervals import Interval
-from outweigh.core.meaning import Gap
+from outweigh.core.meaning import CarbonMeaning, Gap, PriceMeaning
 from outweigh.core.series import CarbonSeries, PriceSeries
-from outweigh.grid import Answer, Level, Sources, open_source
+from outweigh.grid import Answer, Level, Sources, find_zone, open_source
+from outweigh.grid.archive import Archive, SlotKind, default_folder
 from outweigh.plan.backtest import CONFIDENCE, FEWEST_WEEKS, RESAMPLES, WEEK_S, Backtest, Fared, backtest
 from outweigh.plan.backtest_capacity import BestConstantWithin, PlanOnceWithin, ThresholdWithin
 from outweigh.plan.backtest_policies import BestConstant, Online, PlanOnce, PlanRolling, Policy, Threshold
@@ -73,6 +74,7 @@ def backtest_file(
 
     Raises:
         UsageError: a forecast we do not know, a window too short for the jobs.
+        FactorMissing, SeriesMismatch: the archive never had a forecast, or a price, that answers what the past answers.
         GapsTooLarge: nothing is known of the window. More as `planning.plan_file`.
     """
     kind, _, argument = forecast.partition(":")
@@ -413,10 +415,11 @@ def _outlook(
         known = _own(found, begin)
         return AsOf(found.places, carbon_price, known, "our own forecast", ahead=ahead, every=every)
     name = f"archive {argument}".strip()
-    return AsOf(found.places, carbon_price, _archived(argument, spec), name, ahead=ahead)
+    return AsOf(found.places, carbon_price, _archived(argument, found), name, ahead=ahead)
 
 
-Known = tuple[CarbonSeries | float, PriceSeries | float]
+Known = tuple[CarbonSeries | PriceSeries | float, CarbonSeries | PriceSeries | float]  # carbon, price
+Meaning = CarbonMeaning | PriceMeaning
 Knowing = Callable[[datetime, Interval], list[Known]]
 S = TypeVar("S", CarbonSeries, PriceSeries)
 
@@ -506,24 +509,63 @@ def _own(found: Surveyed, begin: datetime) -> Knowing:
     return knowing
 
 
-def _archived(argument: str, spec: PlanSpec) -> Knowing:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a site asks the archive: the questions that what came answers, or a figure that was known all along."""
+
+    zone: str
+    carbon: Meaning | float
+    price: Meaning | float
+
+
+def _archived(argument: str, found: Surveyed) -> Knowing:
     """What the archive had at the moment: forecasts where it has any, prices as far as they were published."""
+    folder = Path(argument) if argument else default_folder()
+    if not folder.is_dir():
+        raise UsageError(f"there is no archive in {folder}", "`outweigh grid fetch ZONE --source NAME` makes one")
+    archive = Archive(folder)
+    sites = [_asked(one, archive) for one in found.sited]
 
     def knowing(at: datetime, window: Interval) -> list[Known]:
-        source = open_source(f"archive:{argument}@{at.isoformat()}")
-        answers = list[Known]()
-        for site in spec.sites:
-            carbon = site.intensity.g_per_kwh if site.intensity else _unless(source.forecast, site.zone, window)
-            price = site.price.amount_per_kwh if site.price else _unless(source.prices, site.zone, window)
-            answers.append((carbon, price))
-        return answers
+        def of(zone: str, asked: Meaning | float) -> CarbonSeries | PriceSeries | float:
+            if isinstance(asked, float):
+                return asked
+            ask = archive.forecast_as_of if isinstance(asked, CarbonMeaning) else archive.known
+            try:
+                return ask(zone, asked, window, at)
+            except FactorMissing:  # nothing yet: then a job starts at once
+                return math.nan
+
+        return [(of(one.zone, one.carbon), of(one.zone, one.price)) for one in sites]
 
     return knowing
 
 
-def _unless(ask: Callable[[str, Interval], S], zone: str, window: Interval) -> S | float:
-    """The answer, or not a number where the archive knew nothing yet: then a job starts at once."""
-    try:
-        return ask(zone, window)
-    except (FactorMissing, GridUnavailable):
-        return math.nan
+def _asked(one: Sited, archive: Archive) -> _Asked:
+    """Raises FactorMissing, SeriesMismatch where the archive never has what is asked; not yet is another thing."""
+    zone = find_zone(one.site.zone, archive.zones()).key
+    carbon, price = _question(one.carbon.series), _question(one.price.series)
+    held = archive.held(zone)
+    ahead = [each.meaning for each in held if SlotKind.FORECAST in each.kinds]
+    _check_held(carbon, [each for each in ahead if isinstance(each, CarbonMeaning)], archive, zone, "--forecast")
+    paid = [each.meaning for each in held if isinstance(each.meaning, PriceMeaning)]
+    _check_held(price, paid, archive, zone, "--price")
+    return _Asked(zone, carbon, price)
+
+
+def _question(came: CarbonSeries | PriceSeries) -> Meaning | float:
+    return came.mean_value() if len(came) == 1 else came.meaning
+
+
+def _check_held(asked: Meaning | float, held: Sequence[Meaning], archive: Archive, zone: str, option: str) -> None:
+    if isinstance(asked, float) or asked in held:
+        return
+    if held:
+        raise SeriesMismatch(
+            f"What came in {zone} ({asked})",
+            f"what the archive has of it ({'; '.join(str(one) for one in held)})",
+            "Take the past and its forecasts from one source",
+        )
+    what = f"forecast of {asked}" if option == "--forecast" else str(asked)
+    remedy = f"The archive {archive.folder} holds none; `outweigh grid fetch {zone} --source NAME {option}` keeps it"
+    raise FactorMissing(what, zone, (), remedy)

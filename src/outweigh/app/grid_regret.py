@@ -13,6 +13,7 @@ from outweigh.app.grid_fetch import moment
 from outweigh.core.errors import FactorMissing, GapsTooLarge, UsageError
 from outweigh.core.intervals import Interval
 from outweigh.core.series import CarbonMeaning, CarbonSeries, PriceMeaning, PriceSeries
+from outweigh.grid import find_zone
 from outweigh.grid.archive import Archive, SlotKind, default_folder
 from outweigh.grid.vintages import Regret, cheapest, regret
 
@@ -81,9 +82,11 @@ def regrets(
     Args:
         start, end: the decisions' times, `[start, end)`; ISO 8601, a bare date is its midnight in UTC.
         pausable: the job may run in pieces.
+        zone: as typed; see `find_zone`.
         archive: folder; the user's by default.
 
     Raises:
+        UnknownZone: no zone goes by that name.
         FactorMissing: the archive has no forecast of that zone, or for none of the decisions a whole one.
         UsageError: lengths or times that cannot be.
     """
@@ -97,6 +100,7 @@ def regrets(
     if not folder.is_dir():
         raise UsageError(f"there is no archive in {folder}", "`outweigh grid fetch ZONE --source NAME` makes one")
     kept = Archive(folder)
+    zone = find_zone(zone, kept.zones()).key
     kind = PriceMeaning if price else CarbonMeaning
     held = [one for one in kept.held(zone) if isinstance(one.meaning, kind) and SlotKind.FORECAST in one.kinds]
     if not held:
@@ -118,7 +122,7 @@ def regrets(
     if not found:
         raise FactorMissing(
             f"whole forecast of {window_h:g} h", zone, (),
-            f"None of {passed_over} decisions had one known at its moment, and then what was",
+            f"None of {passed_over} decisions had one known at its moment, and then what was (measured or estimated)",
         )  # fmt: skip
     return Regrets(zone, meaning, tuple(found), passed_over)
 
