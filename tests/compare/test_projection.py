@@ -40,6 +40,7 @@ def test_every_device_says_its_source_year_and_licence_and_is_grade_d():
     for row in rows:
         assert all(row.values()), row
         assert row["licence"] == "facts published by the provider"
+        assert "read " in row["checked"], row
     assert {factor.grade for one in devices().values() for factor in one.factors} == {Grade.D}
 
 

@@ -182,6 +182,15 @@ def test_what_cannot_be_is_refused(wrong):
         choice(**wrong)
 
 
+def test_every_device_says_how_each_of_its_three_figures_was_checked_and_none_is_recalled():
+    for key, row in devices().items():
+        assert "read " in row.checked, key
+        assert not {"recalled", "partly"} & set(row.checked.split()), key
+        figures = [row.rated_w, row.flop_per_s / 1e12, row.bytes_per_s / 1e9]
+        said = [figure for figure in figures if f"{figure:g}" in row.checked]
+        assert "all three" in row.checked or len(said) >= 2, key  # the third is derived, and the row says from what
+
+
 def test_embodied_figures_say_their_source_and_belong_to_devices_of_the_table():
     # NVIDIA's product carbon footprints: 1,312 kg for a baseboard of eight H100, 2,274 kg for one of eight B200; and a
     # teardown, Falk et al., arXiv 2509.00093: 127.6 kg for an A100.

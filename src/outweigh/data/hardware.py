@@ -26,6 +26,7 @@ class Device:
         rated_w: the most the board is allowed to draw [W].
         flop_per_s: dense bf16 operations [1/s] (fp16 where a board has no bf16).
         bytes_per_s: memory bandwidth [B/s].
+        checked: how we know that the source says so.
     """
 
     key: str
@@ -37,6 +38,7 @@ class Device:
     source: str
     licence: str
     retrieved: str
+    checked: str
 
     @property
     def factors(self) -> tuple[Factor, ...]:
@@ -59,6 +61,7 @@ def devices() -> Mapping[str, Device]:
             row["device"]: Device(
                 row["device"], row["name"], float(row["rated_w"]), 1e12 * float(row["bf16_dense_tflops"]),
                 1e9 * float(row["memory_gb_s"]), row["year"], row["source"], row["licence"], row["retrieved"],
+                row["checked"],
             )
             for row in csv.DictReader(text.splitlines())
         }
