@@ -311,3 +311,21 @@ def test_a_job_that_ends_on_a_node_that_was_killed_is_over_and_not_started_again
     assert done.state is JobState.COMPLETED
     assert executor.observe((request.key,))[request.key].ended == done.ended
     assert completions(case, request) == 1
+
+
+def test_what_a_script_says_of_itself_is_kept_and_its_job_is_found_by_its_comment_all_the_same(on_slurm):
+    executor = on_slurm.make()
+    script = written(
+        on_slurm.folder / "train.sh",
+        "#!/bin/sh\n#SBATCH --no-requeue --comment=billing-42 --open-mode=truncate --output=/dev/null\nsleep 0.1\n",
+    )
+    request = JobRequest(on_slurm._key(), ("sbatch", str(script)), hold=True)
+
+    held = executor.submit(request)
+    told = on_slurm.cluster.run("scontrol", "show", "job", held.id)
+    executor.release(request.key)
+    done = on_slurm.until(on_slurm.make(), request.key, *ENDED)
+
+    assert f"Comment=billing-42 outweigh:{request.key}" in told
+    assert "Requeue=0" in told
+    assert done.state is JobState.COMPLETED

@@ -36,7 +36,9 @@ class Record:
         boot: of the machine, when the attempt was launched.
         kept: how many of the stints are of earlier attempts.
         turn: the last of its turns that was seen (Slurm). refused: how often in a row it ended before it had begun.
-        handle: the scheduler's name of the attempt, where it differs from the key.
+        handle: the scheduler's name of the attempt, where it differs from the key; empty while it is to be asked for.
+        spent: earlier handles that its scheduler may still show, and that are not this attempt.
+        tasks: exit codes of the tasks of an array that did not end well; -1 of those that were cancelled.
     """
 
     request: JobRequest
@@ -54,6 +56,8 @@ class Record:
     turn: int = 0
     refused: int = 0
     handle: str = ""
+    spent: list[str] = field(default_factory=list)
+    tasks: dict[str, int] = field(default_factory=dict)
     stints: list[Stint] = field(default_factory=list)
     ended: datetime | None = None
     exit_code: int | None = None
@@ -84,7 +88,7 @@ class Record:
         """What is worth writing down when it has changed."""
         return (
             self.state, self.site, self.begin, self.attempt, self.turn, self.handle, self.in_place, self.asked,
-            self.reason, self.refused, tuple(self.stints), len(self.notes),
+            self.reason, self.refused, tuple(self.stints), len(self.notes), tuple(sorted(self.tasks.items())),
         )  # fmt: skip
 
     def over(self, state: JobState, at: datetime, exit_code: int | None, reason: str = "") -> None:

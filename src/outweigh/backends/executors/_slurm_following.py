@@ -26,6 +26,7 @@ _ENDED: Final = _CANCELLED | {
 }  # fmt: skip
 _GHOST_S: Final = 30.0  # shown as running so long after its end, a job only keeps others from its node
 _KILLED: Final = 137
+_TASK_CANCELLED: Final = -1
 _TIMED_OUT: Final = 124  # as timeout(1) says it
 _LISTED_WITHIN: Final = timedelta(seconds=10)  # shown as waiting so soon after its begin, it began as it was listed
 _MEMORY_S: Final = 300.0  # MinJobAge, where the cluster does not say
@@ -228,8 +229,7 @@ class Following:
         elif job.state == "COMPLETED":
             record.over(JobState.COMPLETED, at, 0)
         else:
-            code = job.exit_code or (_TIMED_OUT if job.state == "TIMEOUT" else _KILLED)
-            record.over(JobState.FAILED, at, code, job.state.replace("_", " ").lower())
+            record.over(JobState.FAILED, at, _code_of(job), job.state.replace("_", " ").lower())
 
     def _over(self, record: Record, end: End) -> None:
         if record.cancelled and record.asked is not None and (end.exit_code or end.at >= record.asked):
@@ -245,7 +245,14 @@ class Following:
         return checkpoint is not None and end.exit_code == checkpoint.saved_exit
 
     def _follow_array(self, record: Record, tasks: Sequence[SlurmJob]) -> None:
-        """An array as one job: it works while any of its tasks does, and is over when all are."""
+        """An array as one job: it works while any of its tasks does, and is over when all are.
+
+        The controller forgets tasks that ended early while others go on, so how they ended is kept.
+        """
+        for task in tasks:
+            record.tasks.pop(task.task, None)  # one that failed with its node may have been put back
+            if task.state in _ENDED and task.state != "COMPLETED":
+                record.tasks[task.task] = _TASK_CANCELLED if task.state in _CANCELLED else _code_of(task)
         record.attempt = max(record.attempt, sum(task.restarts for task in tasks))
         working = [task for task in tasks if task.state not in (*_ENDED, "PENDING", "SUSPENDED")]
         waiting = [task for task in tasks if task.state == "PENDING"]
@@ -264,10 +271,11 @@ class Following:
             record.state = held if all(task.held for task in waiting) else JobState.WAITING
         else:
             at = max(task.ended or self._now() for task in tasks)
-            code = max(task.exit_code for task in tasks)
-            cancelled = any(task.state in _CANCELLED for task in tasks)
-            state = JobState.CANCELLED if cancelled else JobState.FAILED if code else JobState.COMPLETED
-            record.over(state, at, code)
+            failed = {name: code for name, code in record.tasks.items() if code != _TASK_CANCELLED}
+            cancelled = len(record.tasks) - len(failed)
+            state = JobState.CANCELLED if cancelled else JobState.FAILED if failed else JobState.COMPLETED
+            said = [f"{n} tasks {how}" for n, how in ((len(failed), "failed"), (cancelled, "were cancelled")) if n]
+            record.over(state, at, max(failed.values(), default=0), ", ".join(said))
 
     def _has_put_away(self, record: Record, seen: datetime | None) -> bool:
         last = max((at for at in (seen, record.launched) if at is not None), default=record.submitted)
@@ -278,6 +286,11 @@ class Following:
             found = re.search(r"^MinJobAge\s*=\s*(\d+)", self._tools.run("scontrol", "show", "config"), re.MULTILINE)
             self._memory_s = float(found[1]) if found else _MEMORY_S
         return self._memory_s
+
+
+def _code_of(job: SlurmJob) -> int:
+    """Exit code of one that did not end well; what Slurm ended may have none of its own."""
+    return job.exit_code or (_TIMED_OUT if job.state == "TIMEOUT" else _KILLED)
 
 
 def _site_of(job: SlurmJob) -> str:

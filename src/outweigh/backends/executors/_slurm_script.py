@@ -6,7 +6,6 @@ in front, and the script is copied, as sbatch itself would copy it.
 
 from __future__ import annotations
 
-import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,16 +36,24 @@ exit "$code_"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What `sbatch` was given: its options, the script's #SBATCH lines, and what it runs."""
+    """What `sbatch` was given: its options, the script's #SBATCH lines, and what it runs.
+
+    Attributes:
+        constraint: what it asks of nodes. comment, open_mode: its own. Empty where it says nothing.
+        requeue: whether it may be started again; None where it leaves that to the cluster.
+    """
 
     options: tuple[str, ...]
     lines: tuple[str, ...]
     command: tuple[str, ...]
     constraint: str = ""
+    comment: str = ""
+    open_mode: str = ""
+    requeue: bool | None = None
 
 
 def taken_apart(request: JobRequest, copy: Path) -> Asked:
-    """The command of a request; a script that it names is copied to `copy`.
+    """The command of a request; a script that it names is copied to `copy`, and from then on the copy counts.
 
     Raises:
         JobRefused: `sbatch` without a script that can be read.
@@ -62,14 +69,13 @@ def taken_apart(request: JobRequest, copy: Path) -> Asked:
                 if "=" in word
                 else ("".join(command[position + 1 : position + 2]), position + 2)
             )
-            options = (*command[1:position], *command[after:])
-            return Asked(options, (), ("/bin/sh", "-c", text), _constraint(options, ()))
+            return _asked(request, (*command[1:position], *command[after:]), (), ("/bin/sh", "-c", text))
         script = _script(cwd / word)
         if script is not None:
+            script = _script(copy) or script
             copy.write_text(script, encoding="utf-8", errors="surrogateescape")
             copy.chmod(0o700)
-            options, lines = command[1:position], _directives(script)
-            return Asked(options, lines, (str(copy), *command[position + 1 :]), _constraint(options, lines))
+            return _asked(request, command[1:position], _directives(script), (str(copy), *command[position + 1 :]))
     raise JobRefused(NAME, request.key, "sbatch is given no script that begins with #!", "Name a script, or --wrap")
 
 
@@ -115,14 +121,34 @@ def _directives(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _constraint(options: tuple[str, ...], lines: tuple[str, ...]) -> str:
-    """What it asks of nodes already, which a site is added to; the command line has the last word."""
-    words = [*(word for line in lines for word in shlex.split(line.removeprefix("#SBATCH"), comments=True)), *options]
+def _asked(request: JobRequest, options: tuple[str, ...], lines: tuple[str, ...], command: tuple[str, ...]) -> Asked:
+    """With what it wishes of what we set too: the command line has the last word, as with sbatch itself."""
+    words: list[str] = []
+    for line in lines:
+        try:
+            words += shlex.split(line.removeprefix("#SBATCH"), comments=True)
+        except ValueError as err:
+            raise JobRefused(NAME, request.key, f"its line {line!r} cannot be read ({err})", "Mend its quotes") from err
+    words += options
+    requeue = [word == "--requeue" for word in words if word in ("--requeue", "--no-requeue")]
+    return Asked(
+        options, lines, command, _said(words, "--constraint", "-C"), _said(words, "--comment"),
+        _said(words, "--open-mode"), requeue[-1] if requeue else None,
+    )  # fmt: skip
+
+
+def _said(words: list[str], long: str, short: str = "") -> str:
+    """The last value that an option is given.
+
+    >>> _said(["-Cgpu", "--constraint", "a100"], "--constraint", "-C"), _said(["--nice"], "--comment")
+    ('a100', '')
+    """
     found = ""
     for position, word in enumerate(words):
-        match = re.fullmatch(r"(?:--constraint=|-C)(.+)", word)
-        if match:
-            found = match[1]
-        elif word in ("-C", "--constraint"):
+        if word.startswith(f"{long}="):
+            found = word.removeprefix(f"{long}=")
+        elif word in (long, short):
             found = words[position + 1] if position + 1 < len(words) else ""
+        elif short and word.startswith(short):
+            found = word.removeprefix(short)
     return found

@@ -6,15 +6,16 @@ Typed as `slurm`, or with options: `slurm:partition=eco,account=lab,qos=low,site
     licence   name of a licence that counts watts: a job asks for as many as it draws (`-L watts:700`), and what would
               go beyond the cluster's waits; only for jobs that say what they draw
 
-A key is in the job's comment, so a submit whose answer was lost is found again. Beside it the executor keeps a folder
-(`jobs/slurm` in the folder for state) that must be on a file system the nodes share: there a job leaves its begin and
-its end, turn by turn. They outlast what Slurm keeps (MinJobAge, without slurmdbd), and they are believed before
-it: a controller that is killed brings ended jobs back as running, for minutes, and starts some anew that run
-(`_slurm_turns`).
+A key is the last word of the job's comment, behind its user's own, so a submit whose answer was lost is found again.
+Beside it the executor keeps a folder (`jobs/slurm` in the folder for state) that must be on a file system the nodes
+share: there a job leaves its begin and its end, turn by turn. They outlast what Slurm keeps (MinJobAge, without
+slurmdbd), and they are believed before it: a controller that is killed brings ended jobs back as running, for minutes,
+and starts some anew that run (`_slurm_turns`).
 
 A pause is by checkpoint where the job declares one: the signal goes to the batch script, which holds itself in the
-queue when the job has saved. Else `scontrol suspend`, which most clusters keep to their operators (NotPermitted). After
-a requeue Slurm waits two minutes; a resume takes that away, but for the second in which slurmd still refuses the job.
+queue when the job has saved; not where its script says `--no-requeue`, for that starts it again. Else `scontrol
+suspend`, which most clusters keep to their operators (NotPermitted). After a requeue Slurm waits two minutes; a resume
+takes that away, but for the second in which slurmd still refuses the job.
 
 What a job draws is not said here: run it under `outweigh measure --meter slurm`, or import `sacct`.
 
@@ -23,10 +24,13 @@ Source: sbatch(1), scontrol(1), squeue(1), scancel(1), slurm.conf(5); seen on Sl
 
 from __future__ import annotations
 
+import contextlib
 import math
+import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import ClassVar, Final, Self
@@ -43,10 +47,16 @@ from outweigh.registry import executors
 
 _OPTIONS: Final = ("partition", "account", "qos", "sites", "licence")
 _COMMENT: Final = "outweigh:"
+_OURS: Final = re.compile(rf"(?:^|\s){_COMMENT}(\S+)\s*$")
 _PROBES_S: Final = 5.0
 _APART: Final = timedelta(seconds=1)  # Slurm counts in these
 _LATELY: Final = timedelta(seconds=10)
 _MOMENT_S: Final = 5.0
+#: What was seen so lately is not looked up again for a step that Slurm itself refuses where it no longer fits: else a
+#: hundred releases read the whole queue a hundred times.
+_SEEN_LATELY: Final = timedelta(seconds=15)
+#: A submission that has to be made again is tried again so long after it got no answer, or was refused.
+_NEXT_LOOK, _PATIENCE = timedelta(seconds=_MOMENT_S), timedelta(seconds=60)
 
 
 @executors.register(NAME)
@@ -90,6 +100,8 @@ class SlurmExecutor:
         self._tools = SlurmTools(environment, timeout_s=timeout_s)
         self._look = Following(self._records, self._tools, now)
         self._seen: dict[str, datetime] = {}
+        self._again_from: dict[str, datetime] = {}
+        self._silent_until: datetime | None = None
         self._nodes_seen: tuple[float, list[NodeKind]] | None = None
         self._jobs_seen: tuple[float, dict[str, list[SlurmJob]]] | None = None
 
@@ -132,17 +144,14 @@ class SlurmExecutor:
     def submit(self, request: JobRequest) -> JobStatus:
         with self._records.locked():
             record = self._records.get(request.key)
-            # One that was asked for before is looked for now; of a new one nothing can have come since the last look.
-            fresh = record is not None
-            jobs = self._of_comment(fresh=fresh) if record is None or not record.handle else {}
-            found = jobs.get(request.key, [])
-            if record is None or not (record.handle or found):  # nor was it taken before: what is asked now counts
-                if not found:
-                    self._must_fit(request)
-                state = JobState.HELD if request.hold else JobState.WAITING
-                record = Record(request, self._now(), state, request.site, request.begin)
-                self._records.put(record)  # before it is asked for: an answer that is lost is looked for by its key
-            if not record.handle:
+            if record is None or not (record.handle or record.launched):
+                # One that was asked for before is looked for now; of a new one nothing can have come since the last.
+                found = self._of_comment(fresh=record is not None).get(request.key, [])
+                if record is None or not found:  # nor was it taken before: what is asked now counts
+                    if not found:
+                        self._must_fit(request)
+                    record = self._record_of(request)
+                    self._records.put(record)  # before it is asked for: an answer that is lost is looked for by its key
                 if found:
                     record.handle = str(found[-1].array)
                 else:
@@ -150,6 +159,7 @@ class SlurmExecutor:
                         record.handle = self._sbatch(record)
                     except JobRefused:
                         self._records.drop(record.key)
+                        self._copy(record.key).unlink(missing_ok=True)
                         raise
                 record.launched = self._now()
                 self._records.put(record)
@@ -165,7 +175,7 @@ class SlurmExecutor:
         with self._records.locked():
             record = self._open(key)
             if record.state is JobState.WAITING:
-                self._tools.run("scontrol", "uhold", record.handle, key=key)
+                self._tell(record, "scontrol", "uhold", record.handle)
                 record.state = JobState.HELD
                 self._records.put(record)
             elif record.state is not JobState.HELD:
@@ -173,7 +183,7 @@ class SlurmExecutor:
 
     def release(self, key: str, *, begin: datetime | None = None) -> None:
         with self._records.locked():
-            record = self._open(key)
+            record = self._open(key, lately=True)
             if record.state in (JobState.HELD, JobState.WAITING):
                 self._let_go(record, begin)
 
@@ -193,7 +203,7 @@ class SlurmExecutor:
 
     def resume(self, key: str) -> None:
         with self._records.locked():
-            record = self._open(key)
+            record = self._open(key, lately=True)
             if record.state is not JobState.PAUSED:
                 return
             if record.in_place:
@@ -207,13 +217,13 @@ class SlurmExecutor:
     def move(self, key: str, site: str) -> None:
         known_site(NAME, site, self._all_sites())
         with self._records.locked():
-            record = self._open(key)
+            record = self._open(key, lately=True)
             if record.state.draws or record.in_place:
                 where = record.site or "its site"
                 raise NotOffered(NAME, f"job {key} is in place at {where}", "Pause it by its checkpoint")
-            asked = taken_apart(record.request, self._records.prefix(key).with_suffix(".script"))
+            asked = taken_apart(record.request, self._copy(key))
             features = _constraint(asked.constraint, site)
-            self._tools.run("scontrol", "update", f"jobid={record.handle}", f"Features={features}", key=key)
+            self._tell(record, "scontrol", "update", f"jobid={record.handle}", f"Features={features}")
             record.site = site
             self._records.put(record)
 
@@ -223,8 +233,10 @@ class SlurmExecutor:
             if record.state.over:
                 return
             record.cancelled, record.asked = True, self._now()
+            if not record.handle:  # it was to be submitted again
+                record.over(JobState.CANCELLED, self._now(), None)
             self._records.put(record)
-            self._tools.run("scancel", record.handle, key=key)
+            self._tell(record, "scancel", record.handle)
 
     def observe(self, keys: Collection[str] | None = None) -> Mapping[str, JobStatus]:
         with self._records.locked():
@@ -233,14 +245,27 @@ class SlurmExecutor:
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _known(self, key: str) -> Record:
-        record = self._bring_up_to_date((key,)).get(key)
+    def _tell(self, record: Record, *command: str) -> None:
+        """Of one that is to be submitted again Slurm knows nothing yet: what the record says is what it will be."""
+        if record.handle:
+            self._tools.run(*command, key=record.key)
+
+    def _known(self, key: str, *, lately: bool = False) -> Record:
+        """
+        Args:
+            lately: as it was seen a moment ago will do.
+        """
+        seen = self._seen.get(key)
+        if lately and seen is not None and self._now() - seen <= _SEEN_LATELY:
+            record = self._records.get(key)
+        else:
+            record = self._bring_up_to_date((key,)).get(key)
         if record is None:
             raise JobUnknown(NAME, key, "it is not there", "Submit it")
         return record
 
-    def _open(self, key: str) -> Record:
-        record = self._known(key)
+    def _open(self, key: str, *, lately: bool = False) -> Record:
+        record = self._known(key, lately=lately)
         if record.state.over:
             raise JobOver(NAME, key, f"it has ended ({record.state})", "Leave it out of the plan")
         return record
@@ -263,9 +288,21 @@ class SlurmExecutor:
                 "Ask for less, or for another site",
             )
 
+    def _copy(self, key: str) -> Path:
+        return self._records.prefix(key).with_suffix(".script")
+
+    def _record_of(self, request: JobRequest) -> Record:
+        state = JobState.HELD if request.hold else JobState.WAITING
+        barred = request.checkpoint is not None and taken_apart(request, self._copy(request.key)).requeue is False
+        asked = replace(request, checkpoint=None) if barred else request
+        record = Record(asked, self._now(), state, request.site, request.begin)
+        if barred:
+            record.note("it says --no-requeue, and its checkpoint would start it again: it is not paused by that")
+        return record
+
     def _sbatch(self, record: Record) -> str:
         request, prefix = record.request, self._records.prefix(record.key)
-        asked = taken_apart(request, prefix.with_suffix(".script"))
+        asked = taken_apart(request, self._copy(record.key))
         typed = request.command[0] == "sbatch" or request.command[0].endswith("/sbatch")
         words = ["sbatch", "--parsable", *self._submit_options, *asked.options]
         if not typed:  # one that is typed says itself what it needs
@@ -276,7 +313,9 @@ class SlurmExecutor:
             words += [f"--output={output}"]
         elif request.output:
             words.append(f"--output={request.output}")
-        words += [f"--comment={_COMMENT}{request.key}", "--open-mode=append", "--requeue"]
+        words += [f"--comment={f'{asked.comment} {_COMMENT}{request.key}'.strip()}"]
+        words += ["--open-mode=append"] if not asked.open_mode else []  # a later start keeps what an earlier one said
+        words += ["--requeue"] if request.checkpoint is not None and asked.requeue is None else []
         constraint = _constraint(asked.constraint, record.site)
         words += [f"--constraint={constraint}"] if record.site else []
         words += [f"--begin={self._in(record.begin)}"] if record.begin is not None else []
@@ -292,10 +331,26 @@ class SlurmExecutor:
         return handle
 
     def _submit_again(self, record: Record) -> None:
+        """Ask for one that has to begin once more. Where that fails a later look tries again, for that one and no
+        other is kept from being seen by it; one whose answer was lost is found by its key before.
+        """
         record.handle = ""
         self._records.put(record)  # before it is asked for, as at first
-        record.handle = self._sbatch(record)
-        record.launched = self._now()
+        now = self._now()
+        if any(at is not None and now < at for at in (self._silent_until, self._again_from.get(record.key))):
+            return
+        try:
+            record.handle = self._sbatch(record)
+        except ExecutorUnavailable as err:
+            self._silent_until, record.reason = now + _NEXT_LOOK, err.reason
+            return
+        except ExecutorError as err:
+            self._again_from[record.key], record.reason = now + _PATIENCE, err.reason
+            record.note(f"it could not be submitted again ({err.reason}); that is tried every minute")
+            return
+        record.launched, record.reason = now, ""
+        with contextlib.suppress(ValueError):  # a controller that was killed may give a number twice
+            record.spent.remove(record.handle)
 
     def _in(self, begin: datetime | None) -> str:
         """A time as Slurm takes it; relative, for its absolute times are local and an hour a year is there twice."""
@@ -307,9 +362,9 @@ class SlurmExecutor:
         # Nor in the second in which it ended: slurmd takes such a launch for the one that it was told to kill.
         soonest = self._now() + _APART if self._just_ended(record) else None
         start = self._in(max(begin, soonest) if begin and soonest else begin or soonest)
-        self._tools.run("scontrol", "update", f"jobid={record.handle}", f"StartTime={start}", key=record.key)
+        self._tell(record, "scontrol", "update", f"jobid={record.handle}", f"StartTime={start}")
         if record.state is not JobState.WAITING:
-            self._tools.run("scontrol", "release", record.handle, key=record.key)
+            self._tell(record, "scontrol", "release", record.handle)
         record.state, record.begin, record.asked = JobState.WAITING, begin, None
         self._records.put(record)
 
@@ -333,8 +388,8 @@ class SlurmExecutor:
             return self._jobs_seen[1]
         found: dict[str, list[SlurmJob]] = defaultdict(list)
         for job in sorted(self._tools.jobs(), key=lambda each: each.id):
-            if job.comment.startswith(_COMMENT):
-                found[job.comment.removeprefix(_COMMENT)].append(job)
+            if ours := _OURS.search(job.comment):
+                found[ours[1]].append(job)
         self._jobs_seen = (time.monotonic(), found)
         return found
 
@@ -349,20 +404,29 @@ class SlurmExecutor:
             if record.state.over:
                 continue
             before = record.summary()
-            tasks = [job for job in jobs.get(key, []) if not record.handle or str(job.array) == record.handle]
+            tasks = _attempt(record, jobs.get(key, []))
             if tasks:
-                record.handle = str(tasks[0].array)
+                record.handle, record.launched = str(tasks[0].array), record.launched or self._now()
                 if self._look.follow(record, tasks):
+                    record.spent.append(record.handle)
                     self._submit_again(record)
-            elif not record.handle:  # its submit was never answered, and never heard
+            elif not record.handle and record.launched is None:  # its submit was never answered, and never heard
                 del known[key]
                 continue
-            elif self._look.forgotten(record, self._seen.get(key)):
+            elif not record.handle or self._look.forgotten(record, self._seen.get(key)):
                 self._submit_again(record)
             self._seen[key] = self._now()
             if record.summary() != before:
                 self._records.put(record)
         return known
+
+
+def _attempt(record: Record, jobs: Sequence[SlurmJob]) -> list[SlurmJob]:
+    """The job of a record, or all tasks of it, among those that bear its key, by their ids. Where its handle is not
+    known it is the last one that was not given up before.
+    """
+    handle = record.handle or next((str(job.array) for job in reversed(jobs) if str(job.array) not in record.spent), "")
+    return [job for job in jobs if str(job.array) == handle]
 
 
 def _constraint(theirs: str, site: str) -> str:
