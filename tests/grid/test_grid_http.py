@@ -19,7 +19,15 @@ import pytest
 
 from outweigh.backends.grid import _http, _manners
 from outweigh.backends.grid._http import Web, cache_folder, fresh_until, key_of, probed
-from outweigh.core.errors import GridBusy, GridDataInvalid, GridUnavailable, MissingExtra, OutweighError, UsageError
+from outweigh.core.errors import (
+    GridBusy,
+    GridDataInvalid,
+    GridHeldBack,
+    GridUnavailable,
+    MissingExtra,
+    OutweighError,
+    UsageError,
+)
 from outweigh.core.intervals import Interval
 from outweigh.core.measurement import Grade
 
@@ -245,6 +253,63 @@ def test_who_is_busy_each_time_is_asked_three_times_and_no_longer_than_patience_
     assert caught.value.retry_after_s == 6
     assert len(provider.asked) <= 3
     assert sum(time.waits) <= 10
+
+
+@pytest.mark.parametrize(("header", "pause_s"), [("4", 4), (None, 60)], ids=["stated", "not stated"])
+def test_a_pause_that_outlasts_the_retries_is_remembered_by_all_processes(header, pause_s, web, provider, answer, time):
+    provider.on("/", answer(None, 429, {} if header is None else {"Retry-After": header}))
+
+    with pytest.raises(GridBusy) as caught:
+        web().json("/")
+    asked = len(provider.asked)
+    for _ in range(3):
+        with pytest.raises(GridBusy):
+            web(patience_s=1).json("/")
+
+    assert caught.value.retry_after_s == pause_s
+    assert len(provider.asked) == asked <= 3
+    time.now += timedelta(seconds=pause_s)
+    provider.on("/", answer({"value": 1}))
+    assert web().json("/") == {"value": 1}
+
+
+def test_a_provider_known_to_ban_is_left_alone_at_the_first_refusal(web, provider, answer, time):
+    provider.on("/", answer(None, 429))
+
+    for _ in range(3):
+        with pytest.raises(GridBusy) as caught:
+            web(ban_s=300).json("/")
+
+    assert (len(provider.asked), time.waits) == (1, [])
+    assert caught.value.retry_after_s == 300
+
+
+@pytest.mark.parametrize(("source", "zone", "ban_s"), [("energinet", "DK-DK1", 300), ("entsoe", "DE", 600)])
+def test_those_that_publish_a_ban_are_left_alone_for_it(source, zone, ban_s, provider, answer):
+    from outweigh.grid import open_source
+
+    # Energi Data Service's guide: five minutes; ENTSO-E's API guide: ten.
+    provider.on("/", answer(None, 429)).stands_in_for(source, key="a-key-of-nobody")
+
+    for _ in range(3):
+        with pytest.raises(GridBusy) as caught:
+            open_source(source).carbon(zone, Interval.starting(NOON, 3600))
+
+    assert len(provider.asked) == 1
+    assert ban_s - 30 < caught.value.retry_after_s <= ban_s
+
+
+def test_a_limit_of_ours_is_not_passed_off_as_a_pause_the_provider_asked_for(web, provider, answer):
+    provider.on("/", answer({}))
+    source = web(requests_per_hour=1)
+    source.json("/")
+
+    with pytest.raises(GridHeldBack) as caught:
+        source.json("/")
+
+    assert "we keep to its published limit" in str(caught.value)
+    assert "asks for a pause" not in str(caught.value)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 def test_without_a_pause_stated_retries_are_spread_by_chance(web, provider, answer, time):

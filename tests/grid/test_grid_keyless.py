@@ -547,7 +547,7 @@ def test_a_year_keeps_to_two_requests_a_minute_each_endpoint_for_itself(source, 
     for zone in ("DE", "FR"):
         asked.prices(zone, window)
         asked.carbon(zone, window)
-    with pytest.raises(GridUnavailable, match="pause of 60 s"):
+    with pytest.raises(GridUnavailable, match="limit, which leaves room again in 60 s"):
         asked.prices("AT", window)
 
 

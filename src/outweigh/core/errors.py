@@ -342,12 +342,24 @@ class GridUnavailable(OutweighError):
 
 
 class GridBusy(GridUnavailable):
-    """A grid source asked us to wait (429 or 503), or our own limiter did. `retry_after_s` is how long [s]."""
+    """A grid source asked us to wait (429 or 503). `retry_after_s` is how long [s]."""
 
     def __init__(self, source: str, retry_after_s: int, remedy: str) -> None:
-        super().__init__(source, f"it asks for a pause of {retry_after_s} s", remedy)
+        super().__init__(source, self._why(retry_after_s), remedy)
         Exception.__init__(self, source, retry_after_s, remedy)
         self.retry_after_s = retry_after_s
+
+    @staticmethod
+    def _why(retry_after_s: int) -> str:
+        return f"it asks for a pause of {retry_after_s} s"
+
+
+class GridHeldBack(GridBusy):
+    """We did not ask: our requests have used up the limit that the provider publishes."""
+
+    @staticmethod
+    def _why(retry_after_s: int) -> str:
+        return f"we keep to its published limit, which leaves room again in {retry_after_s} s"
 
 
 class GridDataInvalid(OutweighError):

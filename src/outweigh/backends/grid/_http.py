@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 INSTALL = "pip install 'outweigh[live]'"
 TIMEOUT_S = 10.0
 PATIENCE_S = 10.0  # longest we wait for a provider that asks for a pause, over all retries of one request
+_PAUSE_S = 60.0  # how long we leave one alone that says "later" each time and not until when
 
 _PACKAGES = ("httpx", "hishel", "httpx_retries")
 _REDIRECTS = 3
@@ -94,6 +95,7 @@ class Web:
         key_remedy: what to do where the key is refused (401, 403).
         timeout_s: for one answer [s].
         patience_s: longest pause we honour by waiting [s]; a longer one is GridBusy at once.
+        ban_s: for how long [s] the provider is known to refuse those who asked too much (429), where it does not say.
         sleep: how to wait [s].
 
     Raises:
@@ -116,12 +118,14 @@ class Web:
         key_remedy: str = "",
         timeout_s: float = TIMEOUT_S,
         patience_s: float = PATIENCE_S,
+        ban_s: float | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.source, self.now = source, now
         self.base_url = _base_url(source, base_url)
         self._headers, self._params = dict(headers or {}), dict(params or {})
         self._key_remedy, self._timeout_s, self._patience_s, self._sleep = key_remedy, timeout_s, patience_s, sleep
+        self._ban_s = ban_s
         self._folder = cache_folder() if cache is None else cache
         limits = [(n, s) for n, s in ((requests_per_hour, 3600.0), (requests_per_minute, 60.0)) if n is not None]
         self._manners = Manners(f"{self.base_url} {lane}".strip(), [*limits, *rates], self._folder, now)
@@ -224,6 +228,7 @@ class Web:
                 sleep=self._sleep,
                 timeout_s=self._timeout_s,
                 patience_s=self._patience_s,
+                ban_s=self._ban_s,
             )
             self._finalizer = weakref.finalize(self, _close, self._clients)
         return self._clients
@@ -279,7 +284,10 @@ class Web:
         status = response.status_code
         if status == 429 or (status == 503 and "retry-after" in response.headers):
             asked = response.headers.get("retry-after", "")
-            raise busy(self.source, max(1.0, float(asked) if asked.isdecimal() else 60.0))
+            pause_s = max(1.0, float(asked) if asked.isdecimal() else _PAUSE_S)
+            # It has said so to all our retries: no process of this user asks before that is over.
+            self._manners.pause(pause_s)
+            raise busy(self.source, pause_s)
         said = self._hidden(_message(response.content), headers)
         reason = f"it answered {status} {response.reason_phrase}" + (f": {said}" if said else "")
         if status in (401, 403):

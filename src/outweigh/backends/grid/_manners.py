@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from outweigh.core.meaning import CLOCK_SLACK_S
 
@@ -20,6 +21,13 @@ _TABLES = (
 )
 _log = logging.getLogger("outweigh.grid")
 _said: set[str] = set()
+
+
+class Turn(NamedTuple):
+    """How long to wait for it [s], 0 where it is now; `ours`: for our own limit, and not for a pause it asked for."""
+
+    wait_s: float
+    ours: bool
 
 
 class Manners:
@@ -42,8 +50,8 @@ class Manners:
         self._asked: deque[float] = deque()
         self._until_s = 0.0
 
-    def ask(self) -> float:
-        """0 where a request may go out now, which counts it; else how long to wait [s], which counts nothing."""
+    def ask(self) -> Turn:
+        """Whether a request may go out now, which counts it; else how long to wait, which counts nothing."""
         if self._path is not None:
             try:
                 return self._ask_shared(self._path)
@@ -54,10 +62,10 @@ class Manners:
         now_s = self._now().timestamp()
         while self._asked and self._asked[0] <= now_s - self._longest_s:
             self._asked.popleft()
-        wait_s = self._wait_s(list(self._asked), self._until_s, now_s)
-        if wait_s == 0 and self._limits:
+        turn = self._turn(list(self._asked), self._until_s, now_s)
+        if turn.wait_s == 0 and self._limits:
             self._asked.append(now_s)
-        return wait_s
+        return turn
 
     def pause(self, seconds: float) -> None:
         """The provider wants no request for so long."""
@@ -70,7 +78,7 @@ class Manners:
             except (sqlite3.Error, OSError):
                 self._path = None
 
-    def _ask_shared(self, path: Path) -> float:
+    def _ask_shared(self, path: Path) -> Turn:
         with closing(self._open(path)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             # Only now: while we waited for our turn others have asked, and their times must not lie in our future.
@@ -83,19 +91,19 @@ class Manners:
             rows = connection.execute("SELECT at_s FROM asked WHERE provider = ? ORDER BY at_s", (self._provider,))
             asked = [row[0] for row in rows]
             held = connection.execute("SELECT until_s FROM pause WHERE provider = ?", (self._provider,)).fetchone()
-            wait_s = self._wait_s(asked, held[0] if held else 0.0, now_s)
-            if wait_s == 0 and self._limits:
+            turn = self._turn(asked, held[0] if held else 0.0, now_s)
+            if turn.wait_s == 0 and self._limits:
                 connection.execute("INSERT INTO asked VALUES (?, ?)", (self._provider, now_s))
             connection.execute("COMMIT")
-        return wait_s
+        return turn
 
-    def _wait_s(self, asked: Sequence[float], until_s: float, now_s: float) -> float:
-        wait_s = until_s - now_s
+    def _turn(self, asked: Sequence[float], until_s: float, now_s: float) -> Turn:
+        wait_s = pause_s = max(0.0, until_s - now_s)
         for requests, seconds in self._limits:
             recent = [at_s for at_s in asked if at_s > now_s - seconds]
             if len(recent) >= requests:
                 wait_s = max(wait_s, recent[len(recent) - int(requests)] + seconds - now_s)
-        return max(0.0, wait_s)
+        return Turn(wait_s, ours=wait_s > pause_s)
 
     def _open(self, path: Path) -> sqlite3.Connection:
         path.parent.mkdir(parents=True, exist_ok=True)

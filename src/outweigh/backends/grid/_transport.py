@@ -24,7 +24,7 @@ import httpx
 import httpx_retries
 
 from outweigh.backends.grid._manners import Manners, say_once
-from outweigh.core.errors import GridBusy, GridDataInvalid
+from outweigh.core.errors import GridBusy, GridDataInvalid, GridHeldBack
 from outweigh.core.meaning import CLOCK_SLACK_S
 
 CACHE_FILE = "grid-http.sqlite"
@@ -47,7 +47,7 @@ class Network(httpx.BaseTransport):
     """One request to one provider: signed, in its turn, read to the end.
 
     Raises:
-        GridBusy: the provider's pause, or its limit, is longer than we wait.
+        GridBusy: the provider's pause is longer than we wait; GridHeldBack: what its limit leaves us to wait is.
         GridDataInvalid: not what was asked for, too large, or stamped by a clock that is not ours.
     """
 
@@ -63,10 +63,12 @@ class Network(httpx.BaseTransport):
         sleep: Callable[[float], None],
         timeout_s: float,
         patience_s: float,
+        ban_s: float | None,
     ) -> None:
         self._source, self._inner, self._manners = source, inner, manners
         self._headers, self._params = dict(headers), dict(params)
         self._now, self._sleep, self._timeout_s, self._patience_s = now, sleep, timeout_s, patience_s
+        self._ban_s = ban_s
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         self._wait_for_turn()
@@ -74,6 +76,8 @@ class Network(httpx.BaseTransport):
         answer = self._read(self._inner.handle_request(self._signed(request)), where)
         now = self._now()
         pause_s = _pause_s(answer, now) if answer.status_code in _AGAIN else None
+        if pause_s is None and answer.status_code == 429:
+            pause_s = self._ban_s
         if pause_s is not None:
             if pause_s > self._patience_s:
                 self._manners.pause(pause_s)
@@ -89,10 +93,11 @@ class Network(httpx.BaseTransport):
 
     def _wait_for_turn(self) -> None:
         left_s = self._patience_s
-        while (wait_s := self._manners.ask()) > 0:
+        while (turn := self._manners.ask()).wait_s > 0:
+            wait_s = turn.wait_s
             # Less each time, whatever the clock does: one that stands still must not keep us here.
             if wait_s > left_s:
-                raise busy(self._source, wait_s)
+                raise busy(self._source, wait_s, ours=turn.ours)
             left_s -= max(wait_s, 0.1)
             self._sleep(wait_s)
 
@@ -175,6 +180,7 @@ def connect(
     sleep: Callable[[float], None],
     timeout_s: float,
     patience_s: float,
+    ban_s: float | None,
 ) -> tuple[httpx.Client, httpx.Client]:
     """Two clients of one provider: one that keeps answers, one that does not. Close both."""
     network = Network(
@@ -187,6 +193,7 @@ def connect(
         sleep=sleep,
         timeout_s=timeout_s,
         patience_s=patience_s,
+        ban_s=ban_s,
     )
     patient = type("Patient", (_Patient,), {"rest": staticmethod(sleep)})
     retrying = httpx_retries.RetryTransport(
@@ -222,8 +229,9 @@ def parse_json(source: str, where: str, body: bytes, content_type: str = "") -> 
         raise GridDataInvalid(source, where, problem, remedy) from err
 
 
-def busy(source: str, seconds: float) -> GridBusy:
-    return GridBusy(source, math.ceil(seconds), f"Ask again in {math.ceil(seconds)} s, or take another source")
+def busy(source: str, seconds: float, *, ours: bool = False) -> GridBusy:
+    whole_s, kind = math.ceil(seconds), GridHeldBack if ours else GridBusy
+    return kind(source, whole_s, f"Ask again in {whole_s} s, or take another source")
 
 
 def _pause_s(answer: httpx.Response, now: datetime) -> float | None:

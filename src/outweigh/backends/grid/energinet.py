@@ -70,6 +70,7 @@ _NAMES = {
 _STEP_S = 300.0
 _UPDATED_S = 900.0
 _WINDOW_S = 31 * 86400.0
+_BAN_S = 300.0
 # Midnight in Denmark that begins the delivery day 2025-10-01, on which the market went from hours to quarters.
 _QUARTERS_FROM = datetime(2025, 9, 30, 22, tzinfo=UTC)
 
@@ -95,7 +96,7 @@ class EnerginetGrid:
 
     def __init__(self, now: Callable[[], datetime] = clock) -> None:
         self._now = now
-        self._web = Web(self.name, "https://api.energidataservice.dk", now=now, rates=[(40.0, 10.0)])
+        self._web = Web(self.name, "https://api.energidataservice.dk", now=now, rates=[(40.0, 10.0)], ban_s=_BAN_S)
 
     @classmethod
     def probe(cls) -> Availability:

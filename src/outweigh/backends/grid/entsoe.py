@@ -70,6 +70,7 @@ FUELS: Mapping[str, str] = {
     "B25": STORAGE,
 }
 # Energy Identification Codes of bidding zones, from ENTSO-E's list of areas.
+_BAN_S = 600.0
 _ZONES: Mapping[str, str] = {
     "AT": "10YAT-APG------L",
     "BA": "10YBA-JPCC-----D",
@@ -250,6 +251,7 @@ class EntsoeGrid:
                 params={"securityToken": key_of(self.name, _GET_A_KEY)},
                 now=self._now,
                 requests_per_minute=400.0,
+                ban_s=_BAN_S,
                 key_remedy=f"{_GET_A_KEY}, then set OUTWEIGH_ENTSOE_KEY",
             )
         return self._web
