@@ -652,6 +652,22 @@ def test_a_run_is_billed_for_the_quarters_of_an_hour_it_draws_in(capsys, tmp_pat
         assert found[key] == pytest.approx(1000 + kw * (10 * peak + 0.1 * hours), abs=0.01), key
 
 
+def test_a_run_that_may_be_slower_is_billed_for_more_hours_and_no_higher_demand(capsys, tmp_path):
+    # 6 x 1e9 x 3e10 operations on 100 devices of 1e15 a second: an hour at 0.5 of that, half of one at 1, two at 0.25.
+    (tmp_path / "demand.toml").write_text(DEMAND.format(window="15 min"))
+    words = ["--parameters", "1B", "--tokens", "30B", "--tflops", "1000", "--utilisation", "0.25:1", "--pue", "1.0",
+             "--count", "100", "--tariff", str(tmp_path / "demand.toml"), "--start", "2026-03-02T09:00"]  # fmt: skip
+
+    (exact,) = documents(capsys, *words, "--watts", "1000")
+    (found,) = documents(capsys, *words, "--watts", "500:1000:2000")
+
+    for key, hours in (("money_low", 0.5), ("money", 1), ("money_high", 2)):
+        assert exact[key] == pytest.approx(1000 + 100 * (10 + 0.1 * hours), abs=0.01), key
+    # Both are known to a factor of two, so at an end each goes 1 / sqrt(2) of that way: 1.63 times.
+    each = 2 ** (1 / math.sqrt(2))
+    assert found["money_high"] == pytest.approx(1000 + 100 * (10 * each + 0.1 * each**2), rel=1e-6)
+
+
 SITE = Path(__file__).parents[2] / "examples" / "tariff" / "site.toml"
 BAD = {
     "unknown device": (["--device", "h100", *TRAIN], 2, "nvidia-h100-sxm"),

@@ -122,26 +122,44 @@ def _with_tariff(asked: Asked, row: Estimate) -> Estimate:
     if seconds > _LONGEST_S:
         problem = f"the run would take {seconds / S_PER_YEAR:,.0f} years on {asked.count} devices"
         raise UsageError(problem, "A tariff bills up to 20 years: give --count as many as work at once")
-    # In whole hours, as a demand may be of one; in steps of a quarter, as the run need not begin or end with one.
-    first = start.replace(minute=0, second=0, microsecond=0)
-    hours = math.ceil(((start - first).total_seconds() + seconds) / S_PER_HOUR)
-    nothing_yet = Load.flat(Power(0.0), first, first + timedelta(hours=hours), _METERED_S)
+    time, count = row.device_s.known, asked.count
 
-    def billed(joules: float) -> float:
-        run = Run(Power(joules / seconds), seconds, start)
-        return float(bill(tariff, nothing_yet.plus(run)).total)
+    def billed(joules: float, device_s: float) -> float:
+        lasts_s = device_s / count
+        # In whole hours, as a demand may be of one; in quarters, as the run need not begin or end with an hour.
+        first = start.replace(minute=0, second=0, microsecond=0)
+        hours = math.ceil(((start - first).total_seconds() + lasts_s) / S_PER_HOUR)
+        nothing_yet = Load.flat(Power(0.0), first, first + timedelta(hours=hours), _METERED_S)
+        return float(bill(tariff, nothing_yet.plus(Run(Power(joules / lasts_s), lasts_s, start))).total)
 
-    ends = [billed(joules) for joules in (energy.bounds.low, energy.value, energy.bounds.high)]
+    ends = [
+        billed(joules, time.value * _longer(time.value, device_s, energy.value, joules))
+        for joules, device_s in (
+            (energy.bounds.low, time.bounds.low), (energy.value, time.value), (energy.bounds.high, time.bounds.high),
+        )
+    ]  # fmt: skip
     money = Propagated(ends[1], replace(energy.bounds, low=min(ends), high=max(ends)), {})
     told = (
         f"money: the bill of this run alone under {asked.tariff.name}, fixed charges and demand with it; its ends "
-        "bill those of the energy, drawn in the same hours; what it adds to a site's bill: `outweigh whatif tariff "
-        "marginal`"
+        "bill those of the energy; what it adds to a site's bill: `outweigh whatif tariff marginal`"
     )
     return replace(
         row, money=Figure("money", tariff.currency, money, Grade.worst([row.grade, Grade.D])),
         currency=tariff.currency, notes=(*row.notes, told),
     )  # fmt: skip
+
+
+def _longer(device_s: float, end_s: float, joules: float, end_j: float) -> float:
+    """How many times as long the run takes at an end of its energy: more of it may be more hours, or more watts.
+
+    Of the way to that end, in logarithms, hours and watts go the share that their ranges have of the sum of squares.
+    That is the likeliest point at which a product of two is so large (Hasofer and Lind, J. Eng. Mech. Div. 100, 1974).
+    Where receipts made the energy the surer of the two, all of it is hours.
+    """
+    way, of_hours = math.log(end_j / joules), math.log(end_s / device_s)
+    if way == 0:
+        return 1.0
+    return math.exp(math.copysign(min(of_hours**2 / abs(way), abs(way)), way))
 
 
 def _key(asked: Asked, device: str, work: Work) -> str:
