@@ -13,6 +13,7 @@ from outweigh.core.errors import GapsTooLarge, InvalidQuantity, SeriesMismatch
 from outweigh.core.quantities import Power
 from outweigh.core.series import DataQuality, Market, Origin, PriceMeaning, PriceSeries
 from outweigh.whatif.tariff import Kind, Load, bill
+from outweigh.whatif.tariff.terms import Rounding
 
 JAN, FEB, MAR = (datetime(2026, month, 1, tzinfo=UTC) for month in (1, 2, 3))
 FLAT = 'name = "t"\ncurrency = "USD"\ntimezone = "UTC"\n[[energy]]\nprice = "0.10 USD/kWh"\n'
@@ -266,6 +267,62 @@ def test_tiers_in_hours_of_use_widen_with_the_months_peak():
     made = bill(tariff, Load.flat(Power.kw(10), JAN, FEB))
 
     assert made.total == 2000 * Decimal("0.2") + 5440 * Decimal("0.1")
+
+
+def test_hours_of_use_count_the_peak_of_all_hours_whatever_hours_a_demand_charge_counts():
+    hours = FLAT.replace('price = "0.10 USD/kWh"', 'tiers = [{ up_to = "200 kWh/kW", price = "0.2 USD/kWh" }, '
+                         '{ price = "0.1 USD/kWh" }]')  # fmt: skip
+    free = '[[demand]]\nname = "day"\nprice = "0 USD/kW"\nhours = [{ from = "08:00", to = "20:00" }]\n'
+    # 10 kW at night, 1 kW by day: the month's peak is the night's.
+    load = Load.from_kw(JAN, 3600, [*[10] * 8, *[1] * 12, *[10] * 4] * 31)
+
+    plain, beside = (bill(loads_tariff(text), load) for text in (hours, hours + free))
+
+    assert plain.total == beside.total == 2000 * Decimal("0.2") + (31 * 132 - 2000) * Decimal("0.1")
+
+
+@pytest.mark.parametrize(("key", "kw"), [("", 9), ('tiers_peak = "30 min"\n', 6), ('tiers_peak = "60 min"\n', 4)])
+def test_the_peak_that_hours_of_use_count_is_averaged_over_the_time_the_tariff_says(key, kw):
+    text = FLAT.replace("[[energy]]", f"{key}[[energy]]").replace(
+        'price = "0.10 USD/kWh"', 'tiers = [{ up_to = "1 kWh/kW", price = "1 USD/kWh" }, { price = "0 USD/kWh" }]'
+    )
+
+    assert bill(loads_tariff(text), Load.from_kw(JAN, 900, [1, 3, 9, 3, *[2] * 20])).total == kw
+
+
+BLOCK = (
+    'name = "b"\ncurrency = "EUR"\ntimezone = "UTC"\n[[block]]\nname = "PPA"\npower = "1 MW"\nprice = "0.05 EUR/kWh"\n'
+)
+
+
+def test_energy_beyond_a_block_that_nothing_prices_is_refused_and_never_free():
+    tariff = loads_tariff(BLOCK)
+
+    assert bill(tariff, Load.flat(Power.kw(1000), JAN, FEB)).total == 744_000 * Decimal("0.05")
+    with pytest.raises(InvalidQuantity, match=r"73,656,000 kWh beyond .* first at 2026-01-01T00:00"):
+        bill(tariff, Load.flat(Power.kw(100_000), JAN, FEB))
+
+
+def test_history_of_a_charge_that_the_tariff_does_not_have_is_refused():
+    tariff = loads_tariff(FLAT + '[[demand]]\nname = "capacity"\nprice = "1 USD/kW"\nratchet = { share = "80%" }\n')
+
+    with pytest.raises(InvalidQuantity, match=r"'capacty'.*'capacity'"):
+        bill(tariff, exactly(1), history={"capacty": {(2025, 12): Decimal(20)}})
+
+
+def test_a_bill_is_the_history_of_the_next_one():
+    tariff = loads_tariff(FLAT + '[[demand]]\nname = "d"\nprice = "1 USD/kW"\nratchet = { share = "80%" }\n')
+    both = Load.from_kw(JAN, 3600, [20.0] * 31 * 24 + [5.0] * 28 * 24)
+
+    first = bill(tariff, both.cut(JAN, FEB))
+    second = bill(tariff, both.cut(FEB, MAR), history=first.history)
+
+    assert first.total + second.total == bill(tariff, both).total
+
+
+def test_an_amount_that_rounding_cannot_hold_is_refused():
+    with pytest.raises(InvalidQuantity, match="more digits than a bill carries"):
+        Rounding(Decimal("1e-30"))(Decimal(10) ** 15)
 
 
 def prices(values, currency="EUR"):

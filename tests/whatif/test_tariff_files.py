@@ -77,6 +77,18 @@ BAD = {
         4,
         "different limits",
     ),
+    "a rider of what comes later": (FLAT + '[[rider]]\nname = "r"\nshare = "5%"\nof = ["tax"]\n', 1, "'r' of tax"),
+    "a rider of a minimum that comes later": (
+        FLAT + '[minimum_bill]\namount = "5 EUR"\n[[rider]]\nname = "r"\nshare = "5%"\nof = ["energy", "minimum"]\n',
+        1,
+        "'r' of minimum",
+    ),
+    "a rider of riders alone": (FLAT + '[[rider]]\nname = "r"\nshare = "5%"\nof = ["rider"]\n', 1, "the first rider"),
+    "a tax of taxes alone": (FLAT + '[[tax]]\nname = "t"\nshare = "5%"\nof = ["tax"]\n', 1, "the first tax"),
+    "a price of eighty digits": (FLAT.replace("0.1 ", "1" + "0" * 79 + " "), 5, "at most 30 digits"),
+    "a rounding to nearly nothing": (FLAT.replace("[[", f'[rounding]\nto = "0.{"0" * 60}1 EUR"\n[[', 1), 4, "1E-61"),
+    "a folder of clocks": (FLAT.replace("Europe/Berlin", "Europe"), 1, "'Europe'"),
+    "a peak over an odd time": (FLAT.replace("[[", 'tiers_peak = "20 min"\n[[', 1), 4, "not one of 15 min"),
     "an unknown rounding": (FLAT.replace("[[", '[rounding]\nby = "bankers"\n[[', 1), 5, "bankers"),
 }
 
@@ -88,6 +100,15 @@ def test_a_tariff_file_that_says_something_wrong_is_refused_with_line_and_remedy
     assert says in str(error)
     assert error.line == line
     assert error.remedy
+
+
+def test_a_rider_may_take_its_share_of_a_contracts_floor_which_comes_before_it():
+    tariff = loads_tariff(
+        FLAT
+        + '[[demand]]\nprice = "1 EUR/kW"\nminimum = "5 kW"\n[[rider]]\nname = "r"\nshare = "5%"\nof = ["minimum"]\n'
+    )
+
+    assert tariff.riders[0].share
 
 
 def test_a_slip_is_answered_with_the_nearest_key():

@@ -1,12 +1,15 @@
 """What holds for every load and every tariff of a kind: bills, and the price of one more run."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
+from operator import add
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from outweigh.core.errors import PlanInfeasible
@@ -15,6 +18,7 @@ from outweigh.whatif.tariff import Kind, Load, Run, Tariff, bill
 from outweigh.whatif.tariff.cooling import Cooling, Stage
 from outweigh.whatif.tariff.marginal import CarbonPrice, Question, Slope, Way, curve, held, marginal, ways
 from outweigh.whatif.tariff.terms import (
+    BEFORE_RIDERS,
     BEFORE_TAXES,
     WEEKDAYS,
     WEEKENDS,
@@ -24,6 +28,7 @@ from outweigh.whatif.tariff.terms import (
     Levy,
     MinimumTake,
     Ratchet,
+    Rounding,
     Tier,
     TierVolume,
     Window,
@@ -72,6 +77,22 @@ def tariffs(draw, ratchet=True):
     )
 
 
+kinds = st.sets(st.sampled_from(sorted(BEFORE_TAXES)))
+
+
+@st.composite
+def levied(draw):
+    """Tariffs with a share of any kinds of lines, a ratchet and floors: some rise with load and some do not."""
+    price, floor = draw(kilowatt_prices), Decimal(draw(st.sampled_from([0, 150])))
+    charge = DemandCharge("d", (Tier(None, price),), 60, ratchet=Ratchet(Decimal("0.8")), minimum_kw=floor)
+    tax = Levy("tax", frozenset(draw(kinds)), share=draw(st.sampled_from([Decimal(0), Decimal(2)])))
+    free = (EnergyRate("all", (Tier(None, draw(st.sampled_from([Decimal(0), Decimal("0.001")]))),)),)
+    # What stays unrounded shows each difference of two bills, and not the last cent's.
+    exact = Rounding(Decimal("0.000001"), each_line=False)
+    least = draw(st.none() | st.just(Decimal(5000)))
+    return simple(charge, energy=free, taxes=(tax,), minimum_bill=least, rounding=exact)
+
+
 @st.composite
 def loads(draw, most_kw=400):
     seed, top = draw(st.integers(0, 2**32 - 1)), draw(st.integers(0, most_kw))
@@ -85,6 +106,37 @@ def test_drawing_more_never_makes_the_bill_smaller(tariff, load, more):
     assert tariff.rises_with_load
 
     assert bill(tariff, load.adding(more.milli_wh)).total >= bill(tariff, load).total
+
+
+@settings(max_examples=150, deadline=None)
+@given(tariff=levied(), months=st.tuples(*[st.integers(0, 400)] * 3), more=st.tuples(*[st.integers(0, 300)] * 3))
+def test_a_tariff_that_says_it_rises_with_load_does_so_whatever_its_taxes_take_a_share_of(tariff, months, more):
+    assume(tariff.rises_with_load)
+
+    low, high = (bill(tariff, three_months(kw)).total for kw in (months, map(add, months, more)))
+
+    assert high >= low
+
+
+@pytest.mark.parametrize("of", [{Kind.RATCHET}, {Kind.RATCHET, Kind.ENERGY}, {Kind.DEMAND, Kind.MINIMUM}])
+def test_a_share_of_a_ratchet_or_a_minimum_by_itself_can_fall_with_load_and_the_tariff_says_so(of):
+    charge = DemandCharge("d", (Tier(None, Decimal(10)),), ratchet=Ratchet(Decimal("0.8")), minimum_kw=Decimal(100))
+
+    assert not simple(charge, taxes=(Levy("t", frozenset(of), share=Decimal("0.5")),)).rises_with_load
+    assert simple(charge, taxes=(Levy("t", BEFORE_TAXES, share=Decimal("0.5")),)).rises_with_load
+    assert simple(charge, riders=(Levy("r", BEFORE_RIDERS, share=Decimal("0.5")),)).rises_with_load
+
+
+def test_a_rider_on_the_ratchet_alone_falls_where_more_demand_leaves_less_of_it():
+    charge = DemandCharge("d", (Tier(None, Decimal(10)),), ratchet=Ratchet(Decimal("0.8")))
+    free = (EnergyRate("all", (Tier(None, Decimal(0)),)),)
+    tariff = simple(charge, energy=free, riders=(Levy("r", frozenset({Kind.RATCHET}), share=Decimal("0.5")),))
+
+    low, high = (bill(tariff, three_months([1000, kw, 1000])).total for kw in (400, 700))
+
+    # February is billed 800 kW either way; half of what the ratchet adds to it is 2,000 USD, and then 500.
+    assert (low, high) == (10_000 + 8_000 + 2_000 + 10_000, 10_000 + 8_000 + 500 + 10_000)
+    assert not tariff.rises_with_load
 
 
 @settings(max_examples=40, deadline=None)
@@ -101,6 +153,36 @@ def test_without_a_ratchet_the_bill_of_a_quarter_is_the_sum_of_its_months(tariff
 @given(tariff=tariffs(), load=loads(), parts=st.sampled_from([2, 4, 12]))
 def test_the_bill_does_not_depend_on_how_finely_the_load_is_read(tariff, load, parts):
     assert bill(tariff, load.split(parts)).lines == bill(tariff, load).lines
+
+
+# Clocks that move by half an hour in the ninety days from the month's first, and one that is half an hour off.
+@settings(max_examples=40, deadline=None)
+@given(
+    tariff=tariffs(),
+    load=loads(),
+    parts=st.sampled_from([2, 4, 12]),
+    clock=st.sampled_from([("Australia/Lord_Howe", 3), ("Australia/Lord_Howe", 8), ("America/St_Johns", 10)]),
+)
+def test_the_bill_does_not_depend_on_how_finely_the_load_is_read_where_clocks_move(tariff, load, parts, clock):
+    zone, month = clock
+    local = replace(tariff, timezone=zone)
+    load = replace(load, start=datetime(2026, month, 1, tzinfo=UTC))
+
+    assert bill(local, load.split(parts)).lines == bill(local, load).lines
+
+
+def test_where_the_clock_moves_by_half_an_hour_every_hour_is_billed_by_its_own_period():
+    noon = (EnergyRate("am", (Tier(None, Decimal(1)),), (Window(0, 12 * 60),)),
+            EnergyRate("pm", (Tier(None, Decimal(0)),), (Window(12 * 60, 24 * 60),)))  # fmt: skip
+    charge = DemandCharge("d", (Tier(None, Decimal(1)),), 60)
+    tariff = replace(simple(charge, energy=noon), timezone="Australia/Lord_Howe")
+    # April has one half hour more before noon, as clocks go back from 02:00 to 01:30 on the 5th.
+    start, end = (datetime(2026, month, 1, tzinfo=ZoneInfo(tariff.timezone)).astimezone(UTC) for month in (4, 5))
+
+    made = bill(tariff, Load.flat(Power.kw(10), start, end, 1800))
+
+    assert made.of(Kind.ENERGY) == 10 * (30 * 12 + Decimal("0.5"))
+    assert made.demands[0].metered_kw == 10
 
 
 @settings(max_examples=40, deadline=None)
@@ -225,6 +307,12 @@ def test_a_run_held_under_a_limit_draws_its_energy_and_never_passes_the_limit(lo
 def simple(*demand, **terms):
     given = {"energy": (EnergyRate("all", (Tier(None, Decimal("0.1")),)),), **terms}
     return Tariff("simple", "USD", demand=demand, **given)
+
+
+def three_months(kw):
+    """January to March at a power each [kW]."""
+    days = (31, 28, 31)
+    return Load.from_kw(START, 3600, np.repeat([float(one) for one in kw], [24 * count for count in days]))
 
 
 def month_of(kw):

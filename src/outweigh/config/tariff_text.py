@@ -12,6 +12,7 @@ from outweigh.whatif.tariff.terms import (
     ALL_MONTHS,
     ALWAYS,
     DAY_NAMES,
+    PEAK_MINUTES,
     WEEKDAYS,
     WEEKENDS,
     DemandCharge,
@@ -44,6 +45,8 @@ def _lines(tariff: Tariff) -> Iterator[str]:
         yield f"left_out = [{', '.join(_text(one) for one in tariff.left_out)}]"
     if tariff.tier_volume is not TierVolume.PERIOD:
         yield f'tiers_count = "{tariff.tier_volume}"'
+    if tariff.peak_minutes != PEAK_MINUTES:
+        yield f'tiers_peak = "{tariff.peak_minutes} min"'
     if tariff.rounding != Rounding():
         rule = tariff.rounding
         each = "line" if rule.each_line else "bill"

@@ -30,6 +30,7 @@ from outweigh.whatif.tariff.terms import (
     BEFORE_TAXES,
     DAY_NAMES,
     MINUTES_PER_DAY,
+    PEAK_MINUTES,
     WEEKDAYS,
     WEEKENDS,
     Block,
@@ -60,7 +61,7 @@ _KW = {"W": Decimal("0.001"), "kW": Decimal(1), "MW": Decimal(1000)}
 
 _TARIFF = (
     "name", "currency", "timezone", "source", "holidays", "rounding", "energy", "demand", "fixed", "rider", "tax",
-    "minimum_bill", "minimum_take", "block", "spot", "left_out", "tiers_count",
+    "minimum_bill", "minimum_take", "block", "spot", "left_out", "tiers_count", "tiers_peak",
 )  # fmt: skip
 _DEMAND = ("name", "price", "tiers", "window", "hours", "months", "ratchet", "minimum", "contract", "excess")
 _BLOCK = ("name", "power", "price", "hours", "take_or_pay", "resale")
@@ -241,6 +242,7 @@ class _Reader:
             holidays=frozenset(self._holidays()),
             source=file.text("source", "source = 'https://…'", default="no source given"),
             left_out=tuple(self._left_out()),
+            peak_minutes=_MINUTES[file.one_of("tiers_peak", _MINUTES, f"{PEAK_MINUTES} min")],
         )
 
     def _said(self, table: _Table, key: str, make: Callable[[], _T]) -> _T:
@@ -284,7 +286,8 @@ class _Reader:
         name = table.text("name", "name = 'peak'", default=f"energy {int(table.path[-1]) + 1}")
         windows = self._windows(table)
         if not table.has("tiers"):
-            return EnergyRate(name, (Tier(None, self._per_kwh(table, "price")),), windows)
+            price = self._per_kwh(table, "price")
+            return self._said(table, "price", lambda: EnergyRate(name, (Tier(None, price),), windows))
         if table.has("price"):
             raise table.refuse("price", "stands beside tiers", "Write one of the two")
         units = {**_KWH, "kWh/kW": Decimal(1)}
@@ -342,7 +345,8 @@ class _Reader:
 
     def _fixed(self, table: _Table) -> Fixed:
         per = table.one_of("per", {"day": None, "month": None}, "month")
-        return Fixed(table.text("name", "name = 'metering'", default="fixed"), self._money(table, "amount"), Per(per))
+        name, amount = table.text("name", "name = 'metering'", default="fixed"), self._money(table, "amount")
+        return self._said(table, "amount", lambda: Fixed(name, amount, Per(per)))
 
     def _levy(self, table: _Table, default: frozenset[Kind]) -> Levy:
         kinds = frozenset(self._kinds(table)) if table.has("of") else default
@@ -361,16 +365,21 @@ class _Reader:
 
     def _take(self, table: _Table) -> MinimumTake:
         per = table.one_of("per", {"month": None, "year": None}, "month")
-        return MinimumTake(table.scaled("energy", _KWH, "2 GWh"), self._per_kwh(table, "price"), Per(per))
+        kwh, price = table.scaled("energy", _KWH, "2 GWh"), self._per_kwh(table, "price")
+        return self._said(table, "price", lambda: MinimumTake(kwh, price, Per(per)))
 
     def _block(self, table: _Table) -> Block:
-        return Block(
-            name=table.text("name", "name = 'PPA 2024'"),
-            kw=table.scaled("power", _KW, "2 MW"),
-            price=self._per_kwh(table, "price"),
-            windows=self._windows(table),
-            take_or_pay=table.yes("take_or_pay", True),
-            resale=table.share("resale") if table.has("resale") else None,
+        return self._said(
+            table,
+            "price",
+            lambda: Block(
+                name=table.text("name", "name = 'PPA 2024'"),
+                kw=table.scaled("power", _KW, "2 MW"),
+                price=self._per_kwh(table, "price"),
+                windows=self._windows(table),
+                take_or_pay=table.yes("take_or_pay", True),
+                resale=table.share("resale") if table.has("resale") else None,
+            ),
         )
 
     def _spot(self) -> Spot | None:
@@ -378,7 +387,8 @@ class _Reader:
         if table is None:
             return None
         multiplier = table.share("multiplier") if table.has("multiplier") else Decimal(1)
-        return Spot(multiplier, self._per_kwh(table, "adder") if table.has("adder") else Decimal(0))
+        adder = self._per_kwh(table, "adder") if table.has("adder") else Decimal(0)
+        return self._said(table, "adder", lambda: Spot(multiplier, adder))
 
     def _rounding(self) -> Rounding:
         table = self._file.table("rounding", ("to", "by", "each"))

@@ -11,7 +11,7 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, localcontext
 from functools import lru_cache
 
@@ -90,6 +90,7 @@ class Bill:
 
     Attributes:
         kwh: energy drawn.
+        history: demand that ratchets look back on: of the bill's months, and what was given of months before.
         notes: what the bill does not know: months covered in part, ratchets without history.
     """
 
@@ -100,6 +101,7 @@ class Bill:
     demands: tuple[Demand, ...]
     kwh: Decimal
     notes: tuple[str, ...] = ()
+    history: History = field(default_factory=dict)
 
     @property
     def total(self) -> Decimal:
@@ -137,7 +139,8 @@ def bill(tariff: Tariff, load: Load, *, history: History | None = None, spot: Pr
         The bill, rounded by the tariff's rule.
 
     Raises:
-        InvalidQuantity: the time-of-use schedule has a hole or an overlap, or demand windows do not fit the load.
+        InvalidQuantity: the time-of-use schedule has a hole or an overlap, demand windows do not fit the load, energy
+            is drawn that no term prices, or the history is of a charge that the tariff does not have.
         GapsTooLarge: a spot price of the load's time is missing.
         SeriesMismatch: the spot prices are in another currency.
     """
@@ -171,7 +174,12 @@ class _Sheet:
 
 class _Billing:
     def __init__(self, tariff: Tariff, load: Load, history: History, spot: PriceSeries | None) -> None:
+        names = [charge.name for charge in tariff.demand]
+        if unknown := sorted(set(history) - set(names)):
+            remedy = f"the tariff's are {', '.join(map(repr, names)) or 'none'}"
+            raise InvalidQuantity("demand charge of earlier months", repr(unknown[0]), remedy)
         self._tariff, self._history = tariff, history
+        self._known: dict[str, dict[Month, Decimal]] = {}
         self._load = load.split(_parts(tariff, load))
         self._calendar: Calendar = calendar(
             tariff.timezone, self._load.start_s, self._load.step_s, len(self._load), tariff.holidays
@@ -188,7 +196,8 @@ class _Billing:
         rest = drawn
         for block in self._tariff.blocks:
             rest = self._bill_block(block, rest)
-        self._bill_energy(rest, peaks)
+        self._check_priced(rest)
+        self._bill_energy(rest)
         if self._tariff.spot is not None:
             self._bill_spot(rest)
         for charge in self._tariff.demand:
@@ -220,6 +229,7 @@ class _Billing:
             demands=tuple(self._demands),
             kwh=Decimal(int(drawn.sum())) / _KWH,
             notes=tuple(self._notes),
+            history=self._known,
         )
 
     def _per_month(self, milli_wh: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -247,7 +257,16 @@ class _Billing:
                 self._sheets[index].put(Kind.ENERGY, f"{block.name}, sold on", -earned, kwh, "kWh")
         return drawn - taken
 
-    def _bill_energy(self, milli_wh: NDArray[np.int64], peaks: Mapping[str, list[Decimal]]) -> None:
+    def _check_priced(self, milli_wh: NDArray[np.int64]) -> None:
+        """Refuse energy beyond the blocks where nothing else prices it: it would be free in silence."""
+        if self._tariff.energy or self._tariff.spot is not None or not milli_wh.any():
+            return
+        at = datetime.fromtimestamp(self._load.start_s + self._load.step_s * int(np.flatnonzero(milli_wh)[0]), UTC)
+        kwh = Decimal(int(milli_wh.sum())) / _KWH
+        given = f"{kwh:,.0f} kWh beyond what {self._tariff.name!r} buys in blocks, first at {at.isoformat()},"
+        raise InvalidQuantity("load of a tariff of blocks alone", given, "add [[energy]] or [spot], which price it")
+
+    def _bill_energy(self, milli_wh: NDArray[np.int64]) -> None:
         rates = self._tariff.energy
         if not rates:
             return
@@ -255,6 +274,8 @@ class _Billing:
         drawn = [self._per_month(milli_wh if len(rates) == 1 else np.where(period == i, milli_wh, 0)).tolist()
                  for i in range(len(rates))]  # fmt: skip
         shared = self._tariff.tier_volume is TierVolume.MONTH
+        in_hours = any(rate.tier_unit is TierUnit.KWH_PER_KW for rate in rates)
+        hours_of_use = self._all_peaks() if in_hours else []
         for number, rate in enumerate(rates):
             for index, sheet in enumerate(self._sheets):
                 kwh = Decimal(drawn[number][index]) / _KWH
@@ -265,7 +286,7 @@ class _Billing:
                     share = kwh / filling
                 scale = Decimal(1)
                 if rate.tier_unit is TierUnit.KWH_PER_KW:
-                    scale = max((one[index] for one in peaks.values()), default=_NONE) or self._all_peaks()[index]
+                    scale = hours_of_use[index]
                 for tier, part in tiered(filling, rate.tiers, scale) if kwh else ():
                     price, used = rate.tiers[tier].price, part * share
                     sheet.put(Kind.ENERGY, _tier_name(rate.name, rate.tiers, tier), used * price, used, "kWh", price)
@@ -286,7 +307,7 @@ class _Billing:
     # --- demand -------------------------------------------------------------------------------------
 
     def _all_peaks(self) -> list[Decimal]:
-        return self._peaks(DemandCharge("all hours", (Tier(None, _NONE),)))
+        return self._peaks(DemandCharge("all hours", (Tier(None, _NONE),), self._tariff.peak_minutes))
 
     def _peaks(self, charge: DemandCharge) -> list[Decimal]:
         """Highest mean power over the charge's window in each month [kW]."""
@@ -299,9 +320,9 @@ class _Billing:
                 remedy = f"give the load in steps that divide {charge.minutes} min"
                 raise InvalidQuantity("demand window", f"{charge.minutes} min over {load.step_s} s steps", remedy)
             # Meters' windows start on the local hour, and a month starts on one, so no window crosses into the next.
-            shift = offsets(self._tariff.timezone, load.start_s, load.start_s + 1)[0][1] % window_s
-            edge = (load.start_s + shift + load.step_s * np.arange(len(load))) // window_s
-            first = np.flatnonzero(np.concatenate(([True], np.diff(edge) != 0)))
+            # A change of the clock by half an hour ends a window early: it starts the next one on the new clock.
+            edge, changed = self._calendar.local_s // window_s, np.diff(self._calendar.local_s) != load.step_s
+            first = np.flatnonzero(np.concatenate(([True], (np.diff(edge) != 0) | changed)))
             power = np.add.reduceat(power, first)
             starts = np.searchsorted(first, starts)
             slot = slot[first]
@@ -311,7 +332,7 @@ class _Billing:
         return [Decimal(int(one)) * scale for one in highest]
 
     def _bill_demand(self, charge: DemandCharge, metered: Sequence[Decimal]) -> None:
-        known: dict[Month, Decimal] = dict(self._history.get(charge.name, {}))
+        known = self._known[charge.name] = dict(self._history.get(charge.name, {}))
         unseen: list[Month] = []
         for sheet, kw in zip(self._sheets, metered, strict=True):
             floor = _NONE
@@ -403,11 +424,14 @@ def _bill_levy(sheet: _Sheet, kind: Kind, levy: Levy, kwh: Decimal) -> None:
 
 def _parts(tariff: Tariff, load: Load) -> int:
     """Into how many parts a step is split, so that no part straddles an edge of a window or of a local hour."""
-    shifts = {offset // _MINUTE_S for _, offset in offsets(tariff.timezone, load.start_s, load.start_s + 1)}
+    end_s = load.start_s + load.step_s * len(load)
+    changes = offsets(tariff.timezone, load.start_s, end_s)
     step, start = load.step_s / _MINUTE_S, load.start_s // _MINUTE_S
     if step < 1 or step != int(step):
         return 1
-    return int(step) // math.gcd(int(step), grain_minutes(tariff), *((start + shift) % 60 for shift in shifts))
+    edges = {(start + offset // _MINUTE_S) % 60 for _, offset in changes}
+    edges |= {(at // _MINUTE_S - start) % 60 for at, _ in changes}
+    return int(step) // math.gcd(int(step), grain_minutes(tariff), *edges)
 
 
 @lru_cache(maxsize=64)

@@ -31,6 +31,7 @@ class Calendar:
         months: (year, month) of each billing month, in order.
         starts: index of each month's first step, shape (len(months),).
         slot: flat index into a schedule of shape (12, 8, 96), shape (n,).
+        local_s: the clock's seconds since its own 1970, shape (n,).
         days: days of each month that the load touches.
         whole: whether the load covers the month from its first to its last instant.
     """
@@ -38,6 +39,7 @@ class Calendar:
     months: tuple[Month, ...]
     starts: NDArray[np.int64]
     slot: NDArray[np.int64]
+    local_s: NDArray[np.int64]
     days: tuple[int, ...]
     whole: tuple[bool, ...]
 
@@ -89,7 +91,8 @@ def grain_minutes(tariff: Tariff) -> int:
     return math.gcd(60, *edges)
 
 
-def offsets(timezone: str, start_s: int, end_s: int) -> list[tuple[int, int]]:
+@lru_cache(maxsize=256)
+def offsets(timezone: str, start_s: int, end_s: int) -> tuple[tuple[int, int], ...]:
     """(instant, offset from UTC) [s] of the clock from `start_s` on, and at each change before `end_s`."""
     zone = ZoneInfo(timezone)
 
@@ -102,7 +105,7 @@ def offsets(timezone: str, start_s: int, end_s: int) -> list[tuple[int, int]]:
         until = min(day + _DAY_S, end_s)
         if offset(until) != found[-1][1]:
             found.append((_change(offset, day, until), offset(until)))
-    return found
+    return tuple(found)
 
 
 def _change(offset: Callable[[int], int], low: int, high: int) -> int:
@@ -137,6 +140,7 @@ def calendar(timezone: str, start_s: int, step_s: int, n: int, holidays: frozens
         months=months,
         starts=starts,
         slot=slot,
+        local_s=local_s,
         days=tuple(int(np.unique(day[a:b]).size) for a, b in zip(starts, ends, strict=True)),
         whole=tuple(
             start_s <= int(month_start(month, timezone).timestamp())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, InvalidOperation
 from enum import StrEnum
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -22,6 +22,28 @@ DAY_NAMES = ("mon", "tue", "wed", "thu", "fri", "sat", "sun", "holiday")
 MINUTES_PER_DAY = 24 * 60
 # Meters read quarters of an hour; a window edge between two readings could not be billed.
 EDGE_MINUTES = 15
+# Over which the peak is averaged that hours of use count, where a tariff says nothing else.
+PEAK_MINUTES = 15
+# Far beyond any tariff in print, and small enough that every product on a bill keeps all its digits.
+_MOST, _MOST_DIGITS = Decimal(10) ** 15, 30
+
+
+def check_figure(what: str, figure: Decimal | None) -> None:
+    """Refuses a price, a power or a share beyond what a bill can carry to its last digit; None is none."""
+    if figure is None:
+        return
+    digits, least = figure.as_tuple().digits, figure.as_tuple().exponent
+    # A string exponent is an infinity or no number.
+    if isinstance(least, str) or figure.copy_abs() > _MOST or len(digits) > _MOST_DIGITS or least < -_MOST_DIGITS:
+        given = f"{figure:.6g}" if len(digits) > _MOST_DIGITS else str(figure)
+        remedy = f"write a figure up to {_MOST:.0e}, with at most {_MOST_DIGITS} digits"
+        raise InvalidQuantity(what, given, remedy)
+
+
+def check_minutes(minutes: int) -> None:
+    """Refuses a length over which no meter averages demand."""
+    if minutes not in (15, 30, 60):
+        raise InvalidQuantity("demand window", f"{minutes} min", "demand is metered over 15, 30 or 60 minutes")
 
 
 class Kind(StrEnum):
@@ -69,7 +91,10 @@ class Tier:
 
 
 class TierUnit(StrEnum):
-    """What the limits of energy tiers count: the month's kWh, or its hours of use (kWh per kW of the month's peak)."""
+    """What the limits of energy tiers count: the month's kWh, or its hours of use (kWh per kW of the month's peak).
+
+    That peak is the highest of all hours, whatever hours the demand charges count; `Tariff.peak_minutes` averages it.
+    """
 
     KWH = "kWh"
     KWH_PER_KW = "kWh/kW"
@@ -148,9 +173,10 @@ class DemandCharge:
 
     def __post_init__(self) -> None:
         check_tiers(self.tiers, "demand tiers", "kW")
-        if self.minutes not in (15, 30, 60):
-            raise InvalidQuantity("demand window", f"{self.minutes} min", "demand is metered over 15, 30 or 60 minutes")
+        check_minutes(self.minutes)
+        check_figure("excess price", self.excess_price)
         for what, kw in (("minimum demand", self.minimum_kw), ("contract capacity", self.contract_kw or Decimal(0))):
+            check_figure(what, kw)
             if kw < 0:
                 raise InvalidQuantity(what, f"{kw} kW", "a negative demand cannot be billed; write 0 or more")
 
@@ -172,6 +198,7 @@ class Fixed:
     per: Per = Per.MONTH
 
     def __post_init__(self) -> None:
+        check_figure("fixed charge", self.amount)
         if self.per is Per.YEAR:
             raise InvalidQuantity("fixed charge", "per year", "write it per month or per day, as it is billed")
 
@@ -186,8 +213,19 @@ class Levy:
     share: Decimal | None = None
 
     def __post_init__(self) -> None:
+        check_figure("rider or tax", self.per_kwh)
+        check_figure("rider or tax", self.share)
         if (self.per_kwh is None) == (self.share is None):
             raise InvalidQuantity("rider or tax", repr(self.name), "give a price per kWh or a share, one of the two")
+
+    @property
+    def may_fall(self) -> bool:
+        """Whether it takes a share of a line that falls as load rises, and not of what that line makes up for.
+
+        A ratchet makes up for demand, a minimum for everything before taxes: together with those their sum rises.
+        """
+        alone = Kind.RATCHET in self.of and Kind.DEMAND not in self.of
+        return bool(self.share) and (alone or (Kind.MINIMUM in self.of and not self.of >= BEFORE_TAXES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +237,8 @@ class MinimumTake:
     per: Per = Per.MONTH
 
     def __post_init__(self) -> None:
+        check_figure("minimum take", self.kwh)
+        check_figure("price of a minimum take", self.price)
         if self.kwh < 0:
             raise InvalidQuantity("minimum take", f"{self.kwh} kWh", "it is 0 or more")
 
@@ -222,6 +262,8 @@ class Block:
     resale: Decimal | None = None
 
     def __post_init__(self) -> None:
+        for what, figure in (("block", self.kw), ("price of a block", self.price), ("resale", self.resale)):
+            check_figure(what, figure)
         if self.kw < 0:
             raise InvalidQuantity("block", f"{self.kw} kW", "a block buys 0 kW or more")
 
@@ -232,6 +274,10 @@ class Spot:
 
     multiplier: Decimal = Decimal(1)
     adder: Decimal = Decimal(0)
+
+    def __post_init__(self) -> None:
+        check_figure("multiplier of spot prices", self.multiplier)
+        check_figure("adder to spot prices", self.adder)
 
 
 ROUNDINGS = {"half-up": ROUND_HALF_UP, "half-even": ROUND_HALF_EVEN, "up": ROUND_CEILING, "down": ROUND_FLOOR}
@@ -246,6 +292,7 @@ class Rounding:
     each_line: bool = True
 
     def __post_init__(self) -> None:
+        check_figure("rounding", self.to)
         if self.to <= 0 or self.mode not in ROUNDINGS:
             remedy = f"round to an amount above 0, by {', '.join(ROUNDINGS)}"
             raise InvalidQuantity("rounding", f"{self.mode} to {self.to}", remedy)
@@ -255,7 +302,13 @@ class Rounding:
         >>> Rounding()(Decimal("26.125")), Rounding(Decimal("0.05"), "down")(Decimal("1.99"))
         (Decimal('26.13'), Decimal('1.95'))
         """
-        steps = (amount / self.to).quantize(Decimal(1), ROUNDINGS[self.mode])
+        try:
+            steps = (amount / self.to).quantize(Decimal(1), ROUNDINGS[self.mode])
+        except InvalidOperation as err:
+            remedy = (
+                f"it has more digits than a bill carries when it is rounded to {self.to}; check prices and rounding"
+            )
+            raise InvalidQuantity("amount", f"{amount:.6g}", remedy) from err
         return (steps * self.to).quantize(self.to) if self.to < 1 else steps * self.to
 
 
@@ -268,6 +321,7 @@ class Tariff:
         timezone: IANA name of the clock that windows, days and months follow; daylight saving is part of it.
         energy: partition the hours: every quarter of an hour of the year lies in exactly one (`schedules` checks it).
         tier_volume: what fills the tiers of energy; under MONTH the rates of a month have the same limits.
+        peak_minutes: over how long the month's peak is averaged that tiers in kWh/kW count: 15, 30 or 60.
         minimum_bill: least sum of a month before taxes.
         source: where the terms are printed.
         left_out: what the source says and the tariff does not hold, named.
@@ -290,12 +344,14 @@ class Tariff:
     holidays: frozenset[date] = frozenset()
     source: str = ""
     left_out: tuple[str, ...] = ()
+    peak_minutes: int = PEAK_MINUTES
 
     def __post_init__(self) -> None:
         check_currency(self.currency)
         try:
             ZoneInfo(self.timezone)
-        except (ZoneInfoNotFoundError, ValueError) as err:
+        # A folder of the time zone database ("Europe") is an OSError.
+        except (ZoneInfoNotFoundError, ValueError, OSError) as err:
             remedy = "write an IANA name such as Europe/Berlin or America/Chicago"
             raise InvalidQuantity("time zone", repr(self.timezone), remedy) from err
         if not (self.energy or self.spot or self.blocks):
@@ -304,6 +360,23 @@ class Tariff:
         if twice := {name for name in names if names.count(name) > 1}:
             raise InvalidQuantity("demand charge", repr(min(twice)), "two charges bear this name; name them apart")
         check_volume(self.energy, self.tier_volume)
+        check_minutes(self.peak_minutes)
+        check_figure("minimum bill", self.minimum_bill)
+        self._check_levies()
+
+    def _check_levies(self) -> None:
+        """Refuse a share of lines that come later on the bill: it would be 0 in every month, in silence."""
+        later = {Kind.TAX, Kind.ROUNDING}
+        if self.minimum_take is not None or self.minimum_bill is not None or not any(d.minimum_kw for d in self.demand):
+            later.add(Kind.MINIMUM)
+        for rider in self.riders:
+            if early := sorted(rider.of & later):
+                remedy = "riders come before minimums and taxes: make it a [[tax]], or leave that kind out of 'of'"
+                raise InvalidQuantity("rider", f"{rider.name!r} of {', '.join(early)}", remedy)
+        for levies, own in ((self.riders, Kind.RIDER), (self.taxes, Kind.TAX)):
+            if levies and own in levies[0].of:
+                remedy = f"it is the first {own}, and a {own} counts only those above it"
+                raise InvalidQuantity(str(own), f"{levies[0].name!r} of {own}", remedy)
 
     @property
     def contract_kw(self) -> Decimal | None:
@@ -315,8 +388,8 @@ class Tariff:
         """Whether drawing more can never make the bill smaller.
 
         False where a price may be negative, where tiers count hours of use (a higher peak widens the first, dear
-        tier) or are shared over periods of different prices (more cheap hours thin out the dear ones), and where what
-        a block did not deliver is sold.
+        tier) or are shared over periods of different prices (more cheap hours thin out the dear ones), where what a
+        block did not deliver is sold, and where a rider or tax is a share of a ratchet or minimum by itself.
         """
         prices = [
             *(tier.price for rate in self.energy for tier in rate.tiers),
@@ -335,6 +408,7 @@ class Tariff:
             or any(rate.tier_unit is TierUnit.KWH_PER_KW for rate in self.energy)
             or (self.tier_volume is TierVolume.MONTH and shares_tiers(self.energy))
             or any(block.resale for block in self.blocks)
+            or any(levy.may_fall for levy in (*self.riders, *self.taxes))
             or self.spot is not None
             or dearest_shortfall
             or (take is not None and bool(self.blocks))
@@ -380,6 +454,9 @@ def check_tiers(tiers: tuple[Tier, ...], what: str, unit: str) -> None:
     """Refuses tiers that overlap, leave a hole or do not reach up to any volume."""
     if not tiers:
         raise InvalidQuantity(what, "none", "give one price, or tiers of which the last has no up_to")
+    for tier in tiers:
+        check_figure(f"price of {what}", tier.price)
+        check_figure(what, tier.up_to)
     below = Decimal(0)
     for tier in tiers[:-1]:
         if tier.up_to is None:
