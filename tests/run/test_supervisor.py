@@ -16,6 +16,7 @@ from outweigh.core.errors import (
 )
 from outweigh.core.jobs import JobState, Stint
 from outweigh.ports import ReceiptFilter
+from outweigh.run.clock import PlanClock
 from outweigh.run.deciding import Rules
 from outweigh.run.supervisor import follow_to_its_end
 from outweigh.run.tracked import Fate, Stage
@@ -520,3 +521,29 @@ def test_no_job_starts_before_its_release_whatever_its_deadline_leaves(world, da
 
     assert only(supervisor).seen.started == day.at(10)
     assert any(said in text for text in world.heard) or not said
+
+
+def test_on_a_fast_clock_all_times_of_a_job_are_plan_time_from_the_first_answer_on(world, day):
+    supervisor = world.supervise(world.follow(day.planned([day.job(deadline=2.0, work_h=2.0)])))
+    supervisor.clock = PlanClock(day.start, day.at(-24), read=lambda: world.now - timedelta(days=1))
+    supervisor.lead()
+    world.now += timedelta(minutes=10)  # by the executor's clock, which is a day ahead of the wall's here
+
+    supervisor.cycle()
+
+    assert only(supervisor).seen.submitted == day.at(24) + timedelta(minutes=10)
+
+
+def test_places_that_are_none_of_the_plans_mean_nothing(world, day):
+    document = day.planned([day.job(work_h=2.0)])
+    supervisor = world.supervise(world.follow(document, names_sites=False))
+    supervisor.lead()
+    submit, observe = world.executor.submit, world.executor.observe
+    world.executor.submit = lambda request: replace(submit(request), site="v100")
+    world.executor.observe = lambda keys=None: {k: replace(s, site="v100") for k, s in observe(keys).items()}
+
+    world.live(supervisor, 26)
+
+    assert world.report(supervisor)["jobs"][0]["actual"]["start"] == document["jobs"][0]["start"]
+    assert not any("v100" in text or "no site" in text for text in world.heard)
+    assert {step.kind for step in world.store.steps(supervisor.following.id)} <= {"submit", "release"}

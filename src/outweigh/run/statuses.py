@@ -34,6 +34,11 @@ def in_plan_time(status: JobStatus, clock: PlanClock) -> JobStatus:
     )
 
 
+def without_sites(status: JobStatus) -> JobStatus:
+    """Where the executor's places are none of the plan's, what it calls them means nothing here."""
+    return replace(status, site="", stints=tuple(replace(stint, site="") for stint in status.stints))
+
+
 def told_apart(status: JobStatus) -> tuple[object, ...]:
     """What makes a status another one: everything but the energy of a job that still runs."""
     return (

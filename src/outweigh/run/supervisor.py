@@ -37,7 +37,7 @@ from outweigh.run.lags import Lags
 from outweigh.run.leading import holder_is_gone, holder_name
 from outweigh.run.outlook import Outlook
 from outweigh.run.replanning import Answered, SiteTerms, answer, question
-from outweigh.run.statuses import in_plan_time, told_apart
+from outweigh.run.statuses import in_plan_time, told_apart, without_sites
 from outweigh.run.tracked import Fate, Stage, Tracked
 
 Told = Callable[[str], None]
@@ -208,7 +208,7 @@ class Supervisor:
             if status is None:
                 self._absent(job)
             else:
-                done.ended += self._absorb(job, in_plan_time(status, self.clock))
+                done.ended += self._absorb(job, status)
         # Whatever was open was either done, and shows, or not, and is decided again.
         for number, key in self._open.items():
             state = self.jobs[key].state if key in self.jobs else None
@@ -241,6 +241,9 @@ class Supervisor:
     def _absorb(self, job: Tracked, status: JobStatus) -> int:
         """Take in what is seen of a job; 1 when it has ended now. What has ended stays so, whatever is shown later."""
         job.missing, job.sighted = 0, self.clock.now()
+        status = in_plan_time(status, self.clock)
+        if not self.following.names_sites:
+            status = without_sites(status)
         if job.seen is None or told_apart(job.seen) != told_apart(status):
             job.changed = True
             for text in status.notes:
