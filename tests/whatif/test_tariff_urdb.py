@@ -11,7 +11,7 @@ from outweigh.config.tariffs import loads_tariff
 from outweigh.core.errors import ConfigError
 from outweigh.core.quantities import Power
 from outweigh.whatif.tariff import Load, bill
-from outweigh.whatif.tariff.terms import TierVolume
+from outweigh.whatif.tariff.terms import Per, TierVolume
 from outweigh.whatif.tariff.urdb import tariff_from_urdb
 
 SEASONS = [[0 if 5 <= month <= 8 else 1] * 24 for month in range(12)]
@@ -88,6 +88,7 @@ def test_time_of_use_demand_and_the_look_back_are_carried_over():
 
     timed = tariff.demand[-1]
     assert (timed.tiers[0].price, timed.minutes, timed.windows[0].start) == (6, 30, 8 * 60)
+    assert tariff.peak_minutes == 30
     assert timed.ratchet is not None
     assert (timed.ratchet.share, timed.ratchet.of_months) == (Decimal("0.8"), frozenset({6, 7, 8, 9}))
     assert (tariff.fixed[0].amount, tariff.minimum_bill) == (100, 1000)
@@ -149,6 +150,44 @@ def test_a_rate_that_would_bill_something_else_in_silence_is_refused(change, say
 
     with pytest.raises(ConfigError, match=says):
         tariff_from_urdb({**LP1, "energyweekendschedule": weekend, **change}, CHICAGO)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"energyweekdayschedule": [[None] * 24] * 12},
+        {"energyweekdayschedule": [[Decimal("0.5")] * 24] * 12},
+        {"energyweekdayschedule": [["night"] * 24] * 12},
+        {"energyweekdayschedule": [0] * 12},
+        {"energyweekdayschedule": 7},
+        {"energyratestructure": [0, [{"rate": 1}]]},
+        {"energyratestructure": [[0]]},
+        {"energyratestructure": "free"},
+        {"flatdemandmonths": [None] * 12},
+        {"flatdemandmonths": [7] * 12},
+    ],
+)
+def test_a_table_of_the_database_that_holds_something_else_is_refused_and_never_guessed(change):
+    with pytest.raises(ConfigError):
+        tariff_from_urdb({**LP1, **change}, CHICAGO)
+
+
+def test_a_period_that_is_written_with_a_decimal_point_is_that_period():
+    pointed = [[Decimal(f"{one}.0") for one in row] for row in SEASONS]
+
+    found = tariff_from_urdb({**LP1, "energyweekdayschedule": pointed, "energyweekendschedule": pointed}, CHICAGO)
+
+    assert found == tariff_from_urdb(LP1, CHICAGO)
+
+
+def test_charges_of_older_entries_are_billed_and_those_we_do_not_know_are_named():
+    older = {**LP1, "fixedmonthlycharge": 20, "fixedchargeunits": "$/day", "minmonthlycharge": 500,
+             "standbycharge": Decimal("3.5"), "transformercharge": 0, "chargenote": "none"}  # fmt: skip
+
+    old, new = tariff_from_urdb(older, CHICAGO), tariff_from_urdb({**older, "mincharge": 700}, CHICAGO)
+
+    assert (old.fixed[0].amount, old.fixed[0].per, old.minimum_bill, new.minimum_bill) == (20, Per.MONTH, 500, 700)
+    assert old.left_out == ("standbycharge = 3.5, a charge we do not know",)
 
 
 def test_json_nested_beyond_all_sense_is_refused(tmp_path):

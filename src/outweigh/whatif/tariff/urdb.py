@@ -45,6 +45,7 @@ _NAMED = {
     "annualmincharge": "a minimum charge per year",
     "fixedchargeeaaddl": "a charge per additional meter",
 }
+_BILLED = frozenset({"fixedchargefirstmeter", "fixedmonthlycharge", "mincharge", "minmonthlycharge"})
 
 
 def tariff_from_urdb(rate: Mapping[str, object], timezone: str) -> Tariff:
@@ -67,6 +68,12 @@ class _Rate:
         label = str(fields.get("label", ""))
         self._source = str(fields.get("uri") or (_ADDRESS + label if label else "URDB"))
         self._left_out = [text for key, text in _NAMED.items() if _says_something(fields.get(key))]
+        # The database grows, and has fields older than its description: what looks like a charge is never dropped.
+        self._left_out += [
+            f"{key} = {value}, a charge we do not know"
+            for key, value in fields.items()
+            if "charge" in key and key not in _BILLED | _NAMED.keys() and _is_figure(value) and _number(value)
+        ]
 
     def tariff(self, timezone: str) -> Tariff:
         name = " ".join(str(self._fields[key]) for key in ("utility", "name") if self._fields.get(key))
@@ -84,6 +91,7 @@ class _Rate:
             minimum_bill=self._minimum_bill(),
             source=self._source,
             left_out=tuple(self._left_out),
+            peak_minutes=self._minutes(),
         )
 
     def _refused(self, problem: str, remedy: str) -> ConfigError:
@@ -96,7 +104,7 @@ class _Rate:
     # --- energy and demand --------------------------------------------------------------------------
 
     def _energy(self) -> Iterator[EnergyRate]:
-        periods = _rows(self._fields.get("energyratestructure"))
+        periods = self._rows("energyratestructure")
         if not periods:
             raise self._refused(
                 "there is no energyratestructure", "Write the tariff by hand; docs/tariffs.md shows one"
@@ -129,7 +137,7 @@ class _Rate:
         return TierVolume.PERIOD
 
     def _timed_demand(self) -> Iterator[DemandCharge]:
-        periods = _rows(self._fields.get("demandratestructure"))
+        periods = self._rows("demandratestructure")
         if not periods:
             return
         self._check_unit("demandunits", "demandrateunit")
@@ -142,15 +150,16 @@ class _Rate:
                 )
 
     def _flat_demand(self) -> Iterator[DemandCharge]:
-        periods = _rows(self._fields.get("flatdemandstructure"))
+        periods = self._rows("flatdemandstructure")
         if not periods:
             return
         self._check_unit("flatdemandunit", "flatdemandunits")
         of_month = self._fields.get("flatdemandmonths") or [0] * 12
         if not isinstance(of_month, list) or len(of_month) != 12:
             raise self._refused("flatdemandmonths does not hold twelve months", "Correct the file")
+        of_month = [self._period("flatdemandmonths", one, len(periods)) for one in of_month]
         for index, tiers in enumerate(periods):
-            months = frozenset(month + 1 for month in range(12) if int(str(of_month[month])) == index)
+            months = frozenset(month + 1 for month in range(12) if of_month[month] == index)
             if months and any(tier.price for tier in _tiers(tiers)):
                 yield DemandCharge(
                     f"flat demand {index}", _tiers(tiers), self._minutes(), ALWAYS, months, self._ratchet()
@@ -189,25 +198,48 @@ class _Rate:
             table = self._fields.get(f"{kind}{part}schedule")
             if table is None and periods == 1:
                 table = [[0] * 24] * 12
-            if not isinstance(table, list) or len(table) != 12 or any(len(row) != 24 for row in table):
+            rows = table if isinstance(table, list) else []
+            if len(rows) != 12 or not all(isinstance(row, list) and len(row) == 24 for row in rows):
                 problem = f"{kind}{part}schedule is not a table of 12 months by 24 hours"
                 raise self._refused(problem, "Correct the file, or write the tariff by hand")
-            for month, row in enumerate(table):
-                for low, high, period in _runs([int(str(one)) for one in row]):
-                    if not 0 <= period < periods:
-                        problem = f"{kind}{part}schedule names period {period} of {periods}"
-                        raise self._refused(problem, "Correct the file")
+            for month, row in enumerate(rows):
+                for low, high, period in _runs([self._period(f"{kind}{part}schedule", one, periods) for one in row]):
                     found[period][low * 60, high * 60, days].add(month + 1)
         return [
             tuple(Window(low, high, days, frozenset(months)) for (low, high, days), months in one.items())
             for one in found
         ]
 
+    def _rows(self, key: str) -> list[list[Mapping[str, object]]]:
+        """Tiers of each period. What has another shape is refused: left out, it would renumber the periods."""
+        value = self._fields.get(key)
+        if not value:
+            return []
+        shaped = isinstance(value, list) and all(
+            isinstance(period, list) and all(isinstance(tier, dict) for tier in period) for period in value
+        )
+        if not shaped or not isinstance(value, list):
+            raise self._refused(f"{key} is not a list of periods, each a list of tiers", "Correct the file")
+        return value
+
+    def _period(self, key: str, value: object, periods: int) -> int:
+        """A number of a period, which some entries write as 0.0."""
+        number = _number(value) if _is_figure(value) else None
+        if number is None or number != number.to_integral_value():
+            problem = f"{key} names period {value!r}, which is no whole number"
+            raise self._refused(problem, "Correct the file, or write the tariff by hand")
+        if not 0 <= number < periods:
+            raise self._refused(f"{key} names period {number} of {periods}", "Correct the file")
+        return int(number)
+
     # --- the rest -----------------------------------------------------------------------------------
 
     def _fixed(self) -> Iterator[Fixed]:
-        amount = _number(self._fields.get("fixedchargefirstmeter") or self._fields.get("fixedmonthlycharge"))
+        amount = _number(self._fields.get("fixedchargefirstmeter"))
         unit = str(self._fields.get("fixedchargeunits") or "$/month")
+        if not amount:
+            # Older entries, before the field had units.
+            amount, unit = _number(self._fields.get("fixedmonthlycharge")), "$/month"
         if not amount:
             return
         if unit == "$/year":
@@ -218,20 +250,16 @@ class _Rate:
             raise self._refused(f"the fixed charge is in {unit}", "We bill it per day or per month")
 
     def _minimum_bill(self) -> Decimal | None:
-        amount = _number(self._fields.get("mincharge"))
+        amount, unit = _number(self._fields.get("mincharge")), str(self._fields.get("minchargeunits") or "$/month")
+        if not amount:
+            # Older entries, before the field had units.
+            amount, unit = _number(self._fields.get("minmonthlycharge")), "$/month"
         if not amount:
             return None
-        unit = str(self._fields.get("minchargeunits") or "$/month")
         if unit != "$/month":
             self._left_out.append(f"a minimum charge of {amount} {unit}")
             return None
         return amount
-
-
-def _rows(value: object) -> list[list[Mapping[str, object]]]:
-    if not isinstance(value, list):
-        return []
-    return [[tier for tier in period if isinstance(tier, dict)] for period in value if isinstance(period, list)]
 
 
 def _tiers(tiers: Sequence[Mapping[str, object]]) -> tuple[Tier, ...]:
@@ -272,6 +300,20 @@ def _number(value: object) -> Decimal:
     if isinstance(value, bool) or not number.is_finite():
         raise ConfigError("URDB", 0, f"{value!r} is no figure", "Correct the file, or write the tariff by hand")
     return number
+
+
+def _is_figure(value: object) -> bool:
+    """Whether it reads as a finite number.
+
+    >>> _is_figure(Decimal("0.5")), _is_figure("0.5"), _is_figure("$/day"), _is_figure(None)
+    (True, True, False, False)
+    """
+    if value is None or value == "" or isinstance(value, bool):
+        return False
+    try:
+        return Decimal(str(value)).is_finite()
+    except InvalidOperation:
+        return False
 
 
 def _says_something(value: object) -> bool:
