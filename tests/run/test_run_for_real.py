@@ -105,6 +105,34 @@ def test_a_plan_is_followed_here_though_its_supervisor_is_killed(tmp_path, six):
     assert leaves_no_receipt(report, ledger)
 
 
+def test_a_zone_alone_is_no_place_on_a_slurm_whose_nodes_have_features(tmp_path, cluster):
+    script = tmp_path / "train.sh"
+    script.write_text(f"#!/bin/sh\n#SBATCH --output=/dev/null\necho done >> {tmp_path}/ran\nexit 3\n")
+    environment = {
+        **os.environ, **slurm.environment_of(cluster), "OUTWEIGH_STATE": str(tmp_path / "state"),
+    }  # fmt: skip
+
+    def outweigh(*zones):
+        return subprocess.run(
+            [sys.executable, "-m", "outweigh", "run", "--deadline", "72h", "--expect", "1min", "--on", "slurm", *zones,
+             "--every", "0.3", "--offline", "--", "sbatch", "train.sh"],
+            env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+        )  # fmt: skip
+
+    alone = outweigh("--zone", "DE")
+    named = outweigh("--zone", "se=SE")
+    wrong = outweigh("--zone", "mars=DE")
+    many = outweigh("--zone", "DE", "--zone", "FR")
+
+    assert alone.returncode == 3, alone.stderr
+    assert named.returncode == 3, named.stderr
+    assert (tmp_path / "ran").read_text().count("done") == 2
+    assert wrong.returncode == 125
+    assert "mars" in wrong.stderr
+    assert many.returncode == 125
+    assert "--zone fr=ZONE" in many.stderr
+
+
 @pytest.mark.slow
 def test_a_plan_is_followed_on_slurm_though_its_supervisor_and_the_controller_are_killed(tmp_path, six, cluster):
     ledger = tmp_path / "ledger.sqlite"

@@ -205,7 +205,9 @@ def run_there(
         told(text)
     told(chosen.sentence(began))
     document = one_job_plan(ask, chosen, began)
-    came = run_plan(document, ask.title, options, told=told, shown=shown)
+    # A zone that is given without a place says what power the scheduler draws, and not where in it to run.
+    placed = any("=" in text for text in ask.zones)
+    came = run_plan(document, ask.title, options, told=told, shown=shown, names_sites=placed)
     (job,) = came["jobs"]
     code = job["exit_code"]
     return (code if isinstance(code, int) else 125), came

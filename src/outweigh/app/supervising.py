@@ -103,11 +103,13 @@ def run_plan(
     *,
     told: Told = lambda _: None,
     shown: Callable[[Cycle, int], None] = lambda _cycle, _jobs: None,
+    names_sites: bool = True,
 ) -> dict[str, Any]:
     """Follow a plan to its end; the same plan on the same executor goes on where it was.
 
     Args:
         source: what messages call the plan.
+        names_sites: the plan's sites are places that somebody named, and no mere grid zones.
         told: called with what a person should know.
         shown: called after each cycle, with the number of jobs.
 
@@ -123,14 +125,14 @@ def run_plan(
     with _opened(options) as (store, executor):
         # Who goes on may find the sites down, or the scheduler: what it is to do is in the database.
         known = is_followed(store, document, options.on)
-        names_sites = True if known else _names_sites(executor, document, options.on)
+        named = True if known else _names_sites(executor, document, options.on, meant=names_sites)
         factor = options.clock_factor
         wall = system_now()
         clock = PlanClock(wall if factor == 1 else _start(document, source), wall, factor)
         folder = str(Path.cwd())
         following, new = begin(
             store, document, source, on=options.on, clock=clock.to_dict(), project=options.project or Path.cwd().name,
-            phase=options.phase, cwd=folder, names_sites=names_sites, again=options.again,
+            phase=options.phase, cwd=folder, names_sites=named, again=options.again,
         )  # fmt: skip
         told(f"{'following' if new else 'going on with'} plan {following} on {options.on}")
         if following in {each for each, _ in store.followings(over=True)}:
@@ -334,14 +336,22 @@ def open_executor(text: str) -> JobExecutor:
     return found.make(argument)
 
 
-def _names_sites(executor: JobExecutor, document: Mapping[str, Any], on: str) -> bool:
+def _names_sites(executor: JobExecutor, document: Mapping[str, Any], on: str, *, meant: bool) -> bool:
+    """Whether the plan's sites are places of the executor, by which jobs are put there.
+
+    Args:
+        meant: they are to be. A grid zone alone says what power the executor draws, wherever it has its places; it is
+            one of them only where the executor has one of that name.
+    """
     there = executor.sites()
     wanted = [str(site.get("name")) for site in document.get("sites", []) if isinstance(site, Mapping)]
     if there:
         if not set(there) & set(wanted):
+            if not meant and len(wanted) == 1:
+                return False
             raise UsageError(
                 f"{on} has the sites {', '.join(there)}, and the plan is for {', '.join(wanted)}",
-                "Name the sites of the plan as the executor does",
+                f"Name the sites of the plan as the executor does{'' if meant else f', as in --zone {there[0]}=ZONE'}",
             )
         return True
     if len(wanted) > 1:
