@@ -150,7 +150,63 @@ def test_spot_prices_come_from_a_file_with_their_unit(capsys, tmp_path):
     assert found[-1]["total"] == 0.30
 
 
+SPOT = 'name = "s"\ncurrency = "EUR"\ntimezone = "%s"\n[spot]\n'
+
+
+def under_spot(capsys, folder, prices, zone="UTC"):
+    (folder / "spot.toml").write_text(SPOT % zone)
+    (folder / "prices.csv").write_text(prices)
+    (folder / "load.csv").write_text("start,kwh\n2026-01-01T00:00,0\n2026-01-01T01:00,0\n2026-01-01T02:00,1000\n")
+    return asked(capsys, "bill", str(folder / "spot.toml"), "--load", str(folder / "load.csv"), "--spot",
+                 str(folder / "prices.csv"), "--json")  # fmt: skip
+
+
+BAD_PRICES = {
+    "a row left out": ("00:00,10 01:00,10 03:00,500 04:00,10", "prices.csv:4: a step of 7200 s"),
+    "a row astray": ("00:00,10 01:00,10 00:30,500 03:00,10", "prices.csv:4: a step of -1800 s"),
+    "a row twice": ("00:00,10 01:00,10 01:00,10 02:00,10", "prices.csv:4: a step of 0 s"),
+    "all rows one": ("00:00,10 00:00,10 00:00,10", "prices.csv:3: a step of 0 s"),
+    "an empty price": ("00:00,10 01:00,10 02:00, 03:00,10", "spot prices"),
+}
+
+
+@pytest.mark.parametrize(("given", "says"), BAD_PRICES.values(), ids=BAD_PRICES)
+def test_a_spot_price_that_is_missing_or_astray_is_refused_with_its_line(capsys, tmp_path, given, says):
+    rows = "".join(f"2026-01-01T{row}\n" for row in given.split(" "))
+
+    code, said = under_spot(capsys, tmp_path, f"start,EUR/MWh\n{rows}")
+
+    assert code in (2, 4)
+    assert says in said.err
+
+
+def test_times_of_prices_without_a_zone_are_local_as_those_of_the_load_are(capsys, tmp_path):
+    local = "start,EUR/MWh\n2026-01-01T00:00,10\n2026-01-01T01:00,20\n2026-01-01T02:00,30\n"
+    zoned = "start,EUR/MWh\n2025-12-31T23:00Z,10\n2026-01-01T00:00Z,20\n2026-01-01T01:00Z,30\n"
+
+    for prices in (local, zoned):
+        code, said = under_spot(capsys, tmp_path, prices, "Europe/Berlin")
+
+        assert code == 0, said.err
+        assert json.loads(said.out.splitlines()[-1])["total"] == 30
+
+
+def test_history_of_a_charge_that_is_misspelt_is_refused_with_the_nearest_name(capsys, tmp_path):
+    (tmp_path / "history.csv").write_text("charge,month,kw\ncapacty,2025-12,6500\n")
+
+    code, said = asked(capsys, "bill", str(SITE / "site.toml"), "--flat", "5 MW", *JANUARY, "--history",
+                       str(tmp_path / "history.csv"))  # fmt: skip
+
+    assert code == 2
+    assert "history.csv:2" in said.err
+    assert "'capacity'" in said.err
+
+
 BAD_LOADS = {
+    "a comma too many": ("start,kw\n2026-01-01T00:00,1,7\n2026-01-01T01:00,1\n", "2: 3 cells under 2 headings"),
+    "a cell without end": ("start,kw\n2026-01-01T00:00," + "1" * 140_000 + "\n", "is no CSV"),
+    "a column twice": ("start,kw,kw\n2026-01-01T00:00,1,2\n2026-01-01T01:00,1,2\n", "two columns are called 'kw'"),
+    "no time": ("start,kw\nnoon,5\n2026-01-01T01:00,5\n", "2: 'noon' is not a time"),
     "negative": ("start,kw\n2026-01-01T00:00,5\n2026-01-01T01:00,-5\n", "3: a negative demand of -5 kw"),
     "missing": ("start,kw\n2026-01-01T00:00,5\n2026-01-01T01:00,\n", "3: kw is ''"),
     "a gap": ("start,kw\n2026-01-01T00:00,5\n2026-01-01T01:00,5\n2026-01-01T03:00,5\n", "4: a step of 7200 s"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from outweigh.app.whatif_csv import read_rows
 from outweigh.app.whatif_series import read_hours
 from outweigh.core.errors import ConfigError, InvalidQuantity, UsageError
 from outweigh.core.quantities import CarbonIntensity
@@ -179,12 +179,7 @@ def _parameters(path: Path | None) -> tuple[dict[str, dict[str, Limits]], list[d
 
 
 def _own_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            rows = [(reader.line_num, {str(k).strip(): str(v or "").strip() for k, v in row.items()}) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as err:
-        raise ConfigError(str(path), 0, "cannot be read", "Name a CSV file you may read") from err
+    rows = read_rows(path)
     if not rows:
         raise ConfigError(str(path), 0, "it holds no parameters", "Write technology,parameter,value and a row for each")
     return rows

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
+from outweigh.app.whatif_csv import FEWEST, read_rows, times
 from outweigh.core.errors import ConfigError, UsageError
 
-_FEWEST = 2  # rows that tell the length of a step
-_YEARS = (1900, 2200)
 _MISSING = "What is missing stays missing: cut the file there, or fill it and say so"
 
 
@@ -74,38 +71,17 @@ def read_hours(path: Path, timezone: str = "UTC", *, wanted: Collection[str] = (
         zone = ZoneInfo(timezone)
     except (KeyError, ValueError, OSError) as err:
         raise UsageError(f"no time zone is called {timezone!r}", "Write Europe/Berlin, or UTC") from err
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            rows = [(reader.line_num, {str(k).strip(): (v or "").strip() for k, v in row.items()}) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as err:
-        raise ConfigError(str(path), 0, "cannot be read", "Name a CSV file you may read") from err
-    if len(rows) < _FEWEST or "start" not in rows[0][1]:
+    rows = read_rows(path)
+    if len(rows) < FEWEST or "start" not in rows[0][1]:
         raise ConfigError(str(path), 1, "it is no series", f"Write start,{','.join(wanted) or 'figure'} and two rows")
     if lacking := [name for name in wanted if name not in rows[0][1]]:
         raise ConfigError(str(path), 1, f"there is no column {lacking[0]!r}", f"It has {', '.join(rows[0][1])}")
-    starts = [_moment(path, line, row["start"], zone) for line, row in rows]
-    step_s = starts[1] - starts[0]
-    for (before, after), (line, _) in zip(pairwise(starts), rows[1:], strict=True):
-        if after - before != step_s or step_s <= 0:
-            remedy = "Steps are of one length, without gaps; write times with their offset over changes of the clock"
-            raise ConfigError(str(path), line, f"a step of {after - before:g} s among steps of {step_s:g} s", remedy)
-    names = [name for name in rows[0][1] if name not in ("start", "None")]
+    first_s, step_s = times(path, rows, zone)
+    names = [name for name in rows[0][1] if name != "start"]
     columns = {name: np.array([_figure(path, line, row, name) for line, row in rows]) for name in names}
     if not columns:
         raise ConfigError(str(path), 1, "it has times and no figures", "Add a column beside start")
-    return Hours(path, datetime.fromtimestamp(starts[0], UTC), step_s, columns)
-
-
-def _moment(path: Path, line: int, text: str, zone: ZoneInfo) -> float:
-    try:
-        stamp = datetime.fromisoformat(text)
-    except ValueError as err:
-        remedy = "Write 2026-03-01T06:00, or 2026-03-01T06:00+01:00"
-        raise ConfigError(str(path), line, f"{text!r} is not a time", remedy) from err
-    if not _YEARS[0] <= stamp.year < _YEARS[1]:
-        raise ConfigError(str(path), line, f"{text!r} is no year", f"Write one from {_YEARS[0]} to {_YEARS[1] - 1}")
-    return (stamp if stamp.tzinfo is not None else stamp.replace(tzinfo=zone)).timestamp()
+    return Hours(path, datetime.fromtimestamp(first_s, UTC), step_s, columns)
 
 
 def _figure(path: Path, line: int, row: dict[str, str], name: str) -> float:

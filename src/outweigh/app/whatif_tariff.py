@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
+import difflib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
-from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from outweigh.app.whatif_csv import FEWEST, YEARS, Row, read_rows, times
 from outweigh.config.tariff_text import tariff_text
 from outweigh.config.tariffs import load_tariff
 from outweigh.core.errors import ConfigError, InvalidQuantity, UsageError
@@ -28,8 +28,7 @@ from outweigh.whatif.tariff.marginal import CarbonPrice, Curve, Marginal, Questi
 from outweigh.whatif.tariff.terms import DAY_NAMES, Kind, Tariff
 from outweigh.whatif.tariff.urdb import tariff_from_urdb
 
-_FEWEST = 2  # rows that tell the length of a step
-_YEARS = (1900, 2200)  # of any time: clocks and months are known there
+_MOST_KW = Decimal(10) ** 9
 _MOST_PUE = 1e3
 _MOST_RUNS = 1000
 SHOWN = (
@@ -71,8 +70,8 @@ def ask(asked: Asked) -> Question:
     return Question(
         tariff=tariff,
         load=_load(asked, tariff),
-        history=None if asked.history is None else _history(asked.history),
-        spot=None if asked.spot is None else _spot(asked.spot),
+        history=None if asked.history is None else _history(asked.history, tariff),
+        spot=None if asked.spot is None else _spot(asked.spot, tariff),
         carbon=_carbon(asked.carbon_price, asked.intensity),
         cooling=_cooling(asked),
     )
@@ -240,8 +239,8 @@ def moment(text: str, timezone: str) -> datetime:
         day = datetime.fromisoformat(text.strip())
     except ValueError as err:
         raise InvalidQuantity("time", repr(text), "write 2026-03-01 or 2026-03-01T06:00") from err
-    if not _YEARS[0] <= day.year < _YEARS[1]:
-        raise InvalidQuantity("time", repr(text), f"write a year from {_YEARS[0]} to {_YEARS[1] - 1}")
+    if not YEARS[0] <= day.year < YEARS[1]:
+        raise InvalidQuantity("time", repr(text), f"write a year from {YEARS[0]} to {YEARS[1] - 1}")
     return day if day.tzinfo is not None else day.replace(tzinfo=ZoneInfo(timezone))
 
 
@@ -265,7 +264,7 @@ def _load(asked: Asked, tariff: Tariff) -> Load:
     return Load.weekly(_week(asked.load, rows), start, end, tariff.timezone, step_s)
 
 
-def _week(path: Path, rows: Sequence[tuple[int, dict[str, str]]]) -> dict[int, list[float]]:
+def _week(path: Path, rows: Sequence[Row]) -> dict[int, list[float]]:
     week: dict[int, list[float]] = {day: [math.nan] * 24 for day in range(7)}
     for line, row in rows:
         day, hour = row.get("day", ""), row.get("hour", "")
@@ -278,24 +277,19 @@ def _week(path: Path, rows: Sequence[tuple[int, dict[str, str]]]) -> dict[int, l
     return week
 
 
-def _metered(path: Path, rows: Sequence[tuple[int, dict[str, str]]], tariff: Tariff) -> Load:
+def _metered(path: Path, rows: Sequence[Row], tariff: Tariff) -> Load:
     column = next((name for name in ("kw", "kwh") if name in rows[0][1]), None)
-    if column is None or "start" not in rows[0][1] or len(rows) < _FEWEST:
+    if column is None or "start" not in rows[0][1] or len(rows) < FEWEST:
         raise ConfigError(str(path), 1, "it is no load", "Write columns start,kw or start,kwh or day,hour,kw")
-    starts = [(line, moment(row["start"], tariff.timezone).timestamp()) for line, row in rows]
-    step = starts[1][1] - starts[0][1]
-    for (_, before), (line, after) in pairwise(starts):
-        if after - before != step:
-            remedy = "Steps are of one length, without gaps; write times with their offset over changes of the clock"
-            raise ConfigError(str(path), line, f"a step of {after - before:g} s among steps of {step:g} s", remedy)
+    first_s, step_s = times(path, rows, ZoneInfo(tariff.timezone))
     figures = [_figure(path, line, row, column) for line, row in rows]
-    start = datetime.fromtimestamp(starts[0][1], UTC)
     make = Load.from_kw if column == "kw" else Load.from_kwh
-    return make(start, round(step), figures)
+    return make(datetime.fromtimestamp(first_s, UTC), round(step_s), figures)
 
 
-def _history(path: Path) -> dict[str, dict[Month, Decimal]]:
+def _history(path: Path, tariff: Tariff) -> dict[str, dict[Month, Decimal]]:
     found: dict[str, dict[Month, Decimal]] = {}
+    known = [charge.name for charge in tariff.demand]
     for line, row in _rows(path):
         try:
             day = date.fromisoformat(f"{row['month']}-01")
@@ -304,24 +298,28 @@ def _history(path: Path) -> dict[str, dict[Month, Decimal]]:
         except (KeyError, ValueError, InvalidOperation) as err:
             remedy = "Write columns charge,month,kw, such as capacity,2025-11,6100"
             raise ConfigError(str(path), line, "it is no demand of a month", remedy) from err
-        if not kw.is_finite() or kw < 0:
-            raise ConfigError(str(path), line, f"a demand of {kw} kW", "A demand is 0 or more")
+        if not kw.is_finite() or not 0 <= kw <= _MOST_KW:
+            raise ConfigError(str(path), line, f"a demand of {kw} kW", f"A demand is 0 or more, up to {_MOST_KW:,} kW")
+        if charge not in known:
+            near = difflib.get_close_matches(charge, known, n=1)
+            remedy = f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(map(repr, known)) or 'none'}"
+            raise ConfigError(str(path), line, f"{tariff.name!r} has no demand charge {charge!r}", remedy)
         found.setdefault(charge, {})[day.year, day.month] = kw
     return found
 
 
-def _spot(path: Path) -> PriceSeries:
+def _spot(path: Path, tariff: Tariff) -> PriceSeries:
     rows = _rows(path)
     units = [name for name in rows[0][1] if name != "start"]
-    if "start" not in rows[0][1] or len(units) != 1 or len(rows) < _FEWEST:
+    if "start" not in rows[0][1] or len(units) != 1 or len(rows) < FEWEST:
         raise ConfigError(str(path), 1, "it is no series of prices", "Write columns start and a unit: start,EUR/MWh")
     currency, kwh = price_unit(units[0])
-    starts = [moment(row["start"], "UTC").timestamp() for _, row in rows]
+    first_s, step_s = times(path, rows, ZoneInfo(tariff.timezone))
     values = [_figure(path, line, row, units[0]) / kwh if row[units[0]] else None for line, row in rows]
     meaning = PriceMeaning(currency, Market.DAY_AHEAD, taxes=False)
     origin = Origin("user file", "site", str(path), "declared")
-    first = datetime.fromtimestamp(starts[0], UTC)
-    return PriceSeries.regular(first, starts[1] - starts[0], values, DataQuality.DECLARED, meaning, origin)
+    first = datetime.fromtimestamp(first_s, UTC)
+    return PriceSeries.regular(first, step_s, values, DataQuality.DECLARED, meaning, origin)
 
 
 def _cooling(asked: Asked) -> Cooling | None:
@@ -359,21 +357,11 @@ def _carbon(price: str | None, intensity: str | None) -> CarbonPrice | None:
     return CarbonPrice(money, CarbonIntensity(parse_intensity(intensity)))
 
 
-def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(_numbered(file))
-    except (OSError, UnicodeDecodeError) as err:
-        raise ConfigError(str(path), 0, "cannot be read", "Name a CSV file you may read") from err
+def _rows(path: Path) -> list[Row]:
+    rows = read_rows(path)
     if not rows:
         raise ConfigError(str(path), 0, "it holds no rows", "Write a header and a row for each step")
     return rows
-
-
-def _numbered(file: Iterator[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    reader = csv.DictReader(file)
-    for row in reader:
-        yield reader.line_num, {str(key).strip(): (value or "").strip() for key, value in row.items()}
 
 
 def _figure(path: Path, line: int, row: Mapping[str, str], column: str) -> float:

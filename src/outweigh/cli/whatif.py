@@ -44,7 +44,12 @@ def _site_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--intensity", default=None, help='Declared, location-based: "350 gCO2e/kWh".'),
         click.option("--carbon-price", default=None, help='Declared price of carbon: "80 EUR/t".'),
-        click.option("--spot", default=None, type=_FILE, help="CSV of market prices: start,EUR/MWh."),
+        click.option(
+            "--spot",
+            default=None,
+            type=_FILE,
+            help="CSV of market prices: start,EUR/MWh; local unless a time has a zone.",
+        ),
         click.option(
             "--history", default=None, type=_FILE, help="CSV of earlier demand, for ratchets: charge,month,kw."
         ),
@@ -52,7 +57,10 @@ def _site_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--from", "since", default=None, metavar="DAY", help="First day of a load that repeats."),
         click.option("--flat", default=None, help='The same load all along, as in "5.2 MW".'),
         click.option(
-            "--load", default=None, type=_FILE, help="CSV of the load: start,kw or start,kwh; or a week, day,hour,kw."
+            "--load",
+            default=None,
+            type=_FILE,
+            help="CSV of the load: start,kw or start,kwh, local times unless they have a zone; or a week, day,hour,kw.",
         ),
         click.argument("tariff", type=_FILE),
     ):
