@@ -36,7 +36,7 @@ def outweigh(*args, cwd):
 def project(tmp_path):
     def make(limit):
         (tmp_path / "energy.toml").write_text(PROJECT.format(limit=limit))
-        done = outweigh("measure", "--hum", "0", "--project", "p", "--", sys.executable, "-c", "sum(range(10**6))",
+        done = outweigh("measure", "--hum", "0", "--", sys.executable, "-c", "sum(range(10**6))",
                         cwd=tmp_path)  # fmt: skip
         assert done.returncode == 0, done.stderr
         return tmp_path
@@ -44,7 +44,7 @@ def project(tmp_path):
     return make
 
 
-def test_a_measured_command_draws_its_line(project):
+def test_a_command_measured_in_the_project_s_folder_draws_its_line_whatever_the_folder_is_called(project):
     done = outweigh("budget", "status", "--json", cwd=project("1 MWh"))
 
     (row,) = [json.loads(line) for line in done.stdout.splitlines()]

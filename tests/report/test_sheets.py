@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -111,6 +112,39 @@ def test_the_digest_names_only_levers_that_are_sure_to_save(project):
     assert [row.figures["lever"] for row in rows] == ["int8"]
     assert rows[0].figures["saving"] == pytest.approx(0.5, abs=0.02)
     assert rows[0].figures["keeps_quality"] is None
+
+
+def test_the_digest_heads_itself_with_a_saving_only_where_quality_was_judged_and_kept(project):
+    folder = project()
+
+    key = dict(digest(folder, ledger=folder / "ledger.sqlite", now=MONDAY).key)
+
+    assert key["largest saving that keeps quality"] == "none judged"
+
+
+def test_the_digest_tells_nothing_of_another_project_in_the_same_ledger(project):
+    folder = project()
+    path = folder / "energy.toml"
+    path.write_text(path.read_text().replace('name = "support-triage"', 'name = "another"'))
+
+    sheet = digest(folder, ledger=folder / "ledger.sqlite", now=MONDAY)
+
+    assert not section(sheet, "hum").rows
+    assert not section(sheet, "levers").rows
+
+
+def test_most_of_the_hum_is_somebody_s_only_above_half(project, made_run):
+    folder = project()
+    ledger = folder / "ledger.sqlite"
+    with closing(open_ledger(ledger)) as store:
+        for team in ("team-a", "team-b", "team-c"):
+            start = MONDAY - timedelta(hours=12)
+            store.append(made_run(20_000.0, start=start, seconds=60.0, labels=(("owner", team),)))
+
+    lead = digest(folder, ledger=ledger, now=MONDAY).lead
+
+    assert "most" not in lead
+    assert "%" in lead
 
 
 @pytest.mark.parametrize(("limit", "lines"), [("1 kWh", 0), ("1 Wh", 1)])

@@ -44,6 +44,12 @@ def written(rows):
     return list(csv.DictReader(io.StringIO(text)))
 
 
+def test_a_charge_period_has_a_length_however_short_the_run_was(made_run, addressed):
+    (row,) = written(focus_rows(addressed(made_run(1.0, seconds=0.2)), GIVEN))
+
+    assert row["ChargePeriodStart"] < row["ChargePeriodEnd"]
+
+
 def test_every_mandatory_column_is_there_and_custom_ones_are_marked():
     assert set(COLUMNS) >= MANDATORY
     # FOCUS: column ids are Pascal case, letters and digits; custom columns begin with x_; 50 characters at most.

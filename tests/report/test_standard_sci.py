@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
+from outweigh.core.budget import Phase
 from outweigh.core.errors import InvalidQuantity, UsageError
 from outweigh.core.measurement import Factor, Grade
 from outweigh.core.quantities import CarbonBasis, CarbonIntensity, CarbonScope
@@ -33,6 +34,24 @@ def test_embodied_carbon_of_an_hour_is_that_of_the_specification():
     low, high = Embodied("device", 1e6, 1e6, 4 * YEAR_S).grams(HOUR_S)
 
     assert low == high == pytest.approx(28.5, abs=0.05)
+
+
+def test_machines_that_work_at_the_same_time_owe_what_they_owe_one_after_the_other(made_run, addressed):
+    at_once = addressed(
+        made_run(J_PER_KWH, seconds=HOUR_S, labels=(("machine", "m1"),)),
+        made_run(J_PER_KWH, seconds=HOUR_S, labels=(("machine", "m2"),)),
+    )
+
+    m = sci(total(at_once), GIVEN).figures["embodied_g"]
+
+    assert m == pytest.approx(2 * 28.5, rel=0.01)
+    assert total(at_once).busy_s == HOUR_S
+
+
+def test_receipts_that_belong_to_no_boundary_leave_the_report_incomplete(made_run, addressed):
+    prepared = addressed(made_run(J_PER_KWH, phase=Phase.TRAINING, labels=(("stage", "prepare"),)))
+
+    assert not sci_ai(prepared, Given(sci_kind="llm")).complete
 
 
 # Green Software Foundation, case study eShoppen, app server: 0.0656 kWh at 951 g/kWh; 1205.52 kg over 35,040 h, an

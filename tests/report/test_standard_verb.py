@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from outweigh.cli.main import cli, run
 from outweigh.config.report_facts import EXAMPLE, load_facts
-from outweigh.core.errors import ConfigError
+from outweigh.core.errors import ConfigError, UsageError
 from outweigh.core.measurement import Scope
 from outweigh.ledger import open_ledger
 
@@ -120,6 +120,21 @@ def test_carbon_by_hour_comes_from_a_file_and_its_gaps_are_missing(folder):
     assert unknown["carbon_g"] is None
     assert unknown["hours_unknown"] == 1
     assert everything.return_value == 4
+
+
+def test_a_file_of_marginal_carbon_is_refused_where_averages_are_counted(folder):
+    (folder / "facts.toml").write_text('[grid]\nzone = "DE"\n', encoding="utf-8")
+    hours = "zone,start,end,value,unit,kind,scope,accounting,source,licence\n" + "".join(
+        f"DE,2026-11-03T{hour:02}:00Z,2026-11-03T{hour + 1:02}:00Z,900,gCO2e/kWh,marginal,direct,consumption,me,own\n"
+        for hour in (9, 10)
+    )
+    (folder / "de.csv").write_text(hours, encoding="utf-8")
+
+    result = report("scope2", "--ledger", "ledger.sqlite", "--facts", "facts.toml", "--carbon", "de.csv")
+
+    assert isinstance(result.exception, UsageError)
+    assert "marginal" in str(result.exception)
+    assert not result.stdout
 
 
 def test_a_name_from_a_label_stays_text_on_a_page(folder):

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from outweigh.app.files import find_ledger
 from outweigh.app.keeping import EVERY_S, Kept, Watched, keep_trace
 from outweigh.app.lines import LINE, Line, LineWatch
-from outweigh.app.surroundings import Surroundings
+from outweigh.app.of_job import OfJob
+from outweigh.app.surroundings import Surroundings, booked_on
 from outweigh.core.budget import Phase
 from outweigh.core.errors import LedgerError, OutweighError, UsageError
 from outweigh.core.measurement import Measurement
@@ -70,7 +71,13 @@ class Run:
     ) -> None:
         self.name, self.unit = name, unit
         self.units: float | None = None
-        self.labels = {**({"name": name} if name else {}), **({LINE: line.name} if line else {}), **(labels or {})}
+        job = OfJob.found()
+        self.labels = {
+            **(job.labels if job else {}),
+            **({"name": name} if name else {}),
+            **({LINE: line.name} if line else {}),
+            **(labels or {}),
+        }
         self._line = line
         self._phase = Phase(phase)
         self._project = project
@@ -128,7 +135,7 @@ class Run:
             if self._hum_s > 0:
                 self._session.hum(self._hum_s)
             self._run_id = uuid.uuid4().hex
-            self._project = self._project or Path.cwd().name
+            self._project = booked_on(self._project)
             self._journal = self._kept.journal(
                 self._session, self._run_id, project=self._project, phase=self._phase, unit=self.unit,
                 labels=self.labels, every_s=self._every_s,
@@ -265,7 +272,7 @@ def measuring(
     Args:
         name: kept on the receipt as the label "name".
         phase: development, training, inference or idle.
-        project: the current folder's name when empty.
+        project: when empty that of the nearest energy.toml, or the current folder's name.
         budget: warn (EnergyBudgetWarning) and note it on the receipt when the work, or the total where no idle draw is
             known, exceeds it. Nothing is stopped.
         meter: by the name `outweigh doctor` shows; the best that works by default.

@@ -80,18 +80,21 @@ def _of_comparison(
     )
 
 
-def of_ledger(ledger: Path | str, batch: str = "", incumbent: str = "") -> Measured:
+def of_ledger(ledger: Path | str, batch: str = "", incumbent: str = "", project: str = "") -> Measured:
     """The variants of a sitting whose receipts a ledger keeps.
 
     Args:
         batch: id that its receipts share; the latest sitting of two variants or more by default.
         incumbent: variant the others are held against; the first one measured by default.
+        project: whose sittings are looked at; every project's by default.
 
     Raises:
         UsageError: no such sitting, or no such variant in it.
     """
     with opened(ledger) as store:
-        found = [receipt for _, receipt in store.receipts(ReceiptFilter(batch=batch)) if _counts(receipt)]
+        found = [
+            receipt for _, receipt in store.receipts(ReceiptFilter(batch=batch, project=project)) if _counts(receipt)
+        ]
     sittings: dict[str, list[Receipt]] = {}
     for receipt in found:
         sittings.setdefault(receipt.batch, []).append(receipt)

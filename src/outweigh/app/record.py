@@ -181,8 +181,10 @@ def recover_runs(ledger: Path | str | None = None) -> list[str]:
     return told
 
 
-def hum_rows(days: float, *, ledger: Path | str | None = None, now: datetime | None = None) -> list[dict[str, Any]]:
-    """Who owned the hum of the last days, largest first, with an action for each.
+def hum_rows(
+    days: float, *, ledger: Path | str | None = None, now: datetime | None = None, project: str = ""
+) -> list[dict[str, Any]]:
+    """Who owned the hum of the last days, largest first, with an action for each; of all projects by default.
 
     Raises:
         UsageError: `days` is not above zero.
@@ -193,8 +195,9 @@ def hum_rows(days: float, *, ledger: Path | str | None = None, now: datetime | N
         raise UsageError(f"{days:g} days are no period", "Give --days above 0, such as 30")
     end = now or datetime.now(UTC)
     period = Interval(end - timedelta(days=days), end)
+    which = ReceiptFilter(within=period, project=project)
     with opened(ledger) as store:
-        rows = hum_view((receipt for _, receipt in store.receipts(ReceiptFilter(within=period))), period)
+        rows = hum_view((receipt for _, receipt in store.receipts(which)), period)
     return [
         {
             "owner": row.owner, "hum_j": row.hum.joules, "work_j": row.work.joules, "share_of_hum": row.share,

@@ -16,7 +16,7 @@ from outweigh.app.files import find_ledger, opened
 from outweigh.core.constants import S_PER_HOUR
 from outweigh.core.errors import FactorMissing, UsageError
 from outweigh.core.intervals import Interval
-from outweigh.core.meaning import Gap
+from outweigh.core.meaning import CarbonKind, Gap
 from outweigh.core.measurement import Grade
 from outweigh.core.quantities import CarbonIntensity
 from outweigh.core.receipt import Receipt
@@ -225,6 +225,11 @@ def _hourly(given: Given, zone: str, selection: Selection, receipts: Addressed) 
     edges = [hours[0] + i * S_PER_HOUR for i in range(round((hours[-1] - hours[0]) / S_PER_HOUR) + 2)]
     series = answer.series.onto(edges)
     meaning = series.meaning
+    if meaning.kind is not CarbonKind.AVERAGE:
+        raise UsageError(
+            f"the file named holds {meaning}, and scope 2 is counted with averages",
+            "Name a file with an average intensity",
+        )
     found = tuple(
         (start, None if isinstance(value, Gap) else value)
         for (start, _), value in zip(pairwise(edges), series.values, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from outweigh.app.keeping import Kept, Watched, finish
 from outweigh.app.lines import LINE, Line, LineWatch, find_line
+from outweigh.app.of_job import OfJob, there
 from outweigh.app.stopping import GRACE_S, STOPPED_BY, STOPPED_CODE, Held, Signalled
-from outweigh.app.surroundings import Surroundings
+from outweigh.app.surroundings import Surroundings, booked_on
 from outweigh.core.budget import Phase
 from outweigh.core.errors import CommandNotRun, OutweighError, UnusableMeasurement, UsageError
 from outweigh.core.quantities import Energy
@@ -53,7 +55,8 @@ def measure(
     Args:
         meter: by name, several with commas between them; the best that works here by default.
         hum_s, hum_after_s: how long to listen to the idle draw before and after [s]; 0 not to.
-        phase: development by default, or that of the budget line.
+        phase: development by default, or that of the budget line. Inside a job of `outweigh run` project and phase are
+            the job's by default, and the receipt stands where the job's declared power would have stood.
         owner: who answers for its hum; the owner of the phase's budget in the nearest energy.toml by default.
         labels: "key=value" texts to keep on the receipt.
         budget: line of the nearest energy.toml the run is charged to; whoever runs it is told as it is used up.
@@ -72,6 +75,7 @@ def measure(
     from outweigh.measure import MeterSession, choose_meter, measure_command
     from outweigh.registry import executors
 
+    begun_s = time.monotonic()
     listening_s(hum_s, "--hum")
     listening_s(hum_after_s, "--hum-after")
     listening_s(grace_s, "--grace")
@@ -112,7 +116,7 @@ def measure(
                     journal.close()  # nothing ran: there is no run to recover
                     raise
                 receipt = noted.stopped_at(budget, replace(receipt, run_id=run_id))
-                receipt = around.met(around.on(receipt, run_s=noted.cpu_s), kept.store)
+                receipt = there(around.met(around.on(receipt, run_s=noted.cpu_s), kept.store), begun_s)
                 return receipt, *finish(kept, journal, receipt, noted.watched, told)
     finally:
         kept.close()
@@ -287,8 +291,14 @@ class _Charged:
     @staticmethod
     def to(budget: str, *, phase: str | None, project: str, owner: str, labels: Sequence[str]) -> _Charged:
         named = parse_labels(labels)
+        # The idle draw is nobody's work, also where a job listens to it.
+        job = OfJob.found() if phase != Phase.IDLE else None
+        if job is not None:
+            named = {**job.labels, **named}
         if not budget:
-            return _Charged(None, project or Path.cwd().name, Phase(phase or Phase.DEVELOPMENT), owner, named)
+            about = booked_on(project or (job.project if job else ""))
+            usual = job.phase if job is not None and job.phase is not None else Phase.DEVELOPMENT
+            return _Charged(None, about, Phase(phase or usual), owner, named)
         line = find_line(budget)
         declared = line.budgets[0]
         if project and project != line.project.name:

@@ -48,13 +48,12 @@ def digest(
     now = now or datetime.now(UTC)
     project = load_project(project_path)
     where = find_ledger(ledger, Path(project.root))
-    hum = hum_rows(days, ledger=where, now=now)
+    hum = hum_rows(days, ledger=where, now=now, project=project.name)
     budgets = [row for row in budget_rows(project_path, ledger=where, now=now) if _at_risk(row)]
     waivers = _waivers(project, now)
     drift = _drift(project_path, where, days, now)
-    levers = _levers(where, review, project.gate.incumbent)
+    levers = _levers(where, review, project)
     hum_j = sum(row["hum_j"] for row in hum)
-    saving = max((row.figures["saving"] for row in levers.rows), default=0.0)
     sections = (_hum(hum), levers, _budgets(budgets), waivers, drift)
     worries = [
         text
@@ -66,14 +65,15 @@ def digest(
         if text
     ]  # fmt: skip
     first = f"The hum of the last {days:g} days was {si(hum_j / J_PER_WH, 'Wh')}" if hum else "No hum was measured"
-    whose = f", most of it {hum[0]['owner'] or 'nobody'}'s" if len(hum) > 1 else ""
+    most = hum[0]["share_of_hum"] if len(hum) > 1 else 0.0
+    whose = f", {'most' if most > 0.5 else f'{100 * most:.0f} %'} of it {hum[0]['owner'] or 'nobody'}'s" if most else ""
     return Sheet(
         report="digest",
         title=f"{project.name}: energy this week",
         lead=f"{first}{whose}; {' and '.join(worries) if worries else 'no budget line is at risk'}.",
         key=(
             ("hum", si(hum_j / J_PER_WH, "Wh") if hum else "not measured"),
-            ("largest measured saving", f"{100 * saving:.0f} %" if saving > 0 else "none"),
+            ("largest saving that keeps quality", _largest(levers)),
             ("budget lines at risk", str(len(budgets))),
             ("waivers to look at", str(len(waivers.rows))),
         ),
@@ -113,15 +113,23 @@ def _or_dash(joules: float | None) -> str:
     return "-" if joules is None else si(joules / J_PER_WH, "Wh")
 
 
-def _levers(ledger: Path | str, review: Path | None, incumbent: str) -> Section:
+def _largest(levers: Section) -> str:
+    """Nobody is told to look at a saving that costs quality."""
+    kept = [row.figures["saving"] for row in levers.rows if row.figures["keeps_quality"]]
+    if kept:
+        return f"{100 * max(kept):.0f} %"
+    return "none judged" if any(row.figures["keeps_quality"] is None for row in levers.rows) else "none"
+
+
+def _levers(ledger: Path | str, review: Path | None, project: Project) -> Section:
     from outweigh.app.levers_measured import of_ledger, of_review
 
     columns = ("lever", "energy against the incumbent", "saves", "quality", "grade", "from", "try it")
     title, lead = "Levers with a measured saving", ""
     try:
-        measured = of_review(review) if review is not None else of_ledger(ledger)
-        if review is None and incumbent in measured.levers:
-            measured = of_ledger(ledger, incumbent=incumbent)
+        measured = of_review(review) if review is not None else of_ledger(ledger, project=project.name)
+        if review is None and project.gate.incumbent in measured.levers:
+            measured = of_ledger(ledger, incumbent=project.gate.incumbent, project=project.name)
     except UsageError as err:
         if review is not None:
             raise
@@ -233,9 +241,10 @@ def _drift_of_estimates(days: float, now: datetime) -> Iterator[Row]:
             continue
         half = 2 * one.relative * one.ratio
         yield Row(
-            (one.key, plus_minus(one.ratio, one.ratio - half, one.ratio + half), str(one.grade), "outweigh estimate"),
+            (one.key, plus_minus(one.ratio, one.ratio - half, one.ratio + half), str(one.grade),
+             "outweigh estimate, this user's"),
             {"what": one.key, "ratio": one.ratio, "ratio_low": one.ratio - half, "ratio_high": one.ratio + half,
-             "grade": str(one.grade), "source": "outweigh estimate", "at": one.at},
+             "grade": str(one.grade), "source": "outweigh estimate, this user's", "at": one.at},
         )  # fmt: skip
 
 

@@ -16,9 +16,11 @@ import numpy as np
 
 from outweigh import __version__
 from outweigh.app.files import find_ledger
+from outweigh.app.surroundings import booked_on
 from outweigh.core.errors import FactorMissing, UsageError
 from outweigh.core.intervals import Interval
 from outweigh.core.meaning import Gap
+from outweigh.core.measurement import Grade
 from outweigh.core.receipt import Receipt
 from outweigh.core.rounding import si, significant
 from outweigh.grid import Answer, Level, Sources, open_source, resolve_carbon, resolve_prices
@@ -28,6 +30,7 @@ from outweigh.registry import exporters, job_executors
 from outweigh.run.clock import PlanClock, system_now
 from outweigh.run.deciding import Rules
 from outweigh.run.following import Following, begin, is_followed
+from outweigh.run.inside import Insides
 from outweigh.run.outlook import Look, Outlook
 from outweigh.run.rates import Rates
 from outweigh.run.reporting import run_document
@@ -131,7 +134,7 @@ def run_plan(
         clock = PlanClock(wall if factor == 1 else _start(document, source), wall, factor)
         folder = str(Path.cwd())
         following, new = begin(
-            store, document, source, on=options.on, clock=clock.to_dict(), project=options.project or Path.cwd().name,
+            store, document, source, on=options.on, clock=clock.to_dict(), project=booked_on(options.project),
             phase=options.phase, cwd=folder, names_sites=named, again=options.again,
         )  # fmt: skip
         told(f"{'following' if new else 'going on with'} plan {following} on {options.on}")
@@ -154,9 +157,11 @@ def supervise(
     box: list[Supervisor] = []
 
     trial = executor.simulated or clock.factor != 1
+    insides = None if trial else Insides(store, body.first_rates.start)
 
     def settle(job: Any) -> dict[str, object]:
-        return receipt_body(job, box[0].following, trial=trial)
+        written = insides.of(job.key) if insides is not None else ()
+        return receipt_body(job, box[0].following, trial=trial, written=written)
 
     def append(bodies: Sequence[Mapping[str, object]]) -> Sequence[str]:
         # What nobody drew is in no ledger: whoever adds receipts up need not know of trials.
@@ -240,9 +245,12 @@ def lines(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"{without['lost']} of {len(ran)} jobs are lost: nobody knows what they drew, and they are in no sum"
     if without["energy_not_known"]:
         yield f"what {without['energy_not_known']} of {len(ran)} jobs drew is not known; they are in no sum"
-    declared = sum(not one["measured"] and one["energy_kwh"] is not None for one in ran)
+    known = [one for one in ran if one["energy_kwh"] is not None and not one["measured"]]
+    declared = sum(one["grade"] == Grade.D for one in known)
     if declared:
         yield f"energy of {declared} of {len(ran)} jobs is declared power x time at work (grade D), not measured"
+    if declared < len(known):
+        yield f"energy of {len(known) - declared} of {len(ran)} jobs is modelled, not measured"
     if document["trial"]:
         yield "a trial: the figures are the plan's, nothing here was measured, and no receipt is kept"
 

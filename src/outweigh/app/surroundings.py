@@ -48,12 +48,14 @@ class Declared:
     """What the nearest energy.toml says of every run in its folder.
 
     Attributes:
+        project: its name; "" without.
         owners: who answers for a phase, where a budget of it names an owner.
         pue: facility energy per IT energy when idle, of the first site that declares one; None without.
         site: that site's name.
         trouble: why the file was not read, "" when it was or there is none.
     """
 
+    project: str = ""
     owners: tuple[tuple[Phase, str], ...] = ()
     pue: float | None = None
     site: str = ""
@@ -81,8 +83,14 @@ def _declared(path: Path, _changed: int) -> Declared:
     owners = {budget.phase: budget.owner for budget in reversed(project.budgets) if budget.owner}
     site = next((site for site in project.sites if site.pue is not None), None)
     if site is None or site.pue is None:
-        return Declared(tuple(owners.items()))
-    return Declared(tuple(owners.items()), site.pue.idle, site.name)
+        return Declared(project.name, tuple(owners.items()))
+    return Declared(project.name, tuple(owners.items()), site.pue.idle, site.name)
+
+
+def booked_on(project: str = "") -> str:
+    """The project that a run here is booked on, where nobody names one: that of the nearest energy.toml, whose budgets
+    it then counts against; else the folder's name."""
+    return project or declared_here().project or Path.cwd().name
 
 
 def thread_share() -> float | None:

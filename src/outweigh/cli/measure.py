@@ -83,7 +83,11 @@ class _LikeEnv(click.Command):
     show_default=True,
     help="Seconds from SIGTERM to SIGKILL; what CMD would draw in them is kept free.",
 )
-@click.option("--project", default="", help="Name to book the run on; the current folder's name by default.")
+@click.option(
+    "--project",
+    default="",
+    help="Name to book the run on; that of the nearest energy.toml by default, or the folder.",
+)
 @click.option(
     "--owner", default="", help="Who answers for the hum; by default the owner of the phase's budget in energy.toml."
 )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from outweigh.app.keeping import Watched
+from outweigh.app.surroundings import booked_on
 from outweigh.core.budget import Phase
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Live:
         meter: str | None = None,
         session: MeterSession | None = None,
     ) -> None:
-        self.project = project or Path.cwd().name
+        self.project = booked_on(project)
         self.phase = Phase(phase)
         self._meter, self._given = meter, session
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -123,6 +122,7 @@ class _TestMeter:
     def keep(self, nodeid: str, reading: WindowReading, passed: bool) -> None:
         if self._store is None or self._session is None:
             return
+        from outweigh.app.surroundings import booked_on
         from outweigh.core.budget import Phase
         from outweigh.core.receipt import RunStatus
         from outweigh.measure import receipt_for
@@ -131,7 +131,7 @@ class _TestMeter:
             receipt_for(
                 reading,
                 meter=self._session.meter.name,
-                project=Path.cwd().name,
+                project=booked_on(),
                 phase=Phase.DEVELOPMENT,
                 status=RunStatus.COMPLETED if passed else RunStatus.FAILED,
                 units=1,

@@ -14,6 +14,7 @@ from outweigh.core.measurement import Grade, Scope, half_width_95
 from outweigh.core.receipt import Receipt, RunStatus
 from outweigh.core.rounding import si, si_prefix, significant
 from outweigh.ledger import add_up
+from outweigh.ledger.drawn import MACHINE
 
 Addressed = tuple[str, Receipt]
 
@@ -29,6 +30,7 @@ class Total:
         hum_j: idle draw inside it, of the runs that know theirs; None where none does. `without_hum` do not.
         units, unit: functional units delivered; None where none was counted or they are of two kinds.
         busy_s: time in which at least one of the runs went on [s].
+        machine_s: the same of each machine, by the label `machine`, added up [s]; runs without it are taken for one's.
         failed, unusable: runs that did not complete (their energy is counted), and those without a figure (it is not).
     """
 
@@ -42,6 +44,7 @@ class Total:
     unit: str
     without_units: int
     busy_s: float
+    machine_s: float
     start: datetime
     end: datetime
     receipts: int
@@ -72,7 +75,7 @@ class Total:
             "facility_metered_energy_j": self.facility_j, "hum_j": self.hum_j, "receipts": self.receipts,
             "failed": self.failed, "unusable": self.unusable, "grade": str(self.grade), "methods": list(self.methods),
             "scopes": list(self.scopes), "meters": list(self.meters), "start": self.start.isoformat(),
-            "end": self.end.isoformat(), "busy_s": self.busy_s,
+            "end": self.end.isoformat(), "busy_s": self.busy_s, "machine_s": self.machine_s,
         }  # fmt: skip
 
     def sentences(self) -> list[str]:
@@ -120,6 +123,7 @@ def total(receipts: Iterable[Addressed], what: str = "receipts") -> Total:
         unit=kinds.pop() if len(kinds) == 1 else "",
         without_units=len(runs) - len(counted),
         busy_s=_busy_s(runs),
+        machine_s=_machine_s(runs),
         start=min(one.interval.start for one in runs),
         end=max(one.interval.end for one in runs),
         receipts=len(runs),
@@ -140,6 +144,13 @@ def _busy_s(runs: Sequence[Receipt]) -> float:
         seconds += max(0.0, end - max(start, until))
         until = max(until, end)
     return seconds
+
+
+def _machine_s(runs: Sequence[Receipt]) -> float:
+    on: dict[str, list[Receipt]] = {}
+    for one in runs:
+        on.setdefault(dict(one.labels).get(MACHINE, ""), []).append(one)
+    return math.fsum(_busy_s(each) for each in on.values())
 
 
 _CLOSE = 5e-4  # of the value: a narrower interval is said in words, or a figure would have digits nobody reads

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from typing import Any
 
 from outweigh.core.budget import Period
@@ -118,7 +119,7 @@ def _row(
         "ChargeCategory": "Usage",
         "ChargeDescription": f"Electricity of {one.phase} run {one.run_id[:8]} of {one.project}",
         "ChargeFrequency": "Usage-Based",
-        "ChargePeriodStart": _stamp(charged.start), "ChargePeriodEnd": _stamp(charged.end),
+        "ChargePeriodStart": _stamp(charged.start), "ChargePeriodEnd": _end_stamp(charged),
         "ConsumedQuantity": kwh, "ConsumedUnit": "kWh",
         "ContractedCost": cost, "ContractedUnitPrice": price.amount_per_kwh,
         "EffectiveCost": cost,
@@ -148,6 +149,12 @@ def _row(
         "x_CarbonSource": None if given.intensity is None else given.intensity[1].source,
         "x_ReceiptAddress": address,
     }  # fmt: skip
+
+
+def _end_stamp(charged: Interval) -> str:
+    """A period has a length, however short the run was."""
+    start, end = (when.replace(microsecond=0) for when in (charged.start, charged.end))
+    return _stamp(max(end, start + timedelta(seconds=1)))
 
 
 def _stamp(when: Any) -> str:

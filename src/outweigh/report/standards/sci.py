@@ -85,7 +85,7 @@ def sci(total: Total, given: Given) -> Sheet:
     pue = None if given.pue is None else given.pue[0]
     energy_j = total.at(pue)
     o = None if given.intensity is None else operational(energy_j, given.intensity[0])
-    m = embodied(given.embodied, total.busy_s)
+    m = embodied(given.embodied, total.machine_s)
     c = None if o is None or m is None else o + m
     rate = None if c is None or not total.units else score(c, total.units)
     missing = list(_missing(total, given))
@@ -181,7 +181,7 @@ def _terms(
         _row("O", "E x I", "missing" if o is None else o.text(), "", "", **({} if o is None else o.figures("o")))
     )
     for part in given.embodied:
-        ends = part.grams(total.busy_s)
+        ends = part.grams(total.machine_s)
         mass = Carbon(sum(ends) / 2, *ends)
         rows.append(_row("M", part.name, mass.text(), "D", part.source, **mass.figures("m")))
     if m is None:

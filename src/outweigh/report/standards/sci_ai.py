@@ -111,7 +111,7 @@ def sci_ai(receipts: Iterable[Addressed], given: Given) -> Sheet:
         missing=tuple(missing),
         notes=tuple(dict.fromkeys(notes)),
         sources=(SOURCE, SCI_SOURCE),
-        complete=all(scored for scored in (consumer and consumer[3], provider and provider[3]) if scored is not None),
+        complete=bool(sections) and all(scored for *_, scored in sections),
     )
 
 
@@ -124,7 +124,7 @@ def _carbon(
     pue = None if given.pue is None else given.pue[0]
     energy_j = of.at(pue)
     o = None if given.intensity is None else operational(energy_j, given.intensity[0])
-    m = embodied([part for part in given.embodied if part.side in ("", side)], of.busy_s)
+    m = embodied([part for part in given.embodied if part.side in ("", side)], of.machine_s)
     for lacks, ask in ((o is None, asking.INTENSITY), (m is None, asking.EMBODIED), (pue is None, asking.PUE)):
         if lacks:
             missing[ask] = None
