@@ -16,12 +16,32 @@ import numpy as np
 
 from outweigh import __version__
 from outweigh.app.files import find_ledger
+from outweigh.app.places import check_one_market, mixed_note
 from outweigh.app.supervising import Options, run_plan
-from outweigh.core.errors import FactorMissing, GridDataInvalid, GridUnavailable, LedgerError, MissingExtra, UsageError
+from outweigh.core.errors import (
+    FactorMissing,
+    GridDataInvalid,
+    GridUnavailable,
+    LedgerError,
+    MissingExtra,
+    SeriesMismatch,
+    UsageError,
+)
 from outweigh.core.intervals import Interval
 from outweigh.core.meaning import Gap
+from outweigh.core.series import CarbonSeries, PriceSeries, check_same_question
 from outweigh.core.units import parse_power, parse_seconds
-from outweigh.grid import Level, Sources, find_zone, open_live, open_source, price_zones, resolve_carbon, resolve_prices
+from outweigh.grid import (
+    Answer,
+    Level,
+    Sources,
+    find_zone,
+    open_live,
+    open_source,
+    price_zones,
+    resolve_carbon,
+    resolve_prices,
+)
 from outweigh.plan.planfile import SCHEMA, plan_id
 from outweigh.ports import Offer, ReceiptFilter
 from outweigh.run.clock import system_now
@@ -56,6 +76,7 @@ class Ask:
         offline: ask nobody.
         least_saving: share below which it is not waited for.
         name: of the job, for its receipts; the command's by default.
+        mixed_prices: weigh prices of different markets against one another.
     """
 
     command: tuple[str, ...]
@@ -69,6 +90,7 @@ class Ask:
     offline: bool = False
     least_saving: float = 0.02
     name: str = ""
+    mixed_prices: bool = False
 
     def __post_init__(self) -> None:
         if self.when not in WHEN:
@@ -147,7 +169,10 @@ def wait(ask: Ask, *, told: Told, sleep: Callable[[float], None] = time.sleep, n
         sleep(min(left_s, _LOOK_S))
         if left_s <= _LOOK_S:
             break
-        again = choose(ask, now(), deadline, learned)
+        try:
+            again = choose(ask, now(), deadline, learned)
+        except SeriesMismatch:
+            continue  # one source fell silent, and what stands in for it answers another question
         if again.rates.steps and math.isfinite(again.start.rate) and again.start.at != chosen.start.at:
             told(again.sentence(now()))
             chosen = again
@@ -228,7 +253,7 @@ def choose(ask: Ask, now: datetime, deadline: datetime, learned: Learned) -> Cho
     window = Interval(start, start + timedelta(seconds=steps * _STEP_S))
     carbon = np.full((len(zones), steps), np.nan)
     price = np.full((len(zones), steps), np.nan)
-    currencies, meanings, sources = set[str](), set[str](), list[dict[str, Any]]()
+    prices, carbons, sources = list[Answer[PriceSeries]](), list[CarbonSeries](), list[dict[str, Any]]()
     for row, (site, zone) in enumerate(zones):
         key = find_zone(zone, {*price_zones()}).key
         found: dict[str, Any] = {}
@@ -248,18 +273,24 @@ def choose(ask: Ask, now: datetime, deadline: datetime, learned: Learned) -> Cho
                 continue
             values = answer.series.onto(edges, max_gap=1.0).values
             array[row] = [math.nan if isinstance(value, Gap) else float(value) for value in values]
-            if kind == "carbon":
-                meanings.add(str(answer.series.meaning))
+            if isinstance(answer.series, CarbonSeries):
+                carbons.append(answer.series)
             else:
-                currencies.add(answer.series.meaning.currency)  # type: ignore[union-attr]
+                prices.append(answer)
             found[kind] = {"level": answer.level.value, "meaning": str(answer.series.meaning)}
             if answer.level not in (Level.LIVE, Level.FILE):
                 notes.append(f"{site}: one yearly figure of {kind} ({answer.source}) says where, and not when")
         sources.append(found)
-    if len(currencies) > 1 or len(meanings) > 1:
+    if not ask.mixed_prices:
+        check_one_market(prices, "or say --mixed-prices")
+    notes.extend(mixed_note(prices))
+    for one in carbons[1:]:
+        check_same_question(carbons[0], one)
+    currencies = {one.series.meaning.currency for one in prices}
+    if len(currencies) > 1:
         raise UsageError(
-            f"the zones answer different questions ({'; '.join(sorted(currencies | meanings))})",
-            "Name zones of one market and source, or decide by --when clean with one source",
+            f"prices are in different money ({', '.join(sorted(currencies))})",
+            "Name zones of one currency, or decide by --when clean",
         )
     rates = Rates(tuple(site for site, _ in zones), start, _STEP_S, price, carbon, np.ones(len(zones)))
     weighed = rates
@@ -275,7 +306,7 @@ def choose(ask: Ask, now: datetime, deadline: datetime, learned: Learned) -> Cho
             weighed, now, deadline, run_s, carbon_price=BEST_PRICE, least_saving=ask.least_saving, spare_s=spare_s
         )
     return Chosen(
-        found_start, rates, next(iter(currencies), "EUR"), next(iter(meanings), "not looked up"),
+        found_start, rates, next(iter(currencies), "EUR"), str(carbons[0].meaning) if carbons else "not looked up",
         tuple(zone for _, zone in zones), deadline, run_s, power_w, tuple(dict.fromkeys(notes)), tuple(sources),
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from outweigh.core.errors import FactorMissing, UsageError
+from outweigh.core.errors import FactorMissing, SeriesMismatch, UsageError
 from outweigh.core.intervals import Interval
 from outweigh.core.meaning import Gap
 from outweigh.core.series import CarbonSeries, PriceSeries, check_same_question
@@ -62,7 +62,8 @@ def survey(spec: PlanSpec, sources: Sources) -> Surveyed:
 
     Raises:
         UnknownZone, FactorMissing: a zone nobody knows, or without a figure.
-        SeriesMismatch: two sites whose carbon answers different questions, or whose prices are of different markets.
+        SeriesMismatch: two sites whose carbon answers different questions, or whose prices were looked up and are of
+            different markets, where the plan does not say that it mixes them.
         UsageError: two currencies.
     """
     from outweigh.plan.shared import Capacity
@@ -72,6 +73,8 @@ def survey(spec: PlanSpec, sources: Sources) -> Surveyed:
     for one in sited[1:]:
         check_same_question(sited[0].carbon.series, one.carbon.series)
     currency = _one_currency(spec, sited)
+    if not spec.mixed_prices:
+        check_one_market([one.price for one in sited], "or say mixed_prices = true in [plan]")
     edges = [spec.start.timestamp() + i * spec.step_s for i in range(spec.steps + 1)]
     places = Places(
         names=tuple(one.site.name for one in sited),
@@ -88,6 +91,33 @@ def survey(spec: PlanSpec, sources: Sources) -> Surveyed:
         peak_kw=np.array([s.peak_so_far.watts / W_PER_KW for s in spec.sites]),
     )
     return Surveyed(places, capacity, sited, currency, tuple(_notes(sited)))
+
+
+def check_one_market(prices: Sequence[Answer[PriceSeries]], otherwise: str) -> None:
+    """Refuse to weigh prices of different markets: one of wholesale lacks what network and state charge, and wins.
+
+    A declared price is of no market: whoever types it says what is paid there, and that it may be compared.
+
+    Args:
+        otherwise: how to compare them all the same, as the end of a remedy.
+
+    Raises:
+        SeriesMismatch: two that were looked up differ in market, taxes or money.
+    """
+    found = [one.series for one in prices if one.level is not Level.DECLARED and one.source != "static"]
+    for one in found[1:]:
+        if one.meaning != found[0].meaning:
+            raise SeriesMismatch(
+                f"{found[0].meaning} ({found[0].origin.provider}, {found[0].origin.zone})",
+                f"{one.meaning} ({one.origin.provider}, {one.origin.zone})",
+                f"Take both from one market (--source, --file), declare what is paid there, {otherwise}",
+            )
+
+
+def mixed_note(prices: Sequence[Answer[PriceSeries]]) -> Iterator[str]:
+    kinds = dict.fromkeys(str(one.series.meaning) for one in prices)
+    if len(kinds) > 1:
+        yield f"Prices are not of one kind ({'; '.join(kinds)}): what a wholesale price leaves out may turn the choice"
 
 
 def _sited(site: PlanSite, window: Interval, sources: Sources) -> Sited:
@@ -140,9 +170,7 @@ def _values(series: CarbonSeries | PriceSeries, edges_s: Sequence[float]) -> lis
 
 
 def _notes(sited: Sequence[Sited]) -> Iterator[str]:
-    kinds = dict.fromkeys(str(one.price.series.meaning) for one in sited)
-    if len(kinds) > 1:
-        yield f"Prices are not of one kind ({'; '.join(kinds)}): what a wholesale price leaves out may turn the choice"
+    yield from mixed_note([one.price for one in sited])
     flat = [one.site.name for one in sited if len(one.carbon.series) == 1 and len(one.price.series) == 1]
     if flat:
         yield f"One figure holds all through the horizon at {', '.join(flat)}: there, where is planned and not when"

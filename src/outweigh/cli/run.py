@@ -73,6 +73,7 @@ class _LikeEnv(click.Command):
     help="Where CMD may run; repeatable.",
 )
 @click.option("--least-saving", default="2%", show_default=True, help="Do not wait for less than this.")
+@click.option("--mixed-prices", is_flag=True, help="Weigh prices of different markets against one another.")
 @click.option("--offline", is_flag=True, help="Ask no live source for CMD's zone.")
 @click.option("--wait-only", is_flag=True, help="Run nothing: end when it is time to start (cron, CI).")
 @click.option("--name", default="", help="Name of the job on its receipts; the command's by default.")
@@ -154,7 +155,7 @@ def _one(cmd: tuple[str, ...], given: dict[str, Any], *, as_json: bool) -> int:
         cmd, given["when"], seconds(given["deadline"], "--deadline"),
         None if given["expect"] is None else seconds(given["expect"], "--expect"),
         None if given["power"] is None else watts(given["power"]), given["zones"], given["sources"], given["files"],
-        given["offline"], parse_share(given["least_saving"]), given["name"],
+        given["offline"], parse_share(given["least_saving"]), given["name"], given["mixed_prices"],
     )  # fmt: skip
     code, document = 0, None
     if not cmd:

@@ -62,6 +62,9 @@ class _Plan(_Table):
     work_quantile: float = Field(
         default=0.5, gt=0, lt=1, examples=[0.9], description="Which quantile of an uncertain duration is planned for."
     )
+    mixed_prices: bool = Field(
+        default=False, examples=[True], description="Weigh looked-up prices of different markets against one another."
+    )
     queue: str = Field(default="", examples=["queue.csv"], description="CSV file with further jobs, one a row.")
 
 
@@ -181,6 +184,7 @@ def load_jobs(path: Path, now: datetime) -> PlanSpec:
         sites=tuple(_site(name, site) for name, site in document.site.items()),
         jobs=tuple(jobs),
         asks=tuple((job.name, _ask(job)) for job in document.job),
+        mixed_prices=document.plan.mixed_prices,
     )
 
 

@@ -67,6 +67,7 @@ class PlanSpec:
         carbon_price: of one tonne; None weighs money alone.
         work_quantile: of uncertain durations, planned for.
         asks: job -> how it is started; for `outweigh run`.
+        mixed_prices: weigh prices that were looked up on different markets against one another.
     """
 
     source: str
@@ -78,3 +79,4 @@ class PlanSpec:
     sites: tuple[PlanSite, ...]
     jobs: tuple[Job, ...]
     asks: tuple[tuple[str, Ask], ...] = ()
+    mixed_prices: bool = False
