@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -266,6 +267,40 @@ def test_a_figure_that_is_not_finite_is_refused(roles, made_receipt: Made):
     answer = client.post("/api/v1/receipts", content=text, headers={"Content-Type": "application/json"})
 
     refusal(answer, 422)
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        (["total", "energy_j"], 1e300),
+        (["total", "energy_j"], -1e22),
+        (["total", "components", 0, "standard_j"], 1e200),
+        (["hum", "energy_j"], 1e22),
+        (["units"], 1e-300),
+        (["units"], 1e19),
+        (["units"], -1.0),
+        (["quality", 0, "value"], 1e31),
+        (["total", "start"], "0001-01-01T00:00:00.000000Z"),
+        (["total", "end"], "9999-12-31T23:00:00.000000Z"),
+    ],
+    ids=str,
+)
+def test_a_figure_that_cannot_be_is_refused_at_its_field(standing, roles, made_receipt: Made, where, value):
+    body = mended(body_of(made_receipt(0)), where, value)
+
+    answer = roles[Role.WRITER].post("/api/v1/receipts", json=body)
+
+    assert ".".join(["receipts.0", *(str(step) for step in where)]) in refusal(answer, 422)["detail"]
+    assert standing.served.ledger.verify() == 0
+
+
+def test_a_run_that_delivered_nothing_is_kept_as_it_was_sent(roles, made_receipt: Made):
+    sent = replace(made_receipt(0), units=0.0)
+
+    answer = roles[Role.WRITER].post("/api/v1/receipts", json=body_of(sent))
+
+    assert answer.status_code == 201
+    assert answer.json()["addresses"] == [sent.content_hash]
 
 
 def test_more_than_500_at_a_time_are_refused(host, made_receipt: Made):

@@ -6,6 +6,7 @@ there, and `hum_why` says why. Tables name their columns once, so that a page, i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,3 +82,41 @@ def keyed(
     end = SUFFIXES[kind]
     found: dict[str, Any] = {f"{key}{end}": value, f"{key}_low{end}": low, f"{key}_high{end}": high}
     return found | ({f"{key}_why": why} if why else {})
+
+
+def stated(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The data of a page with every number that is not finite taken out, and why beside it.
+
+    A sum of receipts that hold absurd figures may be no number any more; a page without it is still a page.
+
+    >>> stated({"rows": [{"hum_j": float("inf"), "hum_low_j": float("nan")}], "t_s": [0.5, float("inf")]})
+    {'rows': [{'hum_j': None, 'hum_low_j': None, 'hum_why': 'it is too large to be a number'}], 't_s': [0.5, None]}
+    """
+    return {key: _stated(one) for key, one in data.items()} | {
+        f"{_base_of(key)}_why": _NO_NUMBER for key, one in data.items() if _is_no_number(one) and not _is_an_end(key)
+    }
+
+
+_NO_NUMBER = "it is too large to be a number"
+_ENDS = tuple(f"{part}{end}" for part in ("_low", "_high") for end in SUFFIXES.values())
+
+
+def _stated(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return stated(value)
+    if isinstance(value, list | tuple):
+        return [_stated(one) for one in value]
+    return None if _is_no_number(value) else value
+
+
+def _is_no_number(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _is_an_end(key: str) -> bool:
+    return key.endswith(_ENDS)
+
+
+def _base_of(key: str) -> str:
+    longest = max((end for end in SUFFIXES.values() if key.endswith(end)), key=len)
+    return key.removesuffix(longest)

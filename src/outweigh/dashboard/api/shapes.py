@@ -1,6 +1,7 @@
-"""What may be sent in, as pydantic sees it: strict, finite, of known fields and bounded length.
+"""What may be sent in, as pydantic sees it: strict, finite, within what can be, of known fields and bounded length.
 
-A receipt's shape is that of `core.Receipt.to_dict`, schemas 1 and 2.
+A receipt's shape is that of `core.Receipt.to_dict`, schemas 1 and 2. Figures are bounded so that sums, quotients and
+squares of them stay numbers: a receipt cannot be taken back, and one odd figure would spoil every page it is on.
 """
 
 from __future__ import annotations
@@ -12,11 +13,25 @@ from pydantic import BaseModel, ConfigDict, Field
 MOST_RECEIPTS = 500
 _MOST = 1000  # entries of a list in a receipt
 _WHOLE = 2**53  # what every JSON reader still takes for a whole number
+_MOST_J = 1e21  # the world draws 6e20 J of primary energy a year (Energy Institute, Statistical Review, 2024)
+_LEAST_UNITS, _MOST_UNITS = 1e-9, 1e18
+_FARTHEST = 1e30  # of any other figure
 
 Text = Annotated[str, Field(max_length=10_000)]
 Name = Annotated[str, Field(max_length=500)]
 Whole = Annotated[int, Field(ge=-_WHOLE, le=_WHOLE)]
-Time = Annotated[str, Field(max_length=40, description="ISO 8601 with its distance from UTC.")]
+Joules = Annotated[float, Field(ge=-_MOST_J, le=_MOST_J)]
+Number = Annotated[float, Field(ge=-_FARTHEST, le=_FARTHEST)]
+#: None was delivered, or a number that energy can be divided by.
+Units = Annotated[float, Field(ge=0, le=0)] | Annotated[float, Field(ge=_LEAST_UNITS, le=_MOST_UNITS)]
+Time = Annotated[
+    str,
+    Field(
+        max_length=40,
+        pattern="^(19[789]|2[01][0-9])[0-9]-",
+        description="ISO 8601 with its distance from UTC, of 1970 to 2199.",
+    ),
+]
 
 
 class _Strict(BaseModel):
@@ -25,7 +40,7 @@ class _Strict(BaseModel):
 
 class FactorIn(_Strict):
     name: Text
-    value: float
+    value: Number
     unit: Name
     source: Text
     grade: Name
@@ -36,15 +51,15 @@ class FactorIn(_Strict):
 
 class ComponentIn(_Strict):
     name: Text
-    standard_j: float
+    standard_j: Joules
     source: Text
 
 
 class MeasurementIn(_Strict):
     """Energy [J] with its standard uncertainty (k = 1), interval, scope, grade, method and source."""
 
-    energy_j: float
-    standard_uncertainty_j: float
+    energy_j: Joules
+    standard_uncertainty_j: Joules
     start: Time
     end: Time
     scope: Name
@@ -56,35 +71,35 @@ class MeasurementIn(_Strict):
 
 
 class BoundsIn(_Strict):
-    low: float
-    high: float
-    confidence: float
+    low: Number
+    high: Number
+    confidence: Number
 
 
 class QualityIn(_Strict):
     metric: Name
-    value: float
+    value: Number
     n: Whole
     bounds: BoundsIn | None
 
 
 class LatencyIn(_Strict):
-    mean_ms: float
-    p50_ms: float
-    p95_ms: float
+    mean_ms: Number
+    p50_ms: Number
+    p95_ms: Number
     n: Whole
 
 
 class MeterCostIn(_Strict):
-    cpu_s: float
-    energy_j: float | None
+    cpu_s: Number
+    energy_j: Joules | None
 
 
 class HumSplitIn(_Strict):
-    allocated_j: float | None
-    unallocated_j: float | None
-    host_j: float | None
-    cooling_j: float | None
+    allocated_j: Joules | None
+    unallocated_j: Joules | None
+    host_j: Joules | None
+    cooling_j: Joules | None
 
 
 class ReceiptIn(_Strict):
@@ -102,7 +117,7 @@ class ReceiptIn(_Strict):
     variant: Name
     variant_hash: Name
     round_index: Whole | None
-    units: float | None
+    units: Units | None
     unit: Name
     quality: list[QualityIn] = Field(max_length=_MOST)
     latency: LatencyIn | None

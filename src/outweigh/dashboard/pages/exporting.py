@@ -83,11 +83,11 @@ class _Copies:
 
         around = rendering.Around(href, lambda name: _from(own, f"static/{name}"), self._now, copy=True)
         try:
-            data = page.data(self._served, asked)
+            data = page.told(self._served, asked)
             text = rendering.page_text(page, data, asked, around, self._pages)
             tables: dict[str, Any] = {**data.get("tables", {})}
             for name in taken:
-                table = tables.get(name) or page.data(self._served, Asked({"table": name}, address))["tables"][name]
+                table = tables.get(name) or page.told(self._served, Asked({"table": name}, address))["tables"][name]
                 path = f"{rendering.csv_path(page, asked)}?table={name}"
                 self.write(file_of(path), rendering.table_csv(table))
         except OutweighError as err:

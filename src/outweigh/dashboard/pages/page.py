@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from outweigh.app.pages.asked import Asked
+from outweigh.app.pages.shape import stated
 
 if TYPE_CHECKING:
     from outweigh.app.serving import Served
@@ -41,6 +42,10 @@ class Page:
     takes: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ("d3.min.js", "plot.umd.min.js")
     instances: Callable[[Served], Iterable[str]] = _no_more
+
+    def told(self, served: Served, asked: Asked) -> dict[str, Any]:
+        """`data`, with what is no number taken out: JSON and ETags know only finite ones."""
+        return stated(self.data(served, asked))
 
     @property
     def name(self) -> str:

@@ -60,7 +60,7 @@ def _add(routes: APIRouter, served: Served, page: Page, pages: Sequence[Page]) -
     def table(request: Request) -> Response:
         try:
             asked = _asked(request, page, takes)
-            data = page.data(served, asked)
+            data = page.told(served, asked)
             tables = data.get("tables", {})
             name = asked.choice("table", tuple(tables), next(iter(tables), ""))
             if not name:
@@ -85,7 +85,7 @@ def _add(routes: APIRouter, served: Served, page: Page, pages: Sequence[Page]) -
 
     def plain(request: Request) -> Response:
         try:
-            data = page.data(served, _asked(request, page, page.takes))
+            data = page.told(served, _asked(request, page, page.takes))
         except OutweighError as err:
             return _problem(err)
         headers = _headers(data)
@@ -154,10 +154,10 @@ def _answered(served: Served, page: Page, request: Request) -> tuple[Asked, dict
     address = str(request.path_params.get("address", ""))
     try:
         asked = _asked(request, page, page.takes)
-        data = page.data(served, asked)
+        data = page.told(served, asked)
         return asked, data, 400 if data.get("refused") else 200
     except FieldRefused as err:
-        data = page.data(served, Asked({}, address))
+        data = page.told(served, Asked({}, address))
         refused = {"field": err.field, "problem": err.problem, "remedy": err.remedy}
         given = {name: text for name, text in request.query_params.items() if name in page.takes}
         return Asked(given, address), {**data, "refused": refused}, 400
