@@ -59,6 +59,7 @@ _LOOK_S: Final = 900.0
 #: Where nobody says how long it runs, this share of the window is taken.
 _UNKNOWN_SHARE: Final = 0.5
 _LONGEST_S: Final = 14 * 86_400.0
+_LONGEST_RUN_S: Final = 366 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +100,10 @@ class Ask:
             raise UsageError(
                 f"a window of {self.within_s:g} s", "Give one above 0 and up to 14 d, such as --deadline 24h"
             )
-        if self.expect_s is not None and not self.expect_s > 0:
-            raise UsageError(f"a run time of {self.expect_s:g} s", "Give more than 0, such as --expect 2h")
+        if self.expect_s is not None and not 0 < self.expect_s <= _LONGEST_RUN_S:
+            raise UsageError(
+                f"a run time of {self.expect_s:g} s", "Give one above 0 and up to 366 d, such as --expect 2h"
+            )
         if not 0 <= self.least_saving < 1:
             raise UsageError(f"a saving of {self.least_saving:g}", "Give a share from 0 to below 1, such as 2%")
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from outweigh.core.errors import InvalidQuantity
+
+_SLOWEST: Final = 1e-3
+_FASTEST: Final = 1e5
 
 
 def system_now() -> datetime:
@@ -36,8 +39,11 @@ class PlanClock:
     read: Callable[[], datetime] = system_now
 
     def __post_init__(self) -> None:
-        if not 0 < self.factor < float("inf"):
-            raise InvalidQuantity("clock factor", str(self.factor), "give more than 0, such as 480 for a day in 3 min")
+        # Beyond these a day of waiting leaves the years that a date can have.
+        if not _SLOWEST <= self.factor <= _FASTEST:
+            raise InvalidQuantity(
+                "clock factor", str(self.factor), "give 0.001 to 100000, such as 480 for a day in 3 min"
+            )
 
     @classmethod
     def real(cls, read: Callable[[], datetime] = system_now) -> PlanClock:

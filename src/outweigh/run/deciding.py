@@ -13,6 +13,7 @@ from outweigh.run.tracked import Stage, Tracked
 
 _AT_ONCE: Final = timedelta(seconds=1)
 _HOUR_S: Final = 3600.0
+_LONGEST_CYCLE_S: Final = 86_400.0
 _PATIENCE_S, _MOST_PATIENCE_S, _MOST_DOUBLINGS = 10.0, 600.0, 6
 
 
@@ -60,8 +61,10 @@ class Rules:
         ):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise InvalidQuantity(name, str(getattr(self, name)), "give 0 or more")
-        if not 0 < self.every_s < float("inf"):
-            raise InvalidQuantity("time between two cycles", f"{self.every_s} s", "give more than 0 seconds")
+        if not 0 < self.every_s <= _LONGEST_CYCLE_S:
+            raise InvalidQuantity(
+                "time between two cycles", f"{self.every_s} s", "give more than 0 seconds and up to a day (86400)"
+            )
 
 
 @dataclass(frozen=True, slots=True)
