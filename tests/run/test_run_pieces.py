@@ -17,6 +17,7 @@ from outweigh.core.quantities import Energy
 from outweigh.core.receipt import Receipt, RunStatus
 from outweigh.run.clock import PlanClock
 from outweigh.run.gantt import gantt
+from outweigh.run.inside import MEASURED_J, MEASURED_S
 from outweigh.run.leading import holder_is_gone, holder_name, holder_words
 from outweigh.run.learning import learn
 from outweigh.run.rates import Rates
@@ -202,6 +203,27 @@ def test_declared_power_teaches_nothing_of_power(day):
     found = learn([receipt(day, method=Method.DECLARED)])["train"]
 
     assert (found.runs, found.metered, found.power_ratio, found.power_w) == (1, 0, 1.0, None)
+
+
+def test_a_run_that_nobody_predicted_says_how_long_it_took_and_no_more(day):
+    bare = receipt(day)
+    bare = replace(bare, labels=((JOB, "train"),))
+
+    found = learn([bare, receipt(day)])["train"]
+
+    assert (found.timed, found.run_s, found.power_w) == (2, 1200.0, 2.0)
+    assert (found.runs, found.metered) == (1, 1)
+    assert found.run_ratio == pytest.approx(1.2**0.5)
+
+
+def test_power_is_learnt_from_what_was_measured_inside_a_job(day):
+    # 500 s of the 1,200 s were measured, at 3 W; 1 W was predicted.
+    inside = receipt(day, joules=0.0, method=Method.MODELLED, **{MEASURED_J: "1500.0", MEASURED_S: "500.0"})
+
+    found = learn([inside])["train"]
+
+    assert (found.metered, found.power_w) == (1, 3.0)
+    assert found.power_ratio == pytest.approx(3.0**0.5)
 
 
 def test_trials_failures_and_spoilt_labels_teach_nothing(day):

@@ -3,10 +3,14 @@
 import json
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
+from outweigh.backends.stores.sqlite import SqliteStore
 from outweigh.cli.main import run
+from outweigh.ports import ReceiptFilter
+from outweigh.run.settling import JOB, PREDICTED_J, PREDICTED_S, RAN_S
 
 FLAT = "static:DE=300 gCO2e/kWh"
 
@@ -83,6 +87,24 @@ def test_a_command_that_waits_for_nothing_passes_output_and_code_through(tmp_pat
     assert done.returncode == 7
     assert done.stdout == "hello\n"
     assert "receipt" in done.stderr
+
+
+def test_a_command_learns_how_long_it_runs_from_the_times_it_ran_here(tmp_path):
+    ask = ("run", "--when", "now", "--deadline", "6h", "--zone", "DE", "--offline", "--name", "nightly")
+    command = ("--", sys.executable, "-c", "import time; time.sleep(0.5)")
+
+    nobody_said = outweigh(*ask, *command, cwd=tmp_path)
+    outweigh(*ask, "--expect", "30min", "--power", "100W", *command, cwd=tmp_path)
+    third = outweigh(*ask, "--json", *command, cwd=tmp_path)
+
+    assert "nobody says how long it runs" in nobody_said.stderr
+    assert "the mean of 2 earlier receipts" in third.stderr
+    with closing(SqliteStore.open(tmp_path / ".outweigh" / "ledger.sqlite")) as store:
+        first, second, last = (dict(receipt.labels) for _, receipt in store.receipts(ReceiptFilter()))
+    assert not {PREDICTED_S, PREDICTED_J} & set(first)  # half of a window is no prediction
+    assert (second[PREDICTED_S], second[PREDICTED_J]) == ("1800.0", "180000.0")
+    assert PREDICTED_J not in last  # nobody said what it draws
+    assert 0.5 < float(last[PREDICTED_S]) < 60
 
 
 def test_a_command_is_not_waited_for_where_every_hour_is_alike(tmp_path):
@@ -172,16 +194,13 @@ def test_plans_that_are_followed_are_listed(plan, tmp_path):
 
 
 def test_a_plan_is_corrected_by_receipts_and_says_from_how_many(tmp_path, monkeypatch, capsys):
-    from contextlib import closing
     from datetime import UTC, datetime, timedelta
 
-    from outweigh.backends.stores.sqlite import SqliteStore
     from outweigh.core.budget import Phase
     from outweigh.core.intervals import Interval
     from outweigh.core.measurement import Grade, Measurement, Method, Scope
     from outweigh.core.quantities import Energy
     from outweigh.core.receipt import Receipt, RunStatus
-    from outweigh.run.settling import JOB, PREDICTED_J, PREDICTED_S, RAN_S
 
     monkeypatch.chdir(tmp_path)
     began = datetime(2026, 11, 1, tzinfo=UTC)

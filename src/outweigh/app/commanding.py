@@ -47,6 +47,7 @@ from outweigh.ports import Offer, ReceiptFilter
 from outweigh.run.clock import system_now
 from outweigh.run.learning import Learned, learn
 from outweigh.run.rates import Rates
+from outweigh.run.settling import JOB, PREDICTED_J, PREDICTED_S
 from outweigh.run.supervisor import Cycle
 from outweigh.run.waiting import Start, best_start
 
@@ -126,6 +127,7 @@ class Chosen:
     power_w: float | None
     notes: tuple[str, ...]
     sources: tuple[dict[str, Any], ...]
+    expected: bool = True  # somebody said, or receipts say, how long it runs
 
     def sentence(self, now: datetime) -> str:
         wait_s = (self.start.at - now).total_seconds()
@@ -194,10 +196,11 @@ def run_here(ask: Ask, *, told: Told, ledger: Path | str | None = None, sleep: C
     began = now()
     chosen = wait(ask, told=told, sleep=sleep, now=now, ledger=ledger)
     labels = {
-        "outweigh.job": ask.title,
+        JOB: ask.title,
         "outweigh.when": ask.when,
         "outweigh.waited_s": repr(round((now() - began).total_seconds(), 3)),
         "outweigh.zone": chosen.zones[0] if chosen.zones else "",
+        **_predicted(chosen),
     }
     receipt, address, kept_in = measure(
         ask.command, ledger=ledger, labels=[f"{k}={v}" for k, v in labels.items()], told=told, **measuring
@@ -244,7 +247,7 @@ def run_there(
 def choose(ask: Ask, now: datetime, deadline: datetime, learned: Learned) -> Chosen:
     """Where and when to start, on what is known now."""
     notes: list[str] = []
-    run_s, power_w = _expected(ask, learned, deadline - now, notes)
+    run_s, power_w, expected = _expected(ask, learned, deadline - now, notes)
     zones = [_named(text) for text in ask.zones]
     if not zones:
         raise UsageError(
@@ -311,6 +314,7 @@ def choose(ask: Ask, now: datetime, deadline: datetime, learned: Learned) -> Cho
     return Chosen(
         found_start, rates, next(iter(currencies), "EUR"), str(carbons[0].meaning) if carbons else "not looked up",
         tuple(zone for _, zone in zones), deadline, run_s, power_w, tuple(dict.fromkeys(notes)), tuple(sources),
+        expected,
     )  # fmt: skip
 
 
@@ -332,6 +336,7 @@ def one_job_plan(ask: Ask, chosen: Chosen, now: datetime) -> dict[str, Any]:
         "name": ask.title, "count": 1, "home": rates.sites[0], "release": now.isoformat(),
         "deadline": chosen.deadline.isoformat(), "work_h": chosen.run_s / 3600, "preemptible": False,
         "levels": [{"speed": 1.0, "power_w": power_w}], "power_known": chosen.power_w is not None,
+        "work_known": chosen.expected,
         "allowed_sites": sorted(rates.sites),
         "checkpoint_h": 0.0, "checkpoint_kwh": 0.0, "checkpoint_signal": "", "checkpoint_grace_s": 30.0,
         "data_gb": 0.0, "cpus": 1, "gpus": 0, "nodes": 1, "command": list(ask.command),
@@ -403,19 +408,28 @@ def _choice(chosen: Chosen) -> dict[str, Any]:
     }
 
 
-def _expected(ask: Ask, learned: Learned, window: timedelta, notes: list[str]) -> tuple[float, float | None]:
+def _predicted(chosen: Chosen) -> dict[str, str]:
+    """Labels of what was said of it; what nobody said teaches nothing."""
+    if not chosen.expected:
+        return {}
+    found = {PREDICTED_S: repr(chosen.run_s)}
+    return found if chosen.power_w is None else {**found, PREDICTED_J: repr(chosen.power_w * chosen.run_s)}
+
+
+def _expected(ask: Ask, learned: Learned, window: timedelta, notes: list[str]) -> tuple[float, float | None, bool]:
+    """Run time [s], power [W], and whether anybody knows the run time."""
     if ask.expect_s is not None:
         run_s = ask.expect_s
     elif learned.run_s is not None:
         run_s = learned.run_s
         notes.append(
-            f"{ask.title}: {_span(run_s)}, the mean of {learned.runs} earlier receipts (--expect says otherwise)"
+            f"{ask.title}: {_span(run_s)}, the mean of {learned.timed} earlier receipts (--expect says otherwise)"
         )
     else:
         run_s = _UNKNOWN_SHARE * max(window.total_seconds(), 1.0)
         notes.append(f"nobody says how long it runs: half of the window is kept for it, {_span(run_s)} (say --expect)")
     power_w = ask.power_w if ask.power_w is not None else learned.power_w
-    return run_s, power_w
+    return run_s, power_w, ask.expect_s is not None or learned.run_s is not None
 
 
 def _learned(ask: Ask, ledger: Path | str | None) -> Learned:

@@ -51,13 +51,18 @@ def request(job: Tracked, each: Wanted, begin: datetime | None, clock: PlanClock
         begin=begin,
         hold=each.hold,
         checkpoint=terms.checkpoint,
-        power_w=max(piece.power_w for piece in job.pieces),
+        power_w=max(piece.power_w for piece in job.pieces) if terms.power_known else 0.0,
         cpus=terms.cpus,
         gpus=terms.gpus,
         nodes=terms.nodes,
         work_s=clock.wall_s(job.needs_s()),
         cwd=following.cwd,
-        environment=(("OUTWEIGH_JOB_NAME", job.name), ("OUTWEIGH_SITE", each.site)),
+        environment=(
+            ("OUTWEIGH_JOB_NAME", job.name),
+            ("OUTWEIGH_JOB_PROJECT", following.project),
+            ("OUTWEIGH_JOB_PHASE", following.phase),
+            ("OUTWEIGH_SITE", each.site),
+        ),
     )
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from outweigh.core.receipt import Receipt, RunStatus
+from outweigh.run.inside import MEASURED_J, MEASURED_S
 from outweigh.run.settling import JOB, PREDICTED_J, PREDICTED_S, RAN_S, TRIAL
 
 #: Only so many of the newest receipts speak: a job changes.
 NEWEST: Final = 20
+#: Actual, and predicted where anybody did.
+Pair = tuple[float, float | None]
 #: A prediction counts as so many receipts that agree with it, so that one odd run does not turn the next plan over.
 PRIOR: Final = 1.0
 
@@ -21,9 +24,9 @@ class Learned:
     """Factors to multiply a prediction with, and how many receipts they rest on; 1 where there are none.
 
     Attributes:
-        runs: receipts that say how long it ran. run_ratio: actual over predicted run time.
-        metered: receipts in which energy was measured. power_ratio: actual over predicted mean power.
-        run_s: mean run time [s] of those with one; None without any.
+        runs: receipts that say how long it ran and was to run. run_ratio: actual over predicted run time.
+        metered: receipts in which energy was measured and predicted. power_ratio: actual over predicted mean power.
+        timed: receipts that say how long it ran. run_s: their mean run time [s]; None without any.
         power_w: mean power [W] of those that measured it; None without any.
     """
 
@@ -31,6 +34,7 @@ class Learned:
     run_ratio: float = 1.0
     metered: int = 0
     power_ratio: float = 1.0
+    timed: int = 0
     run_s: float | None = None
     power_w: float | None = None
 
@@ -51,35 +55,50 @@ def learn(receipts: Iterable[Receipt]) -> dict[str, Learned]:
     """By name of job, from receipts that `outweigh run` left, oldest first.
 
     A factor is the geometric mean of actual over predicted, with the prediction itself as one more receipt: n receipts
-    weigh n / (n + 1). Runs that failed, and trials on a clock that is not the world's, say nothing.
+    weigh n / (n + 1). A receipt of which nobody predicted anything says how long the job runs all the same. Runs that
+    failed, and trials on a clock that is not the world's, say nothing.
     """
-    ran: dict[str, list[tuple[float, float]]] = {}
-    drew: dict[str, list[tuple[float, float]]] = {}
+    ran: dict[str, list[Pair]] = {}
+    drew: dict[str, list[Pair]] = {}
     for receipt in receipts:
         labels = dict(receipt.labels)
         name = labels.get(JOB)
         if name is None or TRIAL in labels or receipt.status is not RunStatus.COMPLETED:
             continue
-        ran_s, predicted_s = _number(labels.get(RAN_S)), _number(labels.get(PREDICTED_S))
-        if ran_s is None or predicted_s is None:
+        # A command in the foreground is measured from its start to its end; a job may have paused in between.
+        ran_s = _number(labels[RAN_S]) if RAN_S in labels else receipt.interval.seconds or None
+        if ran_s is None:
             continue
+        predicted_s, predicted_j = _number(labels.get(PREDICTED_S)), _number(labels.get(PREDICTED_J))
         ran.setdefault(name, []).append((ran_s, predicted_s))
-        predicted_j = _number(labels.get(PREDICTED_J))
-        if receipt.total.method.is_measured and predicted_j is not None and receipt.total.value.joules > 0:
-            drew.setdefault(name, []).append((receipt.total.value.joules / ran_s, predicted_j / predicted_s))
+        power_w = _power_w(receipt, labels, ran_s)
+        if power_w is not None:
+            predicted_w = None if predicted_s is None or predicted_j is None else predicted_j / predicted_s
+            drew.setdefault(name, []).append((power_w, predicted_w))
     return {name: _learned(pairs[-NEWEST:], drew.get(name, [])[-NEWEST:]) for name, pairs in ran.items()}
 
 
-def _learned(ran: list[tuple[float, float]], drew: list[tuple[float, float]]) -> Learned:
+def _power_w(receipt: Receipt, labels: Mapping[str, str], ran_s: float) -> float | None:
+    """Mean power that was measured [W], by this receipt or by those that were written inside the job."""
+    inside_j, inside_s = _number(labels.get(MEASURED_J)), _number(labels.get(MEASURED_S))
+    if inside_j is not None and inside_s is not None:
+        return inside_j / inside_s
+    joules = receipt.total.value.joules
+    return joules / ran_s if receipt.total.method.is_measured and joules > 0 else None
+
+
+def _learned(ran: list[Pair], drew: list[Pair]) -> Learned:
+    (runs, run_ratio), (metered, power_ratio) = _ratio(ran), _ratio(drew)
     return Learned(
-        len(ran), _ratio(ran), len(drew), _ratio(drew), sum(each for each, _ in ran) / len(ran),
+        runs, run_ratio, metered, power_ratio, len(ran), sum(each for each, _ in ran) / len(ran),
         sum(each for each, _ in drew) / len(drew) if drew else None,
     )  # fmt: skip
 
 
-def _ratio(pairs: list[tuple[float, float]]) -> float:
-    logs = [math.log(actual / predicted) for actual, predicted in pairs]
-    return math.exp(sum(logs) / (len(logs) + PRIOR)) if logs else 1.0
+def _ratio(pairs: list[Pair]) -> tuple[int, float]:
+    """How many pairs have both sides, and the mean of the one over the other."""
+    logs = [math.log(actual / predicted) for actual, predicted in pairs if predicted is not None]
+    return len(logs), math.exp(sum(logs) / (len(logs) + PRIOR)) if logs else 1.0
 
 
 def _number(text: str | None) -> float | None:

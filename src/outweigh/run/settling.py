@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from outweigh.core.quantities import Energy
 from outweigh.core.receipt import Receipt, RunStatus
 from outweigh.ledger.drawn import DEVICE
 from outweigh.run.following import Following
+from outweigh.run.inside import inside
 from outweigh.run.rates import J_PER_KWH, Drawn, Rates
 from outweigh.run.terms import S_PER_HOUR
 from outweigh.run.tracked import Fate, Tracked
@@ -113,11 +115,13 @@ def _work_s(job: Tracked, until: datetime) -> float:
     return lengths_s[0] + sum(max(each - restore_s, 0.0) for each in lengths_s[1:])
 
 
-def receipt_body(job: Tracked, following: Following, *, trial: bool) -> dict[str, Any]:
+def receipt_body(job: Tracked, following: Following, *, trial: bool, written: Sequence[Receipt] = ()) -> dict[str, Any]:
     """The receipt of a job that has ended, as a dictionary. The same every time, so that it is kept once.
 
     Args:
         trial: nothing ran, or on a clock that is not the world's: the figures are the plan's, and say so.
+        written: receipts that were written inside the job. What they hold is the job's energy from now on, and this
+            receipt holds only what they leave out.
     """
     seen, fate = job.seen, job.fate
     assert seen is not None, "only what has begun has a receipt"
@@ -125,12 +129,19 @@ def receipt_body(job: Tracked, following: Following, *, trial: bool) -> dict[str
     end = seen.ended or seen.stints[-1].end or worked_until(job, seen.stints[-1].start)
     found = came(job, following.first_rates, end)
     assert found is not None
+    interval = Interval(found.start, max(found.end, found.start))
+    kept = inside(job, written, found.run_s, interval) if fate is not Fate.LOST else None
+    if kept is not None:
+        job.seen = seen = replace(seen, energy=kept.whole)
+        found = came(job, following.first_rates, end)
+        assert found is not None
     before = planned(job, following.first_rates)
     status = _STATUS[fate]
-    interval = Interval(found.start, max(found.end, found.start))
     energy = seen.energy
     if status is RunStatus.UNUSABLE:
         total = Measurement(Energy(0.0), interval, Scope.NODE, Grade.D, Method.DECLARED, "nobody knows how it ended")
+    elif kept is not None:
+        total = kept.rest
     elif energy is not None and energy.method is not Method.DECLARED:
         total = energy
     elif not found.known:
@@ -142,7 +153,7 @@ def receipt_body(job: Tracked, following: Following, *, trial: bool) -> dict[str
         total = Measurement(
             Energy(found.it_j), interval, Scope.NODE, Grade.D, Method.DECLARED, DECLARED, components=(limits,)
         )
-    notes = list(job.notes)
+    notes = [*job.notes, *([kept.note] if kept is not None else [])]
     if trial:
         notes.append(
             "a trial: nothing ran" if seen.simulated else
@@ -151,15 +162,16 @@ def receipt_body(job: Tracked, following: Following, *, trial: bool) -> dict[str
     sites = sorted({stint.site for stint in seen.stints if stint.site})
     labels = {
         JOB: job.terms.name,
-        PREDICTED_S: repr(job.needs_s()),
+        **({PREDICTED_S: repr(job.needs_s())} if job.terms.work_known else {}),
         RAN_S: repr(found.run_s),
-        **({PREDICTED_J: repr(before.it_kwh * J_PER_KWH)} if job.terms.power_known else {}),
+        **({PREDICTED_J: repr(before.it_kwh * J_PER_KWH)} if job.terms.power_known and job.terms.work_known else {}),
         # The joules of a job are its own, also while others of its plan run: they are told apart as devices are.
         DEVICE: job.key,
         "outweigh.sites": ",".join(sites) or job.site,
         "outweigh.deadline": job.deadline.isoformat(),
         "outweigh.attempts": str(seen.restarts + 1),
         **({TRIAL: "true"} if trial else {}),
+        **(kept.labels if kept is not None else {}),
     }
     return Receipt(
         run_id=job.key,

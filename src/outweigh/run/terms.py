@@ -47,6 +47,7 @@ class Terms:
         checkpoint: how it saves; None where it cannot.
         cpus, gpus, nodes: of the scheduler.
         power_known: False where nobody said what it draws: its energy is then what a meter says, or not known.
+        work_known: False where nobody said how long it runs: its run time is then no prediction.
     """
 
     job: Job
@@ -56,6 +57,7 @@ class Terms:
     gpus: int
     nodes: int
     power_known: bool = True
+    work_known: bool = True
 
     @property
     def name(self) -> str:
@@ -135,6 +137,7 @@ def _terms(body: Mapping[str, Any]) -> Terms:
         int(body["gpus"]),
         int(body["nodes"]),
         bool(body.get("power_known", True)),
+        bool(body.get("work_known", True)),
     )
 
 

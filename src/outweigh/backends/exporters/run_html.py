@@ -285,12 +285,15 @@ def _percent(share: float) -> str:
 def _notes(doc: Mapping[str, Any]) -> Iterator[str]:
     """What has to be known to trust the figures, then what happened."""
     ran = [job["actual"] for job in doc["jobs"] if job["actual"]]
-    declared = sum(not one["measured"] and one["energy_kwh"] is not None for one in ran)
+    known = [one for one in ran if one["energy_kwh"] is not None and not one["measured"]]
+    declared = sum(one["grade"] == "D" for one in known)
     if declared:
         yield (
             f"Energy of {declared} of {len(ran)} jobs is the declared power times the time at work: grade D, ± 50 %, "
             "and not measured."
         )
+    if declared < len(known):
+        yield f"Energy of {len(known) - declared} of {len(ran)} jobs is modelled, and not measured."
     without = doc["in_no_sum"]
     if without["lost"]:
         yield f"{without['lost']} of {len(ran)} jobs are lost: nobody knows what they drew, and they are in no sum."
