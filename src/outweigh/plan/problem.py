@@ -98,8 +98,12 @@ class Job:
             raise UsageError(f"job {self.name!r} cannot move and has no home", "Name its site as home")
         if self.count < 1:
             raise InvalidQuantity(f"count {what}", str(self.count), "give 1 or more")
+        for p, hours in self.work_quantiles:
+            if not (0 <= p <= 1 and 0 < hours < np.inf):
+                given = f"({p}, {hours})"
+                raise InvalidQuantity(f"quantile {what}", given, "give a probability from 0 to 1 and hours above 0")
         for (p, hours), (q, more) in pairwise(self.work_quantiles):
-            if not (0 <= p < q <= 1 and 0 < hours <= more):
+            if not (p < q and hours <= more):
                 raise InvalidQuantity(f"quantiles {what}", f"({p}, {hours}), ({q}, {more})", "both increase")
 
     def work_at(self, probability: float) -> float:
