@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -335,8 +336,8 @@ def test_a_job_that_finds_no_room_in_time_is_late_and_still_runs():
 
 
 def by_hand(price, work, lost, extra, running):
-    """Least cost over all ways to work, rest or restore in every step."""
-    best = np.inf
+    """Least cost over all ways to work, rest or restore in every step. Restoring ends at an edge."""
+    best, whole = np.inf, math.ceil(lost)
     for ways in itertools.product(["rest", "work", "restore"], repeat=len(price)):
         cost, on, t, done = 0.0, running, 0, 0
         while t < len(price):
@@ -344,9 +345,9 @@ def by_hand(price, work, lost, extra, running):
                 on = False
             elif ways[t] == "work" and on:
                 cost, done = cost + price[t], done + 1
-            elif not on and ways[t : t + lost + 1] == ("restore",) * lost + ("work",):
-                cost += extra * price[t] + price[t : t + lost + 1].sum()
-                on, t, done = True, t + lost, done + 1
+            elif not on and ways[t : t + whole + 1] == ("restore",) * whole + ("work",):
+                cost += (extra - (whole - lost)) * price[t] + price[t : t + whole + 1].sum()
+                on, t, done = True, t + whole, done + 1
             else:
                 break
             t += 1
@@ -359,7 +360,7 @@ def by_hand(price, work, lost, extra, running):
 @given(
     st.lists(st.integers(-3, 9), min_size=1, max_size=6),
     st.integers(1, 4),
-    st.integers(0, 2),
+    st.sampled_from([0, 1, 2, 0.25, 1.5]),
     st.sampled_from([0.0, 0.5, 2.0]),
     st.booleans(),
 )
@@ -373,7 +374,8 @@ def test_the_rest_of_a_run_costs_what_trying_all_ways_finds(price, work, lost, e
     expected = by_hand(price, work, lost, extra, running)
     assert rest.cost[0] == pytest.approx(expected)
     if np.isfinite(expected):
-        drawn = (price * (rest.works[0] | rest.restores[0])).sum() + extra * (price * rest.resumes[0]).sum()
+        spared = math.ceil(lost) - lost
+        drawn = (price * (rest.works[0] | rest.restores[0])).sum() + (extra - spared) * (price * rest.resumes[0]).sum()
         assert (rest.works[0].sum(), drawn) == (work, pytest.approx(expected))
 
 

@@ -47,7 +47,7 @@ def instances(draw, steps=8, sites=2, jobs=6, whole=False):
         kw = draw(st.integers(1, 4)) / 2
         more = {"levels": (Level(1.0, kw * 1000), Level(1.5, kw * 1700))} if kind == "fast" else {"kw": kw}
         if kind == "resuming":
-            more |= {"checkpoint_h": draw(st.sampled_from([0.0, 1.0])), "checkpoint_kwh": 0.1}
+            more |= {"checkpoint_h": draw(st.sampled_from([0.0, 0.25, 1.0, 1.5])), "checkpoint_kwh": 0.1}
         made.append(
             job(
                 f"j{number}", release + (late if deadline - release > work else 0), deadline, work - 0.25 * (late > 0),
@@ -269,6 +269,61 @@ def test_the_baseline_waits_where_there_is_no_room_and_says_who_is_late():
     assert plan.baseline.cost == pytest.approx(0.40)
     assert plan.alone.cost == pytest.approx(0.60)
     assert plan.baseline.late == 0
+
+
+@pytest.mark.parametrize(("minutes", "kwh"), [(0, 400.0), (1, 400 + 40 / 60), (10, 400 + 400 / 60), (60, 440.0)])
+def test_restoring_draws_for_the_time_it_takes_and_not_for_whole_steps(minutes, kwh):
+    there = places([[0.05] * 5 + [0.60] * 6 + [0.05] * 13])
+    jobs = [job(deadline=18, work=10, kw=40.0, preemptible=True, checkpoint_h=minutes / 60)]
+
+    plan = plan_jobs(jobs, there, Capacity(np.array([np.inf])), carbon_price_per_tonne=0)
+
+    # Five cheap hours, seven cheap hours, and one pause between them.
+    assert plan.it_energy_kwh == pytest.approx(kwh)
+    assert plan.objective == pytest.approx(0.05 * kwh)
+    assert plan.certificate.lower_bound == pytest.approx(0.05 * kwh)
+    assert verify(plan, jobs, there, Capacity(np.array([np.inf]))) == ()
+
+
+FAST = (Level(1.0, 1000), Level(2.0, 2500))
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"levels": FAST, "preemptible": True}, ""),
+        ({"levels": FAST}, "that keeps one level through a run"),
+        ({"preemptible": True, "checkpoint_h": 1 / 3600}, "that pauses at whole steps"),
+        (
+            {"levels": FAST, "preemptible": True, "checkpoint_kwh": 0.1},
+            "that keeps one level through a run and pauses at whole steps",
+        ),
+    ],
+)
+def test_a_bound_over_fewer_plans_than_there_are_says_over_which(more, words):
+    there, jobs, capacity = places([[0.1, 0.3, 0.1, 0.3, 0.1, 0.3]]), [job(work=7.0, **more)], Capacity(np.array([9.0]))
+    if "levels" not in more:
+        jobs = [job(work=3.0, **more)]
+
+    plan = plan_jobs(jobs, there, capacity, carbon_price_per_tonne=0)
+
+    assert plan.certificate.within == words
+    assert any("change speed and pause as they please" in note for note in plan.notes) is bool(words)
+    assert verify(plan, jobs, there, capacity) == ()
+    claims_all = replace(plan, certificate=replace(plan.certificate, within=""))
+    assert any("the bound holds for" in fault for fault in verify(claims_all, jobs, there, capacity)) is bool(words)
+
+
+def test_the_note_gives_the_bound_over_plans_that_change_speed_as_they_please():
+    there, capacity = places([[0.1, 0.3, 0.1, 0.3]]), Capacity(np.array([np.inf]))
+    tied = job(deadline=4, work=6.0, levels=FAST)
+
+    plan = plan_jobs([tied], there, capacity, carbon_price_per_tonne=0, currency="EUR")
+    loose = plan_jobs([replace(tied, preemptible=True)], there, capacity, carbon_price_per_tonne=0)
+
+    # Through: 3 h at 2.5 kW for 0.1 + 0.3 + 0.1. As it pleases: 2.5 kW in the two cheap hours, 1 kW in the others.
+    assert (plan.certificate.lower_bound, loose.objective) == (pytest.approx(1.25), pytest.approx(1.1))
+    assert any("it would be 1.100 EUR, not 1.250 EUR" in note for note in plan.notes)
 
 
 # --- what is refused --------------------------------------------------------------------------------

@@ -46,10 +46,11 @@ def check_file(path: Path) -> Checked:
         return Checked(False, body, [f"NOT SOUND  {path}", *(f"  {fault}" for fault in found)], [])
     certificate = document["certificate"]
     copies = sum(int(job["count"]) for job in document["jobs"])
+    no_plan = f"no plan {certificate.get('within', '')}".rstrip()
     line = (
         f"SOUND  {path}: {copies} jobs in their windows and capacities; cost and priced carbon come to "
-        f"{significant(certificate['objective'], 4)} {document['currency']}, and no plan comes to more than "
-        f"{certificate['gap']:.2%} less"
+        f"{significant(certificate['objective'], 4)} {document['currency']}, and "
+        f"{no_plan} comes to more than {certificate['gap']:.2%} less"
     )
     return Checked(True, body, [line], ["Whether carbon and prices are those of the grid is not checked: see --replay"])
 

@@ -194,7 +194,7 @@ def _document(
         "saving": saving,
         "certificate": {
             "objective": certificate.objective, "lower_bound": certificate.lower_bound, "gap": certificate.gap,
-            "currency": certificate.currency, "method": certificate.method,
+            "currency": certificate.currency, "method": certificate.method, "within": certificate.within,
         },
         "frontier": sorted(frontier, key=lambda point: point["carbon_price_per_tonne"]),
         "notes": [saving["error_note"], *notes, *found.notes],
@@ -318,9 +318,11 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
         f"({document['carbon_meaning']}), carbon at {document['carbon_price_per_tonne']:g} {money}/t"
     )
     yield document["saving"]["statement"]
+    no_plan = f"no plan {certificate['within']}".rstrip()
     yield (
-        f"certificate: cost and priced carbon come to {significant(certificate['objective'], 4)} {money}, and no plan "
-        f"brings them below {significant(certificate['lower_bound'], 4)} {money} (gap {certificate['gap']:.2%}); check "
+        f"certificate: cost and priced carbon come to {significant(certificate['objective'], 4)} {money}, and "
+        f"{no_plan} brings them below "
+        f"{significant(certificate['lower_bound'], 4)} {money} (gap {certificate['gap']:.2%}); check "
         "the file with outweigh plan --check"
     )
     yield from document["notes"]

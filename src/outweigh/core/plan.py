@@ -23,13 +23,14 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A lower bound on the objective that holds for every feasible plan, and the gap to it.
+    """A lower bound on the objective that holds for every feasible plan, or for those `within`, and the gap to it.
 
     Attributes:
         objective: of the plan, in `currency`: cost + carbon x price of carbon.
         lower_bound: in the same unit; recomputed from the dual without trusting the solver.
         gap: (objective - lower_bound) / objective; 0 for an empty plan.
         method: how the bound was computed.
+        within: the plans it holds for, as words that follow "no plan"; empty is all of them.
     """
 
     objective: float
@@ -37,6 +38,7 @@ class Certificate:
     gap: float
     currency: str
     method: str
+    within: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ def offers(jobs: Jobs, rate: Floats, step_h: float) -> Offers:
     - Preemptible, resumptions free: any level in any step (`elastic`; with one level that is `interruptible`).
     - Preemptible, resumptions not free: one level, pauses where they pay (`resuming`), or none (`contiguous`). Pauses
       are at whole steps: the window is rounded inwards and the work up for them, the run without a pause keeps its
-      fractions.
+      fractions. Restoring takes the time it takes, and ends where a step does.
 
     Args:
         rate: cost of IT energy [currency/kWh], shape (S, T), negative allowed: `Places.rate`, plus what the capacity
@@ -214,6 +214,6 @@ def _inwards(window: Windows) -> Windows:
 
 
 def _resumption(jobs: Jobs, job: Ints, kwh_per_step: Floats) -> tuple[Floats, float, Floats]:
-    """What `resuming` takes: steps lost (rounded up), no fee, and the extra draw in steps at the power of the level."""
+    """What `resuming` takes: steps lost, no fee, and the extra draw in steps at the power of the level."""
     drawn = np.where(kwh_per_step > 0, kwh_per_step, 1.0)
-    return np.ceil(jobs.resume_steps[job]), 0.0, jobs.resume_kwh[job] / drawn
+    return jobs.resume_steps[job], 0.0, jobs.resume_kwh[job] / drawn

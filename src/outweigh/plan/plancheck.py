@@ -232,7 +232,7 @@ def _schedule(document: Document, jobs: Sequence[Job], places: Places, capacity:
         carbon_price_per_tonne=float(document["carbon_price_per_tonne"]),
         certificate=Certificate(
             float(certificate["objective"]), float(certificate["lower_bound"]), float(certificate["gap"]),
-            str(certificate["currency"]), str(certificate["method"]),
+            str(certificate["currency"]), str(certificate["method"]), str(certificate.get("within", "")),
         ),
         prices=prices,
     )  # fmt: skip

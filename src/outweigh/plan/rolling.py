@@ -382,7 +382,7 @@ class Rolling:
         rest = continuing(
             np.nan_to_num(rate),
             Windows(site, part.release, last[fits], steps[fits]),
-            np.ceil(part.resume_steps).astype(np.int64),
+            part.resume_steps,
             part.resume_kwh / kwh,
             ran[fits] | kept[ask],
         )
@@ -398,7 +398,11 @@ class Rolling:
         so_far = np.cumsum(done) - done
         start = np.searchsorted(at, at, side="left")
         done = np.minimum(done, np.maximum(part.work[row] - (so_far - so_far[start]), 0.0))
-        draw = kwh[row] + np.where(rest.resumes[row, offset], part.resume_kwh[row], 0.0)
+        # Restoring ends at an edge, so a fraction of a step begins within one.
+        restoring = np.ceil(part.resume_steps - ROUNDING_STEPS)
+        begun = np.where(restoring > 0, np.minimum(part.resume_steps - restoring + 1, 1.0), 1.0)
+        draw = kwh[row] * np.where(rest.resumes[row, offset], begun[row], 1.0)
+        draw += np.where(rest.resumes[row, offset], part.resume_kwh[row], 0.0)
         step = now + part.release[row].astype(np.int64) + offset
         self._keep(ask[better], Runs(at, site[row], step, done, draw), site[better], base)
         return True

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from outweigh.plan.kernels import Windows, check
-from outweigh.plan.problem import Bools, Floats, Ints
+from outweigh.plan.problem import ROUNDING_STEPS, Bools, Floats, Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +27,7 @@ class Rest:
     resumes: Bools
 
 
-def continuing(rate: Floats, rows: Windows, lost: Ints, extra: Floats, running: Bools) -> Rest:
+def continuing(rate: Floats, rows: Windows, lost: Floats | Ints, extra: Floats, running: Bools) -> Rest:
     """The cheapest way to finish runs that have begun, exactly.
 
     As `kernels.resuming`, but for what has begun: going on at once is free for a row that is running, and every other
@@ -37,7 +37,7 @@ def continuing(rate: Floats, rows: Windows, lost: Ints, extra: Floats, running: 
     Args:
         rate: cost of a step at unit power, shape (S, T); negative allowed.
         rows: what is left of each, whole steps; shape (N,).
-        lost: steps run without progress at every resumption, >= 0, shape (N,).
+        lost: steps run without progress at every resumption, >= 0, shape (N,). A fraction begins within a step.
         extra: steps at unit power that a resumption draws on top, at the rate of its first step, >= 0, shape (N,).
         running: whether the row ran in the step before its release, shape (N,).
 
@@ -52,13 +52,16 @@ def continuing(rate: Floats, rows: Windows, lost: Ints, extra: Floats, running: 
     width = (rows.deadline - rows.release).astype(np.int64)
     shape = (len(rows), int(width.max(initial=0)))
     found = Rest(np.full(len(rows), np.inf), *np.zeros((3, *shape), dtype=np.bool_))
-    for each in np.unique(lost).tolist():
-        lot = np.flatnonzero(lost == each)
-        _solve(rate, rows.take(lot), each, extra[lot], running[lot], found, lot)
+    steps = np.ceil(lost - ROUNDING_STEPS).astype(np.int64)
+    # What the first step of a resumption draws beyond or below a whole one: of a fraction it is only the end.
+    first = extra + np.where(steps > 0, np.minimum(lost - steps, 0.0), 0.0)
+    for each in np.unique(steps).tolist():
+        lot = np.flatnonzero(steps == each)
+        _solve(rate, rows.take(lot), each, first[lot], running[lot], found, lot)
     return found
 
 
-def _solve(rate: Floats, rows: Windows, lost: int, extra: Floats, running: Bools, found: Rest, lot: Ints) -> None:
+def _solve(rate: Floats, rows: Windows, lost: int, beyond: Floats, running: Bools, found: Rest, lot: Ints) -> None:
     first = rows.release.astype(np.int64)
     width = (rows.deadline - rows.release).astype(np.int64)
     work = rows.work.astype(np.int64)
@@ -76,7 +79,9 @@ def _solve(rate: Floats, rows: Windows, lost: int, extra: Floats, running: Bools
         waits = off
         off = waits
         if t + lost < steps:
-            restore = extra * np.where(np.isinf(price[:, t]), 0.0, price[:, t]) + price[:, t : t + lost + 1].sum(axis=1)
+            restore = beyond * np.where(np.isinf(price[:, t]), 0.0, price[:, t]) + price[:, t : t + lost + 1].sum(
+                axis=1
+            )
             resumed = restore[:, np.newaxis] + on[lost][:, :-1]
             resumes[t, :, 1:] = resumed < waits[:, 1:]
             off = waits.copy()

@@ -41,6 +41,7 @@ def render(doc: Mapping[str, Any]) -> str:
     """The page as text; `doc` is a plan of schema outweigh.plan/1."""
     money = doc["currency"]
     certificate = doc["certificate"]
+    no_plan = f"no plan {certificate.get('within', '')}".rstrip()
     saving = doc["saving"]
     return compose(
         "plan.html.j2",
@@ -51,8 +52,8 @@ def render(doc: Mapping[str, Any]) -> str:
         headline=_headline(saving),
         horizon=f"{when(doc['horizon']['start'])} to {when(doc['horizon']['end'])} UTC, "
         f"{sum(job['count'] for job in doc['jobs'])} jobs at {len(doc['sites'])} sites",
-        certificate=f"Cost and priced carbon come to {amount(certificate['objective'], money)}, and no plan brings "
-        f"them below {amount(certificate['lower_bound'], money)} (gap {certificate['gap']:.2%}). "
+        certificate=f"Cost and priced carbon come to {amount(certificate['objective'], money)}, and "
+        f"{no_plan} brings them below {amount(certificate['lower_bound'], money)} (gap {certificate['gap']:.2%}). "
         f"{certificate['method']}.",
         key_figures=[
             ("cost", amount(doc["plan"]["cost"], money)),

@@ -9,36 +9,40 @@ from numpy.typing import NDArray
 
 from outweigh.core.errors import InvalidQuantity
 from outweigh.plan.kernels.windows import Use, Windows, alike, check
-from outweigh.plan.problem import Bools, Floats, Ints
+from outweigh.plan.problem import ROUNDING_STEPS, Bools, Floats, Ints
 
 # How a run came to its next step.
 _WENT_ON, _RESUMED, _STARTED = range(3)
 
 
 def resuming(
-    rate: Floats, rows: Windows, lost: Floats | Ints | int, fee: Floats | float = 0.0, extra: Floats | float = 0.0
+    rate: Floats, rows: Windows, lost: Floats | Ints | float, fee: Floats | float = 0.0, extra: Floats | float = 0.0
 ) -> Floats:
     """Least cost of every row at unit power, shape (N,), if every resumption takes `lost` steps and costs `fee`.
 
     A dynamic programme over the steps of the window and the work left. The first start is free; after a pause, `lost`
-    steps run without progress, in one piece with the work that follows. Whole steps only: between edges a pause could
-    have any length and the states no end. `offers` rounds fractions inwards first.
+    steps run without progress, in one piece with the work that follows. Work begins and ends at edges: between them a
+    pause could have any length and the states no end. `offers` rounds fractions inwards first. What is lost may be a
+    fraction: it begins within a step, so that the work after it begins at an edge.
 
     Args:
         rate: cost of a step at unit power, shape (S, T); negative allowed.
         rows: shape (N,), whole steps.
-        lost: steps run without progress at every resumption, whole, >= 0; one, or shape (N,).
+        lost: steps run without progress at every resumption, >= 0; one, or shape (N,).
         fee: what a resumption costs beyond those steps, in the unit of `rate`, >= 0; one, or shape (N,).
         extra: steps at unit power that a resumption draws on top, at the rate of its first step, >= 0; as `fee`.
 
     Raises:
-        InvalidQuantity: fractions of a step, `lost`, `fee` or `extra` below 0 or not a number. More in `windows.check`.
+        InvalidQuantity: windows or work in fractions of a step, `lost`, `fee` or `extra` below 0 or not a number. More
+            in `windows.check`.
 
     >>> rate = np.array([[1.0, 5.0, 1.0, 1.0, 1.0]])
     >>> resuming(rate, Windows.of(0, 0, [5, 5, 5], 3), [0, 0, 1], 0.5)
     array([3., 3., 3.])
     >>> resuming(rate, Windows.of(0, 0, [4, 4, 5], 3), [0, 0, 1], [9.0, 0.5, 0.0])
     array([7. , 3.5, 3. ])
+    >>> resuming(np.array([[1.0, 5.0, 5.0, 1.0]]), Windows.of(0, 0, 4, 2), [0.2])  # the last 0.2 of the step at 5
+    array([3.])
     """
     check(rate, rows)
     cost = np.empty(len(rows))
@@ -48,7 +52,7 @@ def resuming(
 
 
 def resuming_use(
-    rate: Floats, rows: Windows, lost: Floats | Ints | int, fee: Floats | float = 0.0, extra: Floats | float = 0.0
+    rate: Floats, rows: Windows, lost: Floats | Ints | float, fee: Floats | float = 0.0, extra: Floats | float = 0.0
 ) -> Use:
     """The steps behind `resuming`. Steps that restore draw and do no work; the fees are in no step."""
     check(rate, rows)
@@ -60,7 +64,8 @@ def resuming_use(
         programme.forward(follow=True)
         runs, restores, resumes = programme.back()
         at, offset = np.nonzero(runs | restores)
-        draw.append(1.0 + programme.extra[at] * resumes[at, offset])
+        begins = resumes[at, offset]
+        draw.append(np.where(begins, programme.first_share[at] + programme.extra[at], 1.0))
         row.append(lot[at])
         step.append(programme.first[at] + offset)
         work.append(runs[at, offset].astype(np.float64))
@@ -82,14 +87,18 @@ def _lots(
     """Rows of one loss and of like width, few enough for memory: `cells` numbers for every step of a window."""
     lost_each, fee_each = _one_each(lost, rows, "lost"), _one_each(fee, rows, "fee")
     extra_each = _one_each(extra, rows, "extra")
-    if (lost_each % 1 != 0).any() or not rows.whole.all():
+    if not rows.whole.all():
         raise InvalidQuantity("window", "a fraction of a step", "round inwards, or plan with shorter steps")
     width = (rows.deadline - rows.release).astype(np.int64)
-    for loss in np.unique(lost_each):
-        same = np.flatnonzero(lost_each == loss)
+    # A loss that is whole but for a rounding must not take a step more.
+    steps_lost = np.ceil(lost_each - ROUNDING_STEPS)
+    # The step in which restoring begins draws for what is left of it; where nothing is lost, it is a step of work.
+    share = np.where(steps_lost > 0, np.minimum(lost_each - (steps_lost - 1), 1.0), 1.0)
+    for loss in np.unique(steps_lost):
+        same = np.flatnonzero(steps_lost == loss)
         for part in alike(width[same], per_row=cells):
             lot = same[part]
-            yield lot, _Programme(rate, rows.take(lot), int(loss), fee_each[lot], extra_each[lot])
+            yield lot, _Programme(rate, rows.take(lot), int(loss), share[lot], fee_each[lot], extra_each[lot])
 
 
 def _one_each(value: object, rows: Windows, name: str) -> Floats:
@@ -102,11 +111,11 @@ def _one_each(value: object, rows: Windows, name: str) -> Floats:
 class _Programme:
     """The programme over one lot of n rows. States are (n, r): r steps of work left, before each step of the window."""
 
-    def __init__(self, rate: Floats, rows: Windows, lost: int, fee: Floats, extra: Floats) -> None:
+    def __init__(self, rate: Floats, rows: Windows, lost: int, first_share: Floats, fee: Floats, extra: Floats) -> None:
         self.first = rows.release.astype(np.int64)
         self.width = rows.deadline.astype(np.int64) - self.first
         self.work = rows.work.astype(np.int64)
-        self.lost, self.fee, self.extra = lost, fee, extra
+        self.lost, self.first_share, self.fee, self.extra = lost, first_share, fee, extra
         self.steps = int(self.width.max())
         offsets = np.minimum(np.arange(self.steps), self.width[:, np.newaxis] - 1)
         self.price = rate[rows.site[:, np.newaxis], self.first[:, np.newaxis] + offsets]
@@ -126,7 +135,8 @@ class _Programme:
             before.append(paused)
             if t > self.lost:
                 since = t - self.lost
-                restore = self.fee + self.extra * self.price[:, since] + spent[:, t] - spent[:, since]
+                begins = self.extra + self.first_share - 1.0  # its first step draws for less than all of it
+                restore = self.fee + begins * self.price[:, since] + spent[:, t] - spent[:, since]
                 resumed = before[since] + restore[:, np.newaxis]
                 before[since] = nowhere  # no longer needed
             else:

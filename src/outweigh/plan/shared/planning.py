@@ -14,7 +14,7 @@ from outweigh.core.plan import Certificate
 from outweigh.plan.kernels import Windows, check
 from outweigh.plan.offers import W_PER_KW
 from outweigh.plan.problem import G_PER_TONNE, ROUNDING_STEPS, Floats, Ints, Job, Jobs, Places
-from outweigh.plan.shared import explain, policies
+from outweigh.plan.shared import claims, explain, policies
 from outweigh.plan.shared.ascent import COLD, climb
 from outweigh.plan.shared.capacity import Capacity, CapacityPrices, CapacityUnit, Committed
 from outweigh.plan.shared.classes import Shapes
@@ -347,12 +347,17 @@ def _schedule(
     )
     bound = min(bound, outcome.objective)
     scale = abs(outcome.objective) or abs(bound) or 1.0
-    certificate = Certificate(outcome.objective, bound, (outcome.objective - bound) / scale, currency, METHOD)
+    within = claims.among(rows)
+    certificate = Certificate(outcome.objective, bound, (outcome.objective - bound) / scale, currency, METHOD, within)
+    notes = _notes(rows, places, baseline, outcome, capacity, first.runs, used, carbon_price)
+    if within:
+        loose = claims.untied(packing.shapes, packing.field, prices)
+        notes = (*notes, claims.note(within, bound, loose, currency))
     return Schedule(
         names=rows.names, sites=places.names, runs=used, outcome=outcome, baseline=baseline, best_constant=best,
         alone=alone, it_energy_kwh=float(used.energy_kwh @ used.count[used.of_entry]),
         carbon_price_per_tonne=carbon_price, certificate=certificate, prices=prices,
-        notes=_notes(rows, places, baseline, outcome, capacity, first.runs, used, carbon_price),
+        notes=notes,
     )  # fmt: skip
 
 

@@ -183,15 +183,18 @@ class _Look:
         if gaps.size and not job.preemptible:
             yield f"{job.name} pauses, which it may not"
             return
-        lost = math.ceil(job.checkpoint_h / self.step_h - 1e-9) if gaps.size else 0
+        lost, share = self._restoring(job)
         for level in job.levels:
             time = work / level.speed
             expected = time * level.power_w / 1e3 * self.step_h
             for begin in gaps.tolist():
                 expected[begin : begin + lost] = level.power_w / 1e3 * self.step_h
+                if lost:
+                    expected[begin] *= share
                 expected[begin] += job.checkpoint_kwh
             paused = gaps.size > 0
-            most = np.ceil(need / level.speed - 1e-9) * level.speed if paused else need
+            # What may pause at a price may be planned in whole steps, and where energy is paid for stay in one piece.
+            most = np.ceil(need / level.speed - 1e-9) * level.speed if job.preemptible else need
             right = (
                 np.allclose(energy, expected, rtol=1e-6, atol=1e-9)
                 and np.all(time <= room + _STEPS)
@@ -203,6 +206,12 @@ class _Look:
             if right and (paused or np.all(inner >= 1 - _STEPS)):
                 return
         yield f"{job.name}: no level of it does that work for that energy without a pause"
+
+    def _restoring(self, job: Job) -> tuple[int, float]:
+        """Steps in which a resumption restores, and the share of the first that it takes: it ends at an edge."""
+        exact = job.checkpoint_h / self.step_h
+        steps = math.ceil(exact - 1e-9)
+        return steps, min(1.0, exact - steps + 1) if steps else 1.0
 
     # --- sums -----------------------------------------------------------------------------------------
 
@@ -302,11 +311,23 @@ class _Look:
             size += abs(known[key]) * job.count
         if stated.lower_bound > total + _RELATIVE * size + 1e-12:
             yield f"the lower bound {stated.lower_bound!r} is above what the prices of capacity prove, {total!r}"
+        if stated.within != self._within():
+            yield f"the bound holds for {self._within() or 'all plans'}, and is stated for {stated.within or 'all'}"
         if stated.lower_bound > stated.objective + 1e-12 * abs(stated.objective):
             yield f"the lower bound {stated.lower_bound!r} is above the objective {stated.objective!r}"
         scale = abs(stated.objective) or abs(stated.lower_bound) or 1.0
         if not abs(stated.gap - (stated.objective - stated.lower_bound) / scale) <= _RELATIVE:
             yield f"the gap {stated.gap!r} is not the distance of objective and bound"
+
+    def _within(self) -> str:
+        """The plans that the bound below is over: `_cheapest` tries no others."""
+        costly = [job for job in self.jobs if not job.preemptible or job.checkpoint_h or job.checkpoint_kwh]
+        said = []
+        if any(len(job.levels) > 1 for job in costly):
+            said.append("keeps one level through a run")
+        if any(job.preemptible for job in costly):
+            said.append("pauses at whole steps")
+        return f"that {' and '.join(said)}" if said else ""
 
     def _cheapest(self, job: Job, rate: Floats) -> float:
         """Least cost of one job of this kind at this rate, over all sites [currency]."""
@@ -331,9 +352,10 @@ class _Look:
                 best = min(best, entry + kw * _through(row, release - first, deadline - first, length))
                 if job.preemptible:
                     inner = rate[site, math.ceil(release - 1e-9) : math.floor(deadline + 1e-9)]
-                    lost = math.ceil(job.checkpoint_h / self.step_h - 1e-9)
+                    lost, share = self._restoring(job)
                     extra = job.checkpoint_kwh / kw
-                    best = min(best, entry + kw * _with_pauses(inner, math.ceil(length - 1e-9), lost, extra))
+                    steps = math.ceil(length - 1e-9)
+                    best = min(best, entry + kw * _with_pauses(inner, steps, lost, share, extra))
         return best
 
     def _never_fits(self, job: Job, site: int) -> bool:
@@ -382,8 +404,11 @@ def _through(row: Floats, release: float, deadline: float, length: float) -> flo
     return float(np.min(np.interp(starts + length, edges, sums) - np.interp(starts, edges, sums)))
 
 
-def _with_pauses(row: Floats, need: int, lost: int, extra: float) -> float:
-    """Least cost by stages: f(t, w) of having w steps of work done when a piece of the run ends at t."""
+def _with_pauses(row: Floats, need: int, lost: int, share: float, extra: float) -> float:
+    """Least cost by stages: f(t, w) of having w steps of work done when a piece of the run ends at t.
+
+    Restoring takes `lost` steps, of the first of them `share`.
+    """
     steps = len(row)
     if need > steps:
         return math.inf
@@ -397,7 +422,8 @@ def _with_pauses(row: Floats, need: int, lost: int, extra: float) -> float:
                 begin = end - part - lost  # where this piece starts to restore; the one before ended earlier than that
                 if begin < 1 or math.isinf(before[begin - 1, done - part]):
                     continue
-                cost = before[begin - 1, done - part] + sums[end] - sums[begin] + extra * float(row[begin])
+                first = extra - (1 - share if lost else 0.0)
+                cost = before[begin - 1, done - part] + sums[end] - sums[begin] + first * float(row[begin])
                 best[end, done] = min(best[end, done], cost)
         before[end] = np.minimum(before[end - 1], best[end])
     return float(before[steps, need])
