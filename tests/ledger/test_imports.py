@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outweigh.core import Grade, Method, Phase, RunStatus, Scope
+from outweigh.core import Energy, Grade, Interval, Measurement, Method, Phase, Receipt, RunStatus, Scope
 from outweigh.core.errors import LedgerError, OverlappingScopes, UsageError
 from outweigh.ledger.drawn import add_up
-from outweigh.ledger.imports import FORMATS, About, guess_format, import_foreign, read_foreign
+from outweigh.ledger.imports import FORMATS, SLURM_JOB, About, guess_format, import_foreign, read_foreign
 from outweigh.ports import ReceiptFilter
 
 FILES = Path(__file__).with_name("foreign")
@@ -345,6 +345,24 @@ def test_sacct_steps_that_hold_the_same_joules_are_never_added():
     }
     assert [said.split(":")[0] for said in found.left_out] == ["job 104", "job 105"]
     assert "AcctGatherEnergyType" in found.left_out[0]
+
+
+def test_sacct_of_a_job_that_outweigh_run_followed_is_not_counted_again(store):
+    ran = Interval(datetime(2026, 3, 1, 10, tzinfo=UTC), datetime(2026, 3, 1, 11, tzinfo=UTC))
+    long_ago = Interval(datetime(2025, 3, 1, 10, tzinfo=UTC), datetime(2025, 3, 1, 11, tzinfo=UTC))
+
+    def followed(job, interval, status=RunStatus.COMPLETED):
+        total = Measurement(Energy(1e6), interval, Scope.NODE, Grade.D, Method.DECLARED, "made up")
+        return Receipt(f"run-{job}", "made-up", Phase.TRAINING, status, total, None, None, labels=((SLURM_JOB, job),))
+
+    address = store.append(followed("100", ran))
+    store.append(followed("101", ran, RunStatus.UNUSABLE))  # of which nothing is counted
+    store.append(followed("102", long_ago))  # another job of that number
+
+    new, known, left_out = import_foreign(store, text("sacct.txt"), About("file"))
+
+    assert (new, known) == (3, 0)
+    assert f"job 100: receipt {address[:12]} of `outweigh run` has its energy" in left_out
 
 
 def test_sacct_states_and_exit_codes_are_taken_over():

@@ -5,7 +5,9 @@ import pytest
 
 from outweigh.core.receipt import RunStatus
 from outweigh.ledger import add_up
+from outweigh.ledger.imports import SLURM_JOB
 from outweigh.ports import ReceiptFilter
+from outweigh.run.settling import receipt_body
 
 FLAT = np.full((2, 24), 400.0)
 
@@ -127,3 +129,15 @@ def test_what_a_pause_cost_is_a_loss_against_starting_at_once(world, day):
     assert report["actual"]["carbon_kg"] == pytest.approx(20.0)
     assert report["at_once"]["carbon_kg"] == pytest.approx(16.0)
     assert report["saving"]["carbon"]["share"] == pytest.approx(-0.25)
+
+
+def test_a_receipt_of_a_job_of_slurm_says_its_number_there(world, day):
+    supervisor = lived(world, day.planned([day.job()]))
+    (job,) = supervisor.jobs.values()
+
+    elsewhere = receipt_body(job, supervisor.following, trial=False)
+    supervisor.following.on = "slurm:fr,se"
+    there = receipt_body(job, supervisor.following, trial=False)
+
+    assert SLURM_JOB not in elsewhere["labels"]
+    assert there["labels"][SLURM_JOB] == job.seen.id

@@ -13,6 +13,7 @@ from outweigh.core.measurement import Grade, Measurement, Method, Scope, Uncerta
 from outweigh.core.quantities import Energy
 from outweigh.core.receipt import Receipt, RunStatus
 from outweigh.ledger.drawn import DEVICE
+from outweigh.ledger.imports import SLURM_JOB
 from outweigh.run.following import Following
 from outweigh.run.inside import inside
 from outweigh.run.rates import J_PER_KWH, Drawn, Rates
@@ -170,6 +171,7 @@ def receipt_body(job: Tracked, following: Following, *, trial: bool, written: Se
         "outweigh.sites": ",".join(sites) or job.site,
         "outweigh.deadline": job.deadline.isoformat(),
         "outweigh.attempts": str(seen.restarts + 1),
+        **({SLURM_JOB: seen.id} if following.on.partition(":")[0] == "slurm" else {}),
         **({TRIAL: "true"} if trial else {}),
         **(kept.labels if kept is not None else {}),
     }

@@ -23,6 +23,8 @@ from outweigh.core.measurement import Factor, Grade, Measurement, Method, Scope,
 from outweigh.core.quantities import Energy
 from outweigh.core.receipt import Receipt, RunStatus
 
+#: Label of a receipt: the number its scheduler gave the job.
+JOB = "job"
 RECTANGULAR = 3**0.5
 # What the meters of this house state for the same counters (backends/meters/nvml.py and rapl.py).
 NVML = (0.05, "NVML API reference, nvmlDeviceGetPowerUsage: +/- 5 % (stated for Fermi and Kepler), rectangular")

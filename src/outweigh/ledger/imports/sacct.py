@@ -30,6 +30,7 @@ from outweigh.core.measurement import Grade, Method, Scope
 from outweigh.core.receipt import RunStatus
 from outweigh.data.host_lists import hosts
 from outweigh.ledger.imports._foreign import (
+    JOB,
     RAPL,
     About,
     Foreign,
@@ -120,7 +121,7 @@ def read(text: str, about: About) -> Foreign:
                 total,
                 status=_status(head.state),
                 exit_code=head.exit_code,
-                labels={"job": job, **({"job_name": head.name} if head.name else {})},
+                labels={JOB: job, **({"job_name": head.name} if head.name else {})},
                 notes=notes,
             )
         )
