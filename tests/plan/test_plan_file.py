@@ -335,6 +335,22 @@ def test_without_intervals_it_is_said_that_the_error_is_not_known(tmp_path: Path
     assert any("is not known: no interval comes with carbon at here (forecast)" in note for note in planned.notes)
 
 
+@pytest.mark.parametrize("declared", [False, True])
+def test_figures_are_called_measured_settled_or_declared_only_where_they_are(tmp_path: Path, declared: bool):
+    figures = 'price = "0.1 EUR/kWh"\nintensity = "60 gCO2e/kWh"' if declared else ""
+    text = (
+        f'[plan]\nfrom = "2031-06-02T00:00Z"\nhorizon = "24 h"\n[site.fr]\nzone = "FR"\npue = 1.2\n{figures}\n'
+        '[[job]]\nname = "a"\nwithin = "20 h"\nwork = "4 h"\npower = "40 kW"\n'
+    )
+
+    planned = plan_file(jobs_file(tmp_path, text), frontier=False, now=START)
+
+    note = planned.document["saving"]["error_note"]
+    assert planned.document["saving"]["objective"] == 0  # nothing moves, so no error of a figure is in it
+    assert note.startswith("Carbon and prices are what was measured, settled or declared") is declared
+    assert ("carbon at fr (yearly default), price at fr (yearly default)" in note) is not declared
+
+
 def test_the_error_of_a_saving_by_hand():
     # 10 kWh go from the first step to the second; both are known to +-16.45 g at 90 %, so to 10 g (k = 1). At
     # 0.0001 EUR/g that is 0.01 EUR each. Independent errors add in squares, shared ones cancel: sqrt(2) x 0.01.

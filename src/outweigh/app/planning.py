@@ -17,12 +17,12 @@ from outweigh.app.watching import Watched, record_of, watched
 from outweigh.config.jobs import load_jobs
 from outweigh.core.errors import GapsTooLarge, InvalidQuantity, UsageError
 from outweigh.core.rounding import si, significant
-from outweigh.core.series import CarbonSeries, PriceSeries
+from outweigh.core.series import CarbonSeries, Gap, PriceSeries
 from outweigh.grid import Answer, Sources
 from outweigh.plan.plancheck import now_at_home
 from outweigh.plan.planfile import SCHEMA, outcome_body, plan_body, plan_id
 from outweigh.plan.problem import G_PER_TONNE
-from outweigh.plan.saving_error import Moved, error_of_saving
+from outweigh.plan.saving_error import KNOWN, Moved, error_of_saving
 from outweigh.plan.shared import Schedule, plan_jobs
 from outweigh.plan.sites import PlanSpec
 from outweigh.registry import exporters
@@ -255,11 +255,24 @@ def _error_note(found: Surveyed, error: float | str) -> str:
     if isinstance(error, str):
         return f"Whether the saving is more than the forecast's own error is not known: no interval comes with {error}."
     if not error:
+        if guessed := list(_guessed(found)):
+            return (
+                "What the plan moves does not depend on how far figures are off. These are neither measured, "
+                f"settled nor declared: {', '.join(guessed)}."
+            )
         return "Carbon and prices are what was measured, settled or declared: no forecast's error is in the saving."
     return (
         f"The saving could be off by {significant(2 * error, 2)} {found.currency} (k = 2), from the intervals of the "
         "forecasts: the most over errors that last a step, 6 h, a day, or all through."
     )
+
+
+def _guessed(found: Surveyed) -> Iterator[str]:
+    for one in found.sited:
+        for what, series in (("carbon", one.carbon.series), ("price", one.price.series)):
+            known = zip(series.values, series.qualities, strict=True)
+            if any(quality not in KNOWN for value, quality in known if not isinstance(value, Gap)):
+                yield f"{what} at {one.site.name} ({series.worst_quality})"
 
 
 def _point(carbon_price: float, schedule: Schedule, *, chosen: bool) -> dict[str, Any]:

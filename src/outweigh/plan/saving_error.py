@@ -19,7 +19,7 @@ from outweigh.plan.problem import Floats
 #: How long an error of a forecast lasts [h]: until its correlation has fallen to 1/e.
 LASTING_H: Final = (0.0, 6.0, 24.0, math.inf)
 # What is no forecast: a meter's reading, a settled price, a contract.
-_KNOWN: Final = (DataQuality.MEASURED, DataQuality.DECLARED)
+KNOWN: Final = (DataQuality.MEASURED, DataQuality.DECLARED)
 Series = CarbonSeries | PriceSeries
 
 
@@ -93,7 +93,7 @@ def _spread(series: Series, edges_s: Floats) -> Floats:
     sds = [
         _sd(value, interval.low, interval.high, interval.confidence)
         if interval is not None
-        else 0.0 if quality in _KNOWN and not isinstance(value, Gap) else math.nan
+        else 0.0 if quality in KNOWN and not isinstance(value, Gap) else math.nan
         for value, interval, quality in zip(series.values, bounds, series.qualities, strict=True)
     ]  # fmt: skip
     edges = np.asarray(series.edges_s, dtype=np.float64)
