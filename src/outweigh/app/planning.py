@@ -22,6 +22,7 @@ from outweigh.grid import Answer, Sources
 from outweigh.plan.plancheck import now_at_home
 from outweigh.plan.planfile import SCHEMA, outcome_body, plan_body, plan_id
 from outweigh.plan.problem import G_PER_TONNE
+from outweigh.plan.saving import saving_body
 from outweigh.plan.saving_error import KNOWN, Moved, error_of_saving
 from outweigh.plan.shared import Schedule, plan_jobs
 from outweigh.plan.sites import PlanSpec
@@ -32,7 +33,7 @@ Progress = Callable[[str, float], None]
 #: Times the price of carbon at which the frontier is drawn; 0 is money alone.
 _FRONTIER = (0.0, 0.25, 0.5, 2.0, 4.0)
 # Of the notes of a schedule: said in other words by the statement of the saving.
-_ONE_FORECAST, _SAID = "The rates are one forecast", "No plan is cheaper"
+_ONE_FORECAST, _SAID = "The rates are one forecast", ("No plan is cheaper", "Starting now, here, in the order")
 _USUAL_PRICE = 100.0  # per tonne, for the frontier of a plan that puts no price on carbon
 #: Up to so many jobs the frontier is drawn unasked: it takes five more plans.
 FRONTIER_JOBS = 300
@@ -175,7 +176,7 @@ def _document(
     certificate = schedule.certificate
     saving = _saving(spec, found, schedule)
     # What they say of one forecast is said of its intervals, where there are any.
-    notes = [note for note in schedule.notes if not note.startswith((_ONE_FORECAST, _SAID))]
+    notes = [note for note in schedule.notes if not note.startswith((_ONE_FORECAST, *_SAID))]
     document = {
         "schema": SCHEMA,
         "outweigh_version": __version__,
@@ -197,26 +198,18 @@ def _document(
             "currency": certificate.currency, "method": certificate.method, "within": certificate.within,
         },
         "frontier": sorted(frontier, key=lambda point: point["carbon_price_per_tonne"]),
-        "notes": [saving["error_note"], *notes, *found.notes],
+        "notes": [*filter(None, [saving["error_note"]]), *notes, *found.notes],
     }  # fmt: skip
     return {**document, "plan_id": plan_id(document)}
 
 
 def _saving(spec: PlanSpec, found: Surveyed, schedule: Schedule) -> dict[str, Any]:
     """The saving against starting now, and whether it is larger than the forecasts' own error (k = 2)."""
-    against = schedule.baseline
-    saved = against.objective - schedule.objective
     error = _error(spec, found, schedule)
-    nothing = saved <= 1e-9 * abs(against.objective) and not against.late
-    noise = True if nothing else None if isinstance(error, str) else saved <= 2 * error
-    return {
-        "objective": saved,
-        "share": saved / abs(against.objective) if against.objective else 0.0,
-        "error_objective": None if isinstance(error, str) else error,
-        "noise": noise,
-        "statement": _statement(schedule, found, error, nothing=nothing),
-        "error_note": _error_note(found, error),
-    }
+    plan, against = outcome_body(schedule.outcome), outcome_body(schedule.baseline)
+    known = None if isinstance(error, str) else error
+    note = "" if schedule.baseline.late else _error_note(found, error)
+    return {**saving_body(plan, against, found.currency, known), "error_note": note}
 
 
 def _error(spec: PlanSpec, found: Surveyed, schedule: Schedule) -> float | str:
@@ -232,23 +225,6 @@ def _error(spec: PlanSpec, found: Surveyed, schedule: Schedule) -> float | str:
         for series, weight in ((one.carbon.series, carbon), (one.price.series, 1.0))
     ]
     return error_of_saving(factors, edges)
-
-
-def _statement(schedule: Schedule, found: Surveyed, error: float | str, *, nothing: bool) -> str:
-    against, money = schedule.baseline, found.currency
-    if nothing:
-        return f"No plan is cheaper than {against.policy}: nothing is gained by waiting."
-    saved = against.objective - schedule.objective
-    share = f" ({abs(saved / against.objective):.1%})" if against.objective else ""
-    carbon = (against.carbon_g - schedule.carbon_g) / 1e3
-    said = (
-        f"Against {against.policy}: {significant(abs(saved), 3)} {money}{share} "
-        f"{'less' if saved >= 0 else 'more'} of cost and priced carbon, {si(1e3 * abs(carbon), 'g')} of CO2e "
-        f"{'less' if carbon >= 0 else 'more'}."
-    )
-    if not isinstance(error, str) and saved <= 2 * error:
-        return f"{said} The forecasts' own error is {significant(2 * error, 2)} {money}: run it now."
-    return said
 
 
 def _error_note(found: Surveyed, error: float | str) -> str:

@@ -14,6 +14,7 @@ from outweigh.core.errors import OutweighError, UsageError
 from outweigh.core.plan import Certificate
 from outweigh.plan.planfile import SCHEMA, outcome_body, plan_body, plan_id
 from outweigh.plan.problem import Floats, Job, Level, Places
+from outweigh.plan.saving import saving_body
 from outweigh.plan.shared import Capacity, CapacityPrices, Outcome, Runs, Schedule, verify
 from outweigh.plan.shared.planning import evaluate
 from outweigh.plan.shared.policies import Placed, first_come
@@ -105,11 +106,18 @@ def _faults(document: Document, built: Rebuilt) -> Iterator[str]:
     baseline = _baseline(built)
     against = document.get("against") or [{}]
     yield from _different(against[0], outcome_body(baseline), "against[0]")
-    saved = baseline.objective - built.schedule.objective
     saving = document.get("saving") or {}
-    yield from _different(saving.get("objective"), saved, "saving.objective", size=abs(baseline.objective))
-    share = saved / abs(baseline.objective) if baseline.objective else 0.0
-    yield from _different(saving.get("share"), share, "saving.share", size=1.0)
+    # Of the figures that were just looked at, so that the sentence is the same to the last letter.
+    error = saving.get("error_objective")
+    if error is not None and not (_number(error) and error >= 0):
+        yield f"saving.error_objective is {error!r}"
+        return
+    worked_out = saving_body(document["plan"], against[0], str(document["currency"]), error)
+    yield from _different(saving.get("objective"), worked_out["objective"], "saving.objective",
+                          size=abs(baseline.objective))  # fmt: skip
+    yield from _different(saving.get("share"), worked_out["share"], "saving.share", size=1.0)
+    for key in ("noise", "statement"):
+        yield from _different(saving.get(key), worked_out[key], f"saving.{key}")
 
 
 def _different(said: Any, found: Any, where: str, size: float | None = None) -> Iterator[str]:

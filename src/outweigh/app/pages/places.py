@@ -405,6 +405,7 @@ def _plan_figures(plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     yield figure("carbon", "carbon of the plan", plan["plan"]["carbon_kg"] * _G_PER_KG, method=how,
                  source=plan["carbon_meaning"], note="projected")  # fmt: skip
     yield figure("share", "saves against starting now", plan["saving"]["share"], method=how, source=source,
+                 why="starting now leaves jobs without room in time" if plan["saving"]["share"] is None else "",
                  note="within the forecasts' error" if plan["saving"]["noise"] else "projected")  # fmt: skip
     yield figure("share", "at most so far from the optimum", plan["certificate"]["gap"], method="certificate",
                  source=source)  # fmt: skip

@@ -79,6 +79,8 @@ def render(doc: Mapping[str, Any]) -> str:
 
 
 def _headline(saving: Mapping[str, Any]) -> str:
+    if saving["share"] is None:
+        return "All jobs in time"
     if saving["noise"]:
         return "Run it now"
     share = 100 * saving["share"]

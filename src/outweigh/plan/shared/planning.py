@@ -425,6 +425,7 @@ def _notes(
         )
     elif baseline.objective <= plan.objective:
         notes.append("No plan is cheaper than starting now, here.")
+        late = f"{baseline.late} job{'s' if baseline.late != 1 else ''}"
     if len(rows):
         notes.append(_noise(places, carbon_price, now, used))
     if capacity.unit is CapacityUnit.KW:
