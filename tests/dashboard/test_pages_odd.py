@@ -34,4 +34,23 @@ def test_figures_that_grow_out_of_all_numbers_are_missing_and_say_why_while_the_
     assert {path: one.status_code for path, one in answers.items()} == dict.fromkeys(answers, 200)
     row = answers["/api/v1/pages/runs"].json()["tables"]["runs"]["rows"][0]
     assert row["per_unit_j"] is None
-    assert row["per_unit_why"] == "it is too large to be a number"
+    assert row["per_unit_why"] == "it is no finite number"
+
+
+EDGES = ("0001-01-01", "0001-01-02T00:00", "0050-01-01", "1969-12-31", "2200-01-01", "9999-12-31T23:59:59Z")
+
+
+@pytest.mark.parametrize("path", ["/api/v1/pages/hum", "/api/v1/pages/runs", "/api/v1/pages/places"])
+def test_a_time_at_which_nothing_ran_is_refused_at_its_field_and_the_ends_of_what_is_taken_hold(
+    path: str, served_folder: Folder, page_client: Client, made_receipt: Make
+) -> None:
+    client = page_client(served_folder("", made_receipt(0), now=NOW))
+    takes_until = "places" not in path
+
+    for text in EDGES:
+        for field in ("since", "until") if takes_until else ("since",):
+            answer = client.get(path, params={field: text})
+            assert (answer.status_code, answer.json()["field"]) == (400, field), text
+    if takes_until:
+        assert client.get(path, params={"until": "1970-01-01"}).status_code == 200
+        assert client.get(path, params={"since": "1970-01-01", "until": "2199-12-31T23:59:59Z"}).status_code == 200

@@ -15,6 +15,7 @@ from outweigh.core.intervals import Interval
 LONGEST = 200  # characters of a field; nothing that is asked for is longer
 _MOST_FIELDS = 40
 _FARTHEST_DAYS = 36_525  # a century is as far back as `since` in days reaches
+_YEARS = range(1970, 2200)  # nothing ran before or after, and a window around any of them stays within the calendar
 
 
 class FieldRefused(UsageError):
@@ -122,16 +123,23 @@ class Asked:
         return self.when("until")
 
     def when(self, name: str) -> datetime | None:
-        """A day or an instant, ISO 8601; without its distance from UTC it is UTC. FieldRefused for anything else."""
+        """A day or an instant of 1970 to 2199, ISO 8601; without its distance from UTC it is UTC.
+
+        FieldRefused for anything else.
+        """
         text = self.given.get(name)
         if text is None:
             return None
         try:
             stamp = datetime.fromisoformat(text)
-            return (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).astimezone(UTC)
+            found = (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).astimezone(UTC)
         except (ValueError, OverflowError):
             example = "Write a day, 2026-11-01, or an instant, 2026-11-01T08:00Z"
             raise FieldRefused(f"{name} {clipped(text)!r} is no time", name, example) from None
+        if found.year not in _YEARS:
+            remedy = f"Give a time of {_YEARS[0]} to {_YEARS[-1]}"
+            raise FieldRefused(f"{name} {clipped(text)!r} is no time that anything ran at", name, remedy)
+        return found
 
     def window(self, now: datetime, days: float) -> Interval:
         """From `since` to `until`, as far as given; else the `days` up to the end of the hour that `now` is in, so that

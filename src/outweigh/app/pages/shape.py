@@ -90,14 +90,14 @@ def stated(data: Mapping[str, Any]) -> dict[str, Any]:
     A sum of receipts that hold absurd figures may be no number any more; a page without it is still a page.
 
     >>> stated({"rows": [{"hum_j": float("inf"), "hum_low_j": float("nan")}], "t_s": [0.5, float("inf")]})
-    {'rows': [{'hum_j': None, 'hum_low_j': None, 'hum_why': 'it is too large to be a number'}], 't_s': [0.5, None]}
+    {'rows': [{'hum_j': None, 'hum_low_j': None, 'hum_why': 'it is no finite number'}], 't_s': [0.5, None]}
     """
     return {key: _stated(one) for key, one in data.items()} | {
         f"{_base_of(key)}_why": _NO_NUMBER for key, one in data.items() if _is_no_number(one) and not _is_an_end(key)
     }
 
 
-_NO_NUMBER = "it is too large to be a number"
+_NO_NUMBER = "it is no finite number"
 _ENDS = tuple(f"{part}{end}" for part in ("_low", "_high") for end in SUFFIXES.values())
 
 

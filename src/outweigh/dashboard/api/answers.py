@@ -27,7 +27,14 @@ After = Annotated[
 ]
 Order = Annotated[str, Query(pattern="^(oldest|newest)$", description="`oldest` first, or `newest`.")]
 Wanted = Annotated[str, Query(max_length=500)]
-When = Annotated[str | None, Query(max_length=40, description="ISO 8601 with its distance from UTC.")]
+When = Annotated[
+    str | None,
+    Query(
+        max_length=40,
+        description="ISO 8601 with its distance from UTC.",
+        json_schema_extra={"format": "date-time"},
+    ),
+]
 Address = Annotated[
     str, Path(min_length=6, max_length=64, pattern="^[0-9a-fA-F]+$", description="Its SHA-256, or the start of it.")
 ]

@@ -12,6 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from outweigh.app.budgeting import lines_of
+from outweigh.app.pages.shape import stated
 from outweigh.app.serving import Served
 from outweigh.app.serving.documents import PLAN, VERDICT, Known, looked_over
 from outweigh.app.serving.receiving import canonical, once
@@ -216,5 +217,5 @@ class _Lines:
             if known is None or known[0] != head or moment - known[1] > self._FRESH_S:
                 now: datetime = self._served.now()
                 rows = lines_of(project, self._served.ledger, now)
-                known = self._known = head, moment, dumped({"project": project.name, "budgets": rows})
+                known = self._known = head, moment, dumped(stated({"project": project.name, "budgets": rows}))
         return known[2]

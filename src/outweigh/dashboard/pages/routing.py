@@ -137,8 +137,19 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
+_TIMES = ("since", "until")
+_TIME: dict[str, Any] = {
+    "type": "string",
+    "anyOf": [{"format": "date"}, {"format": "date-time"}],
+    "description": "A day or an instant of 1970 to 2199; without its distance from UTC it is UTC.",
+}
+
+
 def _parameters(page: Page) -> list[dict[str, Any]]:
-    found = [{"name": name, "in": "query", "required": False, "schema": {"type": "string"}} for name in page.takes]
+    found: list[dict[str, Any]] = [
+        {"name": name, "in": "query", "required": False, "schema": _TIME if name in _TIMES else {"type": "string"}}
+        for name in page.takes
+    ]
     if "{address}" in page.path:
         found.insert(0, {"name": "address", "in": "path", "required": True, "schema": {"type": "string"}})
     return found
