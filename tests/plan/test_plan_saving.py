@@ -1,4 +1,4 @@
-"""What a plan says it saves: nothing is compared where starting now leaves jobs out, and every sentence can be checked."""
+"""What a plan says it saves: nothing where starting now leaves jobs out, and every sentence of it can be checked."""
 
 from __future__ import annotations
 

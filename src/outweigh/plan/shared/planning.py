@@ -419,13 +419,13 @@ def _notes(
     if cut:
         notes.append(f"{cut} jobs have deadlines beyond what is known: the optimum lies at the edge of what is known.")
     if baseline.late:
+        late = f"{baseline.late} job{'s' if baseline.late != 1 else ''}"
         notes.append(
-            f"Starting now, here, in the order of release leaves {baseline.late} jobs without room in time; what they "
-            "would draw is not in its figures, so the saving against it is understated."
+            f"Starting now, here, in the order of release leaves {late} "
+            "without room in time; what they would draw is not in its figures, so a saving against it is understated."
         )
     elif baseline.objective <= plan.objective:
         notes.append("No plan is cheaper than starting now, here.")
-        late = f"{baseline.late} job{'s' if baseline.late != 1 else ''}"
     if len(rows):
         notes.append(_noise(places, carbon_price, now, used))
     if capacity.unit is CapacityUnit.KW:
