@@ -17,7 +17,7 @@ import numpy as np
 from outweigh import __version__
 from outweigh.app.files import find_ledger
 from outweigh.app.places import check_one_market, mixed_note
-from outweigh.app.supervising import Options, run_plan
+from outweigh.app.supervising import Options, own_code, run_plan
 from outweigh.core.errors import (
     FactorMissing,
     GridDataInvalid,
@@ -239,9 +239,7 @@ def run_there(
     # A zone that is given without a place says what power the scheduler draws, and not where in it to run.
     placed = any("=" in text for text in ask.zones)
     came = run_plan(document, ask.title, options, told=told, shown=shown, names_sites=placed)
-    (job,) = came["jobs"]
-    code = job["exit_code"]
-    return (code if isinstance(code, int) else 125), came
+    return own_code(came), came
 
 
 def choose(ask: Ask, now: datetime, deadline: datetime, learned: Learned) -> Chosen:
@@ -352,7 +350,7 @@ def one_job_plan(ask: Ask, chosen: Chosen, now: datetime) -> dict[str, Any]:
             "start": rates.start.isoformat(), "step_s": rates.step_s, "steps": rates.steps,
             "end": (rates.start + timedelta(seconds=rates.steps * rates.step_s)).isoformat(),
         },
-        "sites": sites, "jobs": [job],
+        "sites": sites, "jobs": [job], "one_command": True,
         # Twice the same command is two jobs: what tells them apart is when they were asked for.
         "notes": [hashlib.sha256(f"{now.isoformat()} {time.monotonic_ns()}".encode()).hexdigest()[:12]],
     }  # fmt: skip

@@ -19,6 +19,7 @@ from outweigh.app.files import find_ledger
 from outweigh.app.surroundings import booked_on
 from outweigh.core.errors import FactorMissing, UsageError
 from outweigh.core.intervals import Interval
+from outweigh.core.jobs import Ability
 from outweigh.core.meaning import Gap
 from outweigh.core.measurement import Grade
 from outweigh.core.receipt import Receipt
@@ -31,6 +32,7 @@ from outweigh.run.clock import PlanClock, system_now
 from outweigh.run.deciding import Rules
 from outweigh.run.following import Following, begin, is_followed
 from outweigh.run.inside import Insides
+from outweigh.run.leading import holder_words
 from outweigh.run.outlook import Look, Outlook
 from outweigh.run.rates import Rates
 from outweigh.run.reporting import run_document
@@ -52,6 +54,7 @@ COLUMNS: Final = (
     "carbon",
 )
 Told = Callable[[str], None]
+_STAYS: Final = "what waits or is paused stays so until it is taken up again"
 _ROUNDING: Final = 1e-9  # of an energy: what is left by adding it up in another order
 
 
@@ -125,6 +128,7 @@ def run_plan(
         LeaseLost: another supervisor took over.
     """
     read_plan(document, source)  # whatever is wrong with it is said before anything is asked of ledger or executor
+    _rules(options.clock_factor, options.every_s)  # what cannot be is refused before anything is begun
     with _opened(options) as (store, executor):
         # Who goes on may find the sites down, or the scheduler: what it is to do is in the database.
         known = is_followed(store, document, options.on)
@@ -145,9 +149,13 @@ def run_plan(
 
 def supervise(
     store: Any, executor: JobExecutor, following: str, options: Options, *, told: Told,
-    shown: Callable[[Cycle, int], None],
+    shown: Callable[[Cycle, int], None], cancel: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
-    """Lead a following, or stand by, until it is over; its report."""
+    """Lead a following, or stand by, until it is over; its report.
+
+    Args:
+        cancel: end its jobs first. Raises UsageError while another supervisor leads it.
+    """
     body, _ = Following.read(store, following)
     clock = PlanClock.from_dict(body.clock)
     rules = options.rules or _rules(clock.factor, options.every_s)
@@ -173,14 +181,29 @@ def supervise(
             append=append, rules=rules, planner=planner, told=told,
         )  # fmt: skip
         box.append(supervisor)
+        if cancel:
+            if not supervisor.lead():
+                leader = holder_words(store.leader(following))
+                raise UsageError(f"{leader} leads {following}", "Stop that one (Ctrl-C), and repeat this")
+            supervisor.cancel()
         try:
             follow_to_its_end(supervisor, shown=lambda cycle: shown(cycle, len(supervisor.jobs)))
         except KeyboardInterrupt:
             supervisor.let_go()
-            told("no longer followed: jobs that have a begin time start by themselves, and the same command goes on")
+            keeps_time = Ability.BEGIN in executor.abilities and not supervisor.following.cancelled
+            told(
+                f"no longer followed: {'jobs that have a begin time start by themselves' if keeps_time else _STAYS}. "
+                f"`outweigh run --resume {following}` goes on with it, --cancel {following} ends its jobs"
+            )
             raise
+    return what_came(store, following)
+
+
+def what_came(store: Any, following: str) -> dict[str, Any]:
+    """The report of a following as the ledger has it, of schema outweigh.run/1."""
     body, jobs = Following.read(store, following)
-    return {**run_document(body, jobs.values(), clock.now()), "outweigh_version": __version__}
+    now = PlanClock.from_dict(body.clock).now()
+    return {**run_document(body, jobs.values(), now), "outweigh_version": __version__}
 
 
 def check_outputs(paths: Sequence[Path], *, page: bool = True) -> None:
@@ -205,6 +228,13 @@ def write_report(document: Mapping[str, Any], path: Path) -> None:
 def exit_code_of(document: Mapping[str, Any]) -> int:
     """0 when every job was done in time, 1 when one was not."""
     return 0 if document["counts"]["in_time"] == document["counts"]["jobs"] else 1
+
+
+def own_code(document: Mapping[str, Any]) -> int:
+    """The exit code of the one command that was run; 125 where it has none."""
+    (job,) = document["jobs"]
+    code = job["exit_code"]
+    return code if isinstance(code, int) else 125
 
 
 def rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -257,8 +287,6 @@ def lines(document: Mapping[str, Any]) -> Iterator[str]:
 
 def following_rows(ledger: Path | str | None) -> list[dict[str, Any]]:
     """The plans that are followed, or were, the oldest first."""
-    from outweigh.run.leading import holder_words
-
     store: Any = open_ledger(find_ledger(ledger), create=False)
     try:
         over = {name for name, _ in store.followings(over=True)}

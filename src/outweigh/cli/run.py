@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from outweigh.cli.shown import echo_json, json_option, note, table
 
@@ -57,6 +58,10 @@ class _LikeEnv(click.Command):
     help="Write what came of it: .json, or of a PLAN .html to look at; repeatable.",
 )  # fmt: skip
 @click.option("--gantt", is_flag=True, help="Show the jobs over time, the carbon of each site above.")
+@click.option(
+    "--resume", default=None, metavar="ID", help="Go on with a plan or a command that is on its way (--list)."
+)
+@click.option("--cancel", default=None, metavar="ID", help="End the jobs of one, and close it.")
 @click.option("--list", "listing", is_flag=True, help="List the plans that are followed, and who leads each.")
 @click.option(
     "--when", type=click.Choice(["clean", "cheap", "best", "now"]), default="clean", help="What CMD waits for."
@@ -78,7 +83,7 @@ class _LikeEnv(click.Command):
 @click.option("--wait-only", is_flag=True, help="Run nothing: end when it is time to start (cron, CI).")
 @click.option("--name", default="", help="Name of the job on its receipts; the command's by default.")
 @click.option("--meter", default=None, metavar="NAME[,NAME]", help="Meters for a local CMD, as `outweigh measure` has.")
-@click.option("--project", default="", help="Name to book on; the current folder's name by default.")
+@click.option("--project", default="", help="Name to book on; as `outweigh measure` has.")
 @click.option("--phase", type=click.Choice(["development", "training", "inference"]), default="training")
 @json_option
 @click.pass_context
@@ -86,21 +91,29 @@ def command(ctx: click.Context, /, plan: Path | None, as_json: bool, **given: An
     """Follow PLAN (of `outweigh plan --out plan.json`) to its end, or run CMD when it is clean, cheap or both.
 
     A PLAN is started where and when it says, and planned again when prices, carbon or a job come otherwise. Deadlines
-    come before savings. It may be stopped or killed at any time: the same command goes on where it was. Exit code 0
-    when every job was done in time, 1 when one was not, 125 to 127 for failures of our own.
+    come before savings. It may be stopped or killed at any time: the same command goes on where it was, and so does
+    --resume ID. Exit code 0 when every job was done in time, 1 when one was not, 125 to 127 for failures of our own.
 
     A local CMD runs in the foreground and is measured; its output and exit code pass through. With --on slurm it is
-    submitted with its begin time (`-- sbatch train.sh`) and followed.
+    submitted with its begin time (`-- sbatch train.sh`) and followed; --resume ID takes it up again, for the same
+    command once more is another job.
     """
     from outweigh.core.errors import CommandNotRun, OutweighError
 
     cmd: tuple[str, ...] = ctx.meta["outweigh.command"]
     if given["listing"]:
         return _list(given["ledger"], as_json=as_json)
-    wait_only = given["wait_only"]
-    if (plan is not None) + bool(cmd) + wait_only != 1:
-        raise _Misused("give one: a PLAN, a command behind --, or --wait-only. `outweigh run --help` has examples")
+    named = [each for each in ("resume", "cancel") if given[each] is not None]
+    if (plan is not None) + bool(cmd) + given["wait_only"] + len(named) != 1:
+        raise _Misused(
+            "give one: a PLAN, a command behind --, --wait-only, --resume ID or --cancel ID. `outweigh run --help` has "
+            "examples"
+        )
+    if named:
+        _check_as_it_began(ctx, named[0])
     try:
+        if named:
+            return _take_up(given, as_json=as_json)
         if plan is not None:
             return _follow(plan, given, as_json=as_json)
         return _one(cmd, given, as_json=as_json)
@@ -113,24 +126,44 @@ def command(ctx: click.Context, /, plan: Path | None, as_json: bool, **given: An
 
 
 def _follow(plan: Path, given: dict[str, Any], *, as_json: bool) -> int:
-    from outweigh.app.supervising import (
-        COLUMNS,
-        check_outputs,
-        exit_code_of,
-        lines,
-        read_plan_file,
-        rows,
-        run_plan,
-    )
+    from outweigh.app.supervising import check_outputs, exit_code_of, read_plan_file, run_plan
 
     check_outputs(given["out"])
     document = read_plan_file(plan)
     with _Shown() as shown:
         came = run_plan(document, str(plan), _options(given), told=shown.told, shown=shown)
+    _tell(came, given, as_json=as_json)
+    return exit_code_of(came)
+
+
+def _take_up(given: dict[str, Any], *, as_json: bool) -> int:
+    from outweigh.app.supervising import check_outputs
+    from outweigh.app.taking_up import take_up
+
+    check_outputs(given["out"])
+    with _Shown() as shown:
+        code, came = take_up(
+            given["resume"] or given["cancel"] or "", _options(given), cancel=given["cancel"] is not None,
+            told=shown.told, shown=shown,
+        )  # fmt: skip
+    _tell(came, given, as_json=as_json)
+    return code
+
+
+def _check_as_it_began(ctx: click.Context, option: str) -> None:
+    """What is on its way stays as it began, and is not silently something else than was typed."""
+    for name in ("on", "clock_factor", "again", "project", "phase"):
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise _Misused(f"--{option} takes it up as it began: leave --{name.replace('_', '-')} out")
+
+
+def _tell(came: dict[str, Any], given: dict[str, Any], *, as_json: bool) -> None:
+    from outweigh.app.supervising import COLUMNS, lines, rows
+
     _write(came, given["out"])
     if as_json:
         echo_json([came])
-        return exit_code_of(came)
+        return
     found = rows(came)
     table(COLUMNS, found[:_MOST_ROWS])
     if len(found) > _MOST_ROWS:
@@ -141,7 +174,6 @@ def _follow(plan: Path, given: dict[str, Any], *, as_json: bool) -> int:
         click.echo(gantt(came))
     for line in lines(came):
         note(line)
-    return exit_code_of(came)
 
 
 def _one(cmd: tuple[str, ...], given: dict[str, Any], *, as_json: bool) -> int:

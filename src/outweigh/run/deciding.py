@@ -131,6 +131,13 @@ def decide(job: Tracked, now: datetime, can: frozenset[Ability], rules: Rules) -
     return []
 
 
+def cancelling(job: Tracked, now: datetime) -> list[Wanted]:
+    """The step to take for a job that is to be ended; asked again with patience, for it may take its time."""
+    waits = job.wait_until is not None and now < job.wait_until
+    asked = job.stage is Stage.ASKED and job.seen is not None and not job.seen.state.over
+    return [Wanted(StepKind.CANCEL)] if asked and not waits else []
+
+
 def _asking(job: Tracked, site: str, begin: datetime | None, can: frozenset[Ability]) -> list[Wanted]:
     if begin is None:
         return [Wanted(StepKind.SUBMIT, site)]

@@ -31,6 +31,7 @@ class Following:
         project, phase: its receipts are booked on.
         cwd: where jobs run.
         names_sites: whether the executor has places of the plan's names.
+        cancelled: its jobs are to be ended.
         refuse_past: jobs whose deadline is over have still to be sorted out.
         said: what happened, last at the end; old lines go.
         changed: differs from what the database has.
@@ -49,6 +50,7 @@ class Following:
     names_sites: bool = True
     refuse_past: bool = True
     replans: int = 0
+    cancelled: bool = False
     said: list[str] = field(default_factory=list)
     changed: bool = False
 
@@ -70,6 +72,7 @@ class Following:
             "names_sites": self.names_sites,
             "refuse_past": self.refuse_past,
             "replans": self.replans,
+            "cancelled": self.cancelled,
             "said": self.said,
         }
         return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -86,7 +89,8 @@ class Following:
         return cls(
             following, body["document"], terms_of(body["document"]["jobs"]), body["on"], body["clock"], rates,
             rates if body["first_rates"] is None else Rates.from_dict(body["first_rates"]), body["project"],
-            body["phase"], body["cwd"], body["names_sites"], body["refuse_past"], body["replans"], body["said"],
+            body["phase"], body["cwd"], body["names_sites"], body["refuse_past"], body["replans"],
+            body.get("cancelled", False), body["said"],
         )  # fmt: skip
 
     @classmethod

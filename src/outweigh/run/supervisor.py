@@ -31,7 +31,7 @@ from outweigh.core.jobs import JobState, JobStatus
 from outweigh.ports import JobExecutor, KeepsFollowings
 from outweigh.run.asking import ask, detail
 from outweigh.run.clock import PlanClock
-from outweigh.run.deciding import Rules, Wanted, decide, is_late, patience_s
+from outweigh.run.deciding import Rules, Wanted, cancelling, decide, is_late, patience_s
 from outweigh.run.following import Following
 from outweigh.run.lags import Lags
 from outweigh.run.leading import holder_is_gone, holder_name
@@ -53,6 +53,8 @@ _STEPS: Final = 200
 _ACTING_S: Final = 0.3
 #: Receipts of one cycle: they share one flush.
 _RECEIPTS: Final = 100
+#: A job that is cancelled has so long to go before it is told again [wall s].
+_ENDING_S: Final = 60.0
 
 
 @dataclass(slots=True)
@@ -162,6 +164,13 @@ class Supervisor:
             self.keeper.let_go(self.lease)
             self.lease = None
 
+    def cancel(self) -> None:
+        """End what has not ended, from the next cycle on; who leads after this one goes on with that. Lead first."""
+        self.following.cancelled = self.following.changed = True
+        for job in self.jobs.values():
+            job.wait_until = None
+        self._say("cancelled: its jobs are ended")
+
     # --- one cycle ----------------------------------------------------------------------------------
 
     def cycle(self) -> Cycle:
@@ -170,9 +179,10 @@ class Supervisor:
         now = self.clock.now()
         done = Cycle()
         if self._look(now, done):
-            self._vintage(now)
-            self._slips(now)
-            self._plan_again(now)
+            if not self.following.cancelled:
+                self._vintage(now)
+                self._slips(now)
+                self._plan_again(now)
             done.steps, done.more = self._act(now, begun_s)
         self._settle_some()
         self._write_changes()
@@ -357,7 +367,11 @@ class Supervisor:
         can, rules = self.executor.abilities, self._lags.guarded(self.rules, now)
         wanted: list[tuple[Tracked, Wanted]] = []
         for job in self.jobs.values():
-            if job.stage is not Stage.OVER:
+            if self.following.cancelled:
+                if job.stage is Stage.KEPT:
+                    self._end(job, Fate.CANCELLED)
+                wanted.extend((job, each) for each in cancelling(job, now))
+            elif job.stage is not Stage.OVER:
                 wanted.extend((job, each) for each in decide(job, now, can, rules))
         # What is to start now goes before what is only told of its time.
         wanted.sort(key=lambda one: (one[1].begin is not None, one[1].begin or now))
@@ -416,6 +430,8 @@ class Supervisor:
             self._absorb(job, status)
         if each.kind is StepKind.RELEASE:
             job.asked_begin, job.changed = each.begin, True
+        elif each.kind is StepKind.CANCEL:
+            job.wait_until = self.clock.now() + timedelta(seconds=self.clock.plan_s(_ENDING_S))
         job.vain = 0
         return "done"
 
