@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from outweigh.core.errors import GapsTooLarge, InvalidQuantity, PlanInfeasible
+from outweigh.core.errors import GapsTooLarge, InvalidQuantity, PlanInfeasible, PlanNotFound
 from outweigh.plan.problem import Job, Level, Places
 from outweigh.plan.shared import Capacity, CapacityUnit, Committed, plan_jobs, verify
 
@@ -354,8 +354,23 @@ def test_jobs_that_fit_in_parts_but_not_whole_are_named():
     there = places([[0.1] * 2])
     jobs = [job(f"j{n}", deadline=2, work=1, kw=2.0) for n in range(3)]
 
-    with pytest.raises(PlanInfeasible, match="as a whole, though their parts would fit"):
+    with pytest.raises(PlanNotFound, match=r"^no plan was found: .* as a whole, though their parts would fit"):
         plan_jobs(jobs, there, Capacity(np.array([3.0])), carbon_price_per_tonne=0)
+
+
+def test_jobs_that_had_room_in_less_capacity_have_it_in_more():
+    rng = np.random.default_rng(0)
+    price = (0.1 + 0.05 * np.sin(np.arange(72) * 2 * np.pi / 24))[None] * rng.uniform(0.8, 1.2, (2, 72))
+    there, jobs = places(price, pue=np.array([1.2, 1.3])), []
+    for number in range(60):
+        work, release = int(rng.integers(2, 10)), int(rng.integers(0, 30))
+        kw = float(rng.integers(2, 12))
+        jobs.append(job(f"j{number}", release, release + work + 24, work, kw, preemptible=bool(rng.random() < 0.3)))
+
+    for facility_kw in (27, 28):
+        capacity = Capacity(facility_kw / there.pue)
+        plan = plan_jobs(jobs, there, capacity, carbon_price_per_tonne=0, goal_gap=0.1)
+        assert verify(plan, jobs, there, capacity) == ()
 
 
 def test_no_capacity_at_all_is_infeasible_and_says_how_much_is_missing():

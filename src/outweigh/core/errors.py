@@ -143,6 +143,13 @@ class PlanInfeasible(OutweighError):
         return f"no feasible plan: {self.problem} (short by {self.missing}). {self.remedy}"
 
 
+class PlanNotFound(PlanInfeasible):
+    """The search found no plan that meets the constraints, and nothing proves that there is none."""
+
+    def __str__(self) -> str:
+        return f"no plan was found: {self.problem} (short by {self.missing}). {self.remedy}"
+
+
 # --- schedulers: exit 2, and 125 from a verb that passes a child's code through ----------------------
 
 

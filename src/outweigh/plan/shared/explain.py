@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import numpy as np
 
-from outweigh.core.errors import PlanInfeasible
+from outweigh.core.errors import PlanInfeasible, PlanNotFound
 from outweigh.plan.problem import Floats, Jobs, Places
 from outweigh.plan.shared.ascent import climb
 from outweigh.plan.shared.capacity import CapacityPrices
@@ -79,12 +79,12 @@ def too_large(shapes: Shapes, field: Field, jobs: Jobs, unit: str) -> PlanInfeas
     return None
 
 
-def indivisible(jobs: Jobs, shapes: Shapes, places: Places, left: list[int], missing: Floats) -> PlanInfeasible:
-    """The error for jobs that would fit in parts but found no room whole."""
+def indivisible(jobs: Jobs, shapes: Shapes, places: Places, left: list[int], missing: Floats) -> PlanNotFound:
+    """The error for jobs that would fit in parts but found no room whole; whether they could is not known."""
     rows = np.array(sorted(set(left)), dtype=np.int64)
     rows = rows[np.argsort(-shapes.kw[rows], kind="stable")]
     kwh = float(sum(shapes.kw[row] * jobs.work[row] for row in left)) * places.step_h
-    return PlanInfeasible(
+    return PlanNotFound(
         f"no room was found for {_named(jobs, rows)} as a whole, though their parts would fit; what is full is "
         f"{_where(missing, places)}",
         f"{kwh:.4g} kWh of {len(left)} jobs",

@@ -79,7 +79,7 @@ class Neighbourhood:
         for row, column, count in zip(
             packing.job.tolist(), packing.column.tolist(), packing.count.tolist(), strict=True
         ):
-            spot = _spot(packing.columns, column)
+            spot = spot_of(packing.columns, column)
             self._rows += [row] * count
             self._spots += [spot] * count
         self._kw = shapes.kw[self._rows]
@@ -192,7 +192,8 @@ class Neighbourhood:
         return float((self._rate[spot.site, spot.step] @ spot.energy + entry) * self._kw[item])
 
 
-def _spot(columns: Columns, column: int) -> Spot:
+def spot_of(columns: Columns, column: int) -> Spot:
+    """A column as a spot."""
     entry = slice(int(columns.offset[column]), int(columns.offset[column + 1]))
     return Spot(
         float(columns.cost[column]),

@@ -19,6 +19,7 @@ from outweigh.plan.shared.ascent import COLD, climb
 from outweigh.plan.shared.capacity import Capacity, CapacityPrices, CapacityUnit, Committed
 from outweigh.plan.shared.classes import Shapes
 from outweigh.plan.shared.dive import dive
+from outweigh.plan.shared.fitting import fit
 from outweigh.plan.shared.greedy import by_size
 from outweigh.plan.shared.local_search import Neighbourhood, improve
 from outweigh.plan.shared.master import generate
@@ -77,6 +78,7 @@ def plan_jobs(
 
     Raises:
         PlanInfeasible: the jobs do not fit, with which, where, when and how much is missing.
+        PlanNotFound: parts of them fit and the search found no room for whole ones; no proof that there is none.
         GapsTooLarge: a gap of the forecast within the window of a job.
         InvalidQuantity: see `Capacity`, `Places` and `Job`.
     """
@@ -130,6 +132,10 @@ def plan_jobs(
         _descend(packing, field, least, bound, goal_gap, stop)
     if not field.charged and rows.count.sum() <= _FEW_JOBS and (left or _gap(_paid(packing), bound) > goal_gap):
         packing, left = _dived(packing, left, rows, prices, least, bound, goal_gap, stop)
+    if left and rows.count.sum() <= _FEW_JOBS:
+        left = fit(packing, left, field.rate + prices.limit)
+        if not left:
+            _descend(packing, field, least, bound, goal_gap, stop)
     turns = _TURNS_A_JOB
     if columns is not None and (left or _gap(_paid(packing), bound) > goal_gap) and not field.charged:
         better = None if left else packing.paid
