@@ -59,6 +59,8 @@ _STEP_S: Final = 900.0
 _LOOK_S: Final = 900.0
 #: Where nobody says how long it runs, this share of the window is taken.
 _UNKNOWN_SHARE: Final = 0.5
+#: Levels of answers that say when; a table's yearly mean does not.
+_TOLD: Final = (Level.LIVE.value, Level.FILE.value)
 _LONGEST_S: Final = 14 * 86_400.0
 _LONGEST_RUN_S: Final = 366 * 86_400.0
 
@@ -129,6 +131,16 @@ class Chosen:
     sources: tuple[dict[str, Any], ...]
     expected: bool = True  # somebody said, or receipts say, how long it runs
 
+    def knows_less_than(self, before: Chosen) -> bool:
+        """Whether something that a source or a file told before is not told by one now, or in answer to another
+        question."""
+        pairs = zip(before.sources, self.sources, strict=True)
+        return any(
+            known["level"] in _TOLD and (kind not in now or now[kind]["level"] not in _TOLD or
+                                         now[kind]["meaning"] != known["meaning"])
+            for then, now in pairs for kind, known in then.items()
+        )  # fmt: skip
+
     def sentence(self, now: datetime) -> str:
         wait_s = (self.start.at - now).total_seconds()
         if wait_s < 1:
@@ -160,8 +172,9 @@ def wait(ask: Ask, *, told: Told, sleep: Callable[[float], None] = time.sleep, n
          ledger: Path | str | None = None) -> Chosen:  # fmt: skip
     """Wait until it is time to start, looking again every quarter of an hour; returns what was chosen last.
 
-    A source that falls silent leaves the last choice; one that never answered is not waited for, and that is said. The
-    deadline comes first: a start is only ever put off within it.
+    A source that falls silent leaves the last choice, and that is said: a yearly figure that stands in for it says
+    nothing of when. One that never answered is not waited for, and that is said too. The deadline comes first: a start
+    is only ever put off within it.
     """
     began = now()
     deadline = began + timedelta(seconds=ask.within_s)
@@ -170,14 +183,22 @@ def wait(ask: Ask, *, told: Told, sleep: Callable[[float], None] = time.sleep, n
     for text in chosen.notes:
         told(text)
     told(chosen.sentence(began))
+    silent = False
     while (left_s := (chosen.start.at - now()).total_seconds()) > 0:
         sleep(min(left_s, _LOOK_S))
         if left_s <= _LOOK_S:
             break
         try:
             again = choose(ask, now(), deadline, learned)
-        except SeriesMismatch:
-            continue  # one source fell silent, and what stands in for it answers another question
+            fell_silent = again.knows_less_than(chosen)
+        except (SeriesMismatch, UsageError):
+            fell_silent = True  # what stands in for a source answers another question than the rest
+        if fell_silent:
+            if not silent:
+                told(f"a source fell silent: the last choice stays, {chosen.start.at:%Y-%m-%d %H:%M} UTC")
+            silent = True
+            continue
+        silent = False
         if again.rates.steps and math.isfinite(again.start.rate) and again.start.at != chosen.start.at:
             told(again.sentence(now()))
             chosen = again
