@@ -16,7 +16,7 @@ from outweigh.core.errors import PlanInfeasible
 from outweigh.core.quantities import CarbonIntensity, Money, Power
 from outweigh.whatif.tariff import Kind, Load, Run, Tariff, bill
 from outweigh.whatif.tariff.cooling import Cooling, Stage
-from outweigh.whatif.tariff.marginal import CarbonPrice, Question, Slope, Way, curve, held, marginal, ways
+from outweigh.whatif.tariff.marginal import CarbonPrice, Question, Slope, Way, best_start, curve, held, marginal, ways
 from outweigh.whatif.tariff.terms import (
     BEFORE_RIDERS,
     BEFORE_TAXES,
@@ -370,6 +370,52 @@ def test_a_ratchet_charges_a_run_for_months_after_it():
 
     # 30 kW in January; 80 % of it, 24 kW instead of 20 kW, in the eleven months after.
     assert (made.parts[Kind.DEMAND], made.parts[Kind.RATCHET]) == (100, 11 * 4 * 10)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    days=st.integers(32, 200),
+    billed=st.booleans(),
+    first=st.integers(0, 20),
+    share=st.sampled_from([Decimal("0.6"), Decimal("0.9")]),
+)
+def test_the_best_start_of_a_repeating_load_does_not_depend_on_where_it_was_cut(days, billed, first, share):
+    def up_to(end):
+        return Load.flat(Power.kw(20), START, end)
+
+    charge = DemandCharge("d", (Tier(None, Decimal(10)),), ratchet=Ratchet(share, 4, of_billed=billed))
+    run = Run(Power.kw(30), 24 * 3600, START + timedelta(days=first))
+    latest = START + timedelta(days=30)
+
+    cut, long = (
+        best_start(Question(simple(charge), up_to(START + timedelta(days=reach)), repeats=up_to), run, latest,
+                   every_s=5 * 24 * 3600)
+        for reach in (days, 700)
+    )  # fmt: skip
+
+    assert cut.start == long.start
+    assert billed or (cut.total, cut.notes[1:]) == (long.total, ())
+
+
+def test_a_ratchet_of_billed_demand_that_holds_a_peak_beyond_the_load_says_so():
+    charge = DemandCharge("d", (Tier(None, Decimal(10)),), ratchet=Ratchet(Decimal(1), 2, of_billed=True))
+    question = Question(simple(charge), Load.flat(Power.kw(20), START, datetime(2027, 1, 1, tzinfo=UTC)))
+
+    made = marginal(question, TEN)
+
+    assert made.parts[Kind.RATCHET] == 11 * 10 * 10
+    assert "until 2027-02, and the load ends in 2026-12" in made.notes[0]
+
+
+def test_trying_starts_and_runs_tells_how_far_it_is():
+    told = []
+    question = Question(simple(), month_of(10))
+
+    ways(question, TEN, TEN.start + timedelta(hours=3), progress=lambda what, share: told.append((what, share)))
+    curve(question, TEN, 2, progress=lambda what, share: told.append((what, share)))
+
+    assert told[3] == ("start 4 of 4", 1)
+    assert told[4:] == [("run 1 of 2", 0.5), ("run 2 of 2", 1)]
 
 
 def test_carbon_stands_beside_the_bill_at_its_declared_price():

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -50,8 +51,10 @@ def test_now_the_best_start_the_contract_and_the_average_price_give_four_differe
     found = rows(capsys, "marginal", str(SITE / "site.toml"), *FIFTEEN_MONTHS, *RUN, "--latest", "2026-04-20",
                  "--every", "1 d")  # fmt: skip
 
-    now, best, held = found
-    assert [row["way"] for row in found] == ["now", "best start", "held under the contract"]
+    nothing, now, best, held = found
+    assert [row["way"] for row in found] == ["not running", "now", "best start", "held under the contract"]
+    assert not any(nothing[name] for name in (*KINDS, "cooling", "total", "naive", "energy_j"))
+    assert nothing["peak_w"] == 6.5e6
     assert len({now["total"], best["total"], held["total"], now["naive"]}) == 4
     assert now["naive"] < held["total"] < best["total"] < now["total"]
     assert held["peak_w"] == pytest.approx(7e6)
@@ -68,7 +71,7 @@ def test_a_run_that_lifts_the_hall_into_the_next_stage_of_cooling_pays_for_that_
     steps = [*RUN[:4], "--cooling", str(SITE / "cooling.csv"), *RUN[6:]]
 
     flat, stepped = (
-        rows(capsys, "marginal", str(SITE / "site.toml"), *FIFTEEN_MONTHS, *run)[0] for run in (RUN, steps)
+        rows(capsys, "marginal", str(SITE / "site.toml"), *FIFTEEN_MONTHS, *run)[1] for run in (RUN, steps)
     )
 
     # 60 kW more in the 131 hours in which the site and the run need the second stage.
@@ -115,6 +118,71 @@ def test_the_curve_names_the_run_that_passes_the_contract(capsys):
     assert code == 0
     assert "passes the contract" in said.out
     assert "The price of one more run rises." in said.out
+
+
+RATCHET = """
+name = "r"
+currency = "EUR"
+timezone = "UTC"
+[[energy]]
+price = "0.10 EUR/kWh"
+[[demand]]
+name = "cap"
+price = "10 EUR/kW"
+ratchet = { share = "90%", months = 11 }
+"""
+HALF = ["--power", "500 kW", "--for", "2 d", "--start", "2026-03-01", "--latest", "2026-06-28", "--every", "1 d"]
+
+
+def metered(folder, days):
+    """A megawatt, hour by hour, from January 2026 on, as a meter writes it."""
+    hours = (datetime(2026, 1, 1) + timedelta(hours=one) for one in range(24 * days))  # noqa: DTZ001
+    (folder / "meter.csv").write_text("start,kw\n" + "".join(f"{one.isoformat()},1000\n" for one in hours))
+    return ["--load", str(folder / "meter.csv")]
+
+
+def test_a_repeating_load_that_ends_within_a_ratchets_tail_is_repeated_so_that_no_start_looks_cheap(capsys, tmp_path):
+    (tmp_path / "r.toml").write_text(RATCHET)
+
+    short, long = (
+        rows(capsys, "marginal", str(tmp_path / "r.toml"), "--flat", "1 MW", "--from", "2026-01-01", "--to", to, *HALF)
+        for to in ("2026-07-01", "2028-01-01")
+    )
+
+    # 24,000 kWh x 0.10; 500 kW x 10 in one month; 350 kW above the flat load for eleven months.
+    assert [row["total"] for row in short] == [row["total"] for row in long] == [0, *[2400 + 5000 + 38_500] * 2]
+    assert any("repeated up to 2027-06-01" in note for note in short[1]["notes"])
+    assert not any("repeated" in note for note in long[1]["notes"])
+
+
+def test_a_metered_load_that_ends_within_the_tail_compares_only_starts_with_equal_tails_and_says_so(capsys, tmp_path):
+    (tmp_path / "r.toml").write_text(RATCHET)
+
+    _, now, best = rows(capsys, "marginal", str(tmp_path / "r.toml"), *metered(tmp_path, 181), *HALF)
+
+    # In June the run would cost 7,400 EUR, with a tail of eleven months that the file does not hold.
+    assert best["start"] == now["start"]
+    assert best["total"] == now["total"] == 2400 + 5000 + 3 * 3500
+    assert any("now: the ratchet of 'cap' may bill this run's peak until 2027-02" in note for note in now["notes"])
+    assert any("90 of 120 starts are not compared" in note for note in best["notes"])
+
+
+def test_a_curve_over_runs_reaches_as_far_as_the_ratchet_and_starts_with_not_running(capsys, tmp_path):
+    (tmp_path / "r.toml").write_text(RATCHET)
+    site = ["--flat", "1 MW", "--from", "2026-01-01", "--to", "2026-07-01"]
+
+    none, first = rows(capsys, "marginal", str(tmp_path / "r.toml"), *site, *HALF[:6], "--runs", "1")
+
+    assert (none["run"], none["total"], none["peak_w"]) == (0, 0, 1e6)
+    assert first["total"] == 2400 + 5000 + 38_500
+
+
+def test_more_starts_than_can_be_billed_are_refused_at_once(capsys):
+    code, said = asked(capsys, "marginal", str(SITE / "site.toml"), *FIFTEEN_MONTHS, *RUN, "--latest", "2027-02-20",
+                       "--every", "1 min")  # fmt: skip
+
+    assert code == 2
+    assert "look at 10,000 at most" in said.err
 
 
 def test_a_ratchet_without_history_is_said_on_standard_error(capsys):

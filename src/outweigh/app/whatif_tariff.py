@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
@@ -30,6 +30,7 @@ from outweigh.whatif.tariff.urdb import tariff_from_urdb
 
 _MOST_KW = Decimal(10) ** 9
 _MOST_PUE = 1e3
+Progress = Callable[[str, float], None]
 _MOST_RUNS = 1000
 SHOWN = (
     ("energy", (Kind.ENERGY,)),
@@ -40,6 +41,11 @@ SHOWN = (
     ("taxes", (Kind.TAX,)),
 )
 """Columns of tables, and which kinds of lines each adds up."""
+NOT_RUNNING = "not running"
+
+
+def _quiet(_what: str, _share: float) -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +73,15 @@ def ask(asked: Asked) -> Question:
         UsageError: options that do not go together.
     """
     tariff = load_tariff(asked.tariff)
+    load, repeats = _load(asked, tariff)
     return Question(
         tariff=tariff,
-        load=_load(asked, tariff),
+        load=load,
         history=None if asked.history is None else _history(asked.history, tariff),
         spot=None if asked.spot is None else _spot(asked.spot, tariff),
         carbon=_carbon(asked.carbon_price, asked.intensity),
         cooling=_cooling(asked),
+        repeats=repeats,
     )
 
 
@@ -164,11 +172,35 @@ def line_rows(bill: Bill) -> list[dict[str, object]]:
     ]
 
 
-def way_rows(question: Question, run: Run, latest: str | None, every: str) -> list[dict[str, object]]:
-    """A row per way of doing the run: now, at its best start, held under the contract."""
+def way_rows(
+    question: Question, run: Run, latest: str | None, every: str, progress: Progress = _quiet
+) -> list[dict[str, object]]:
+    """Not running, and a row per way of doing the run: now, at its best start, held under the contract."""
     until = run.start if latest is None else moment(latest, question.tariff.timezone)
-    every_s = round(parse_seconds(every))
-    return [_way_row(way, one, question) for way, one in ways(question, run, until, every_s=every_s).items()]
+    found = ways(question, run, until, every_s=round(parse_seconds(every)), progress=progress)
+    return [_nothing(question), *(_way_row(way, one, question) for way, one in found.items())]
+
+
+def _nothing(question: Question) -> dict[str, object]:
+    kinds = {str(kind): 0.0 for kind in Kind}
+    return {
+        "way": NOT_RUNNING,
+        "start": None,
+        "end": None,
+        "energy_j": 0.0,
+        "peak_w": question.load.peak_kw * 1e3,
+        "currency": question.tariff.currency,
+        **kinds,
+        "cooling": 0.0,
+        "cooling_parts": kinds,
+        "cooling_energy_j": 0.0,
+        "total": 0.0,
+        "per_kwh": None,
+        "naive": 0.0,
+        "times_naive": None,
+        "carbon": None if question.carbon is None else 0.0,
+        "notes": [],
+    }
 
 
 def _way_row(way: Way, one: Marginal, question: Question) -> dict[str, object]:
@@ -189,15 +221,26 @@ def _way_row(way: Way, one: Marginal, question: Question) -> dict[str, object]:
         "naive": None if one.naive is None else float(one.naive),
         "times_naive": None if one.times_naive is None else float(one.times_naive),
         "carbon": None if one.carbon is None else float(one.carbon),
-        "notes": list(one.after.notes),
+        "notes": [*one.after.notes, *(f"{way}: {told}" for told in one.notes)],
     }
 
 
-def curve_rows(question: Question, run: Run, runs: int) -> tuple[list[dict[str, object]], Curve]:
-    """A row per run of the month, and the curve itself."""
+def curve_rows(
+    question: Question, run: Run, runs: int, progress: Progress = _quiet
+) -> tuple[list[dict[str, object]], Curve]:
+    """Not running (run 0) and a row per run of the month, and the curve itself."""
     if runs > _MOST_RUNS:
         raise InvalidQuantity("number of runs", str(runs), f"each is billed: ask for at most {_MOST_RUNS:,}")
-    found = curve(question, run, runs)
+    found = curve(question, run, runs, progress=progress)
+    none: dict[str, object] = {
+        "run": 0,
+        "currency": found.currency,
+        **{str(kind): 0.0 for kind in Kind},
+        "cooling": 0.0,
+        "total": 0.0,
+        "peak_w": question.load.peak_kw * 1e3,
+        "crosses_contract": False,
+    }
     rows: list[dict[str, object]] = [
         {
             "run": step.number,
@@ -210,7 +253,7 @@ def curve_rows(question: Question, run: Run, runs: int) -> tuple[list[dict[str, 
         }
         for step in found.steps
     ]
-    return rows, found
+    return [none, *rows], found
 
 
 def shown_parts(row: Mapping[str, object]) -> list[str]:
@@ -244,7 +287,8 @@ def moment(text: str, timezone: str) -> datetime:
     return day if day.tzinfo is not None else day.replace(tzinfo=ZoneInfo(timezone))
 
 
-def _load(asked: Asked, tariff: Tariff) -> Load:
+def _load(asked: Asked, tariff: Tariff) -> tuple[Load, Callable[[datetime], Load] | None]:
+    """The load, and how it goes on to another end, where it repeats."""
     if asked.load is not None and asked.flat is not None:
         raise UsageError("--load and --flat both say what is drawn", "Give one of them")
     if asked.load is None and asked.flat is None:
@@ -252,16 +296,21 @@ def _load(asked: Asked, tariff: Tariff) -> Load:
     if asked.load is not None:
         rows = _rows(asked.load)
         if "day" not in rows[0][1]:
-            return _metered(asked.load, rows, tariff)
+            return _metered(asked.load, rows, tariff), None
     if asked.since is None or asked.until is None:
         raise UsageError("a load that repeats needs its span", "Give --from 2026-01-01 --to 2027-01-01")
     # The engine counts in UTC; a local midnight is not always a whole hour of it.
     start, end = (moment(text, tariff.timezone).astimezone(UTC) for text in (asked.since, asked.until))
-    step_s = math.gcd(3600, int(start.timestamp()), int(end.timestamp()))
-    if asked.flat is not None:
-        return Load.flat(parse_power(asked.flat), start, end, step_s)
-    assert asked.load is not None
-    return Load.weekly(_week(asked.load, rows), start, end, tariff.timezone, step_s)
+    power = None if asked.flat is None else parse_power(asked.flat)
+    week = {} if asked.load is None else _week(asked.load, rows)
+
+    def up_to(last: datetime) -> Load:
+        step_s = math.gcd(3600, int(start.timestamp()), int(last.timestamp()))
+        if power is not None:
+            return Load.flat(power, start, last.astimezone(UTC), step_s)
+        return Load.weekly(week, start, last.astimezone(UTC), tariff.timezone, step_s)
+
+    return up_to(end), up_to
 
 
 def _week(path: Path, rows: Sequence[Row]) -> dict[int, list[float]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from outweigh.cli.shown import echo_json, json_option, note, table
+from outweigh.cli.shown import echo_json, json_option, note, progress, table
 from outweigh.cli.whatif_cooling import cooling
 from outweigh.cli.whatif_finance import finance
 from outweigh.cli.whatif_hardware import hardware
@@ -28,7 +28,8 @@ _FILE = click.Path(path_type=Path)
 @click.group("whatif", epilog="Example: outweigh whatif tariff bill examples/tariff/site.toml --flat '5 MW' "
              "--from 2026-01-01 --to 2027-01-01")  # fmt: skip
 def command() -> None:
-    """What would change, in money, energy and carbon. Doing nothing is the first row or column of every answer."""
+    """What would change, in money, energy and carbon. Doing nothing is the first row or column of every
+    comparison; a bill is what doing nothing costs."""
 
 
 @command.group(
@@ -129,7 +130,7 @@ def bill(lines: bool, as_json: bool, **given: Any) -> int:
 @tariff.command(
     "marginal",
     epilog="Example: outweigh whatif tariff marginal examples/tariff/site.toml --load examples/tariff/week.csv "
-    "--from 2026-01-01 --to 2027-01-01 --gpus 512 --per-gpu '1.275 kW' --pue 1.2 --for '14 d' "
+    "--from 2026-01-01 --to 2027-05-01 --gpus 512 --per-gpu '1.275 kW' --pue 1.2 --for '14 d' "
     "--start 2026-03-02T09:00 --latest 2026-04-20",
 )
 @_site_options
@@ -158,11 +159,12 @@ def marginal(
 ) -> int:
     """What one more run adds to the bill under TARIFF: now, at its best start, held under the contract.
 
-    It is the bill with the run less the bill without it, over all of the load's time: let the load reach as far
-    beyond the run as ratchets look back. What cools the run is a column of its own, priced on top of its IT power;
-    beside all stands what the average price would say.
+    It is the bill with the run less the bill without it, over all of the load's time. A load that repeats is repeated
+    as far beyond the run as ratchets look back; where a metered one ends before, the answer says so. What cools the
+    run is a column of its own, priced on top of its IT power; beside all stands what the average price would say.
     """
     from outweigh.app.whatif_tariff import (
+        NOT_RUNNING,
         SHOWN,
         ask,
         curve_rows,
@@ -177,7 +179,10 @@ def marginal(
     run = run_of(question.tariff, power=power, gpus=gpus, per_gpu=per_gpu, lasting=lasting, start=start)
     money = question.tariff.currency
     if runs is not None:
-        rows, found = curve_rows(question, run, runs)
+        with progress("runs") as shown:
+            rows, found = curve_rows(question, run, runs, shown)
+        for one in found.notes:
+            note(f"Note: {one}.")
         if as_json:
             echo_json(rows)
             return 0
@@ -185,7 +190,7 @@ def marginal(
             ("run", *(name for name, _ in SHOWN), "cooling", f"adds {money}", "peak"),
             (
                 (
-                    str(row["run"]),
+                    str(row["run"] or NOT_RUNNING),
                     *shown_parts(row),
                     in_money(row["cooling"]),
                     in_money(row["total"]),
@@ -196,7 +201,8 @@ def marginal(
         )
         click.echo(f"The price of one more run {found.slope}.")
         return 0
-    rows = way_rows(question, run, latest, every)
+    with progress("starts") as shown:
+        rows = way_rows(question, run, latest, every, shown)
     if as_json:
         echo_json(rows)
         return 0
@@ -205,8 +211,8 @@ def marginal(
         (
             (
                 str(row["way"]),
-                str(row["start"])[:16],
-                str(row["end"])[:16],
+                str(row["start"] or "-")[:16],
+                str(row["end"] or "-")[:16],
                 *shown_parts(row),
                 in_money(row["cooling"]),
                 in_money(row["total"]),

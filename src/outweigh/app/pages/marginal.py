@@ -75,7 +75,7 @@ def marginal_run(document: dict[str, Any], served: Served, asked: Asked) -> None
         run = run_of(
             question.tariff, power=asked.text("power"), lasting=asked.text("lasting"), start=asked.text("start")
         )
-        rows, curve = curve_rows(question, run, runs)
+        (_, *rows), curve = curve_rows(question, run, runs)
     except (ConfigError, InvalidQuantity, UsageError) as err:
         raise told_at(err, asked, FIELDS, folder=served.folder, other="tariff", options={"for": "lasting"}) from err
     document["marginal"] |= {

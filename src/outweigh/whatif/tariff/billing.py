@@ -42,6 +42,7 @@ from outweigh.whatif.tariff.terms import (
     Kind,
     Levy,
     Per,
+    Ratchet,
     Tariff,
     Tier,
     TierUnit,
@@ -337,11 +338,8 @@ class _Billing:
         for sheet, kw in zip(self._sheets, metered, strict=True):
             floor = _NONE
             if charge.ratchet is not None:
-                back = [after(sheet.month, -ago) for ago in range(1, charge.ratchet.months_back + 1)]
-                counting = [month for month in back if month[1] in charge.ratchet.of_months]
-                unseen += [month for month in counting if month not in known]
-                floor = max((known[month] for month in counting if month in known), default=_NONE)
-                floor *= charge.ratchet.share
+                unseen += [month for month in _looks_back(charge.ratchet, sheet.month) if month not in known]
+                floor = floor_kw(charge.ratchet, known, sheet.month)
             billed = max(kw, floor, charge.minimum_kw)
             known[sheet.month] = billed if charge.ratchet is not None and charge.ratchet.of_billed else kw
             if sheet.month[1] not in charge.months:
@@ -407,6 +405,16 @@ class _Billing:
             self._notes.append(
                 f"the load covers {', '.join(parts)} in part: monthly charges and tiers are counted in full there"
             )
+
+
+def floor_kw(ratchet: Ratchet, known: Mapping[Month, Decimal], month: Month) -> Decimal:
+    """The least demand a ratchet bills in a month, by the demand of earlier months as far as it is known [kW]."""
+    return ratchet.share * max((known.get(one, _NONE) for one in _looks_back(ratchet, month)), default=_NONE)
+
+
+def _looks_back(ratchet: Ratchet, month: Month) -> list[Month]:
+    back = (after(month, -ago) for ago in range(1, ratchet.months_back + 1))
+    return [one for one in back if one[1] in ratchet.of_months]
 
 
 def _bill_fixed(sheet: _Sheet, fixed: Fixed, days: int) -> None:

@@ -3,12 +3,15 @@
 A run sets peaks, climbs tiers and fills floors, so the next one rarely costs what the average kWh does. The engine
 finds the sign: tiers may fall with volume, demand and contract steps rise, and under a take-or-pay floor a run may be
 free. What cools the run is priced on top of the run itself: bill(load + IT + cooling) - bill(load + IT).
+
+A ratchet bills a run's peak for months after it. A load that repeats is repeated to the end of that tail; one that does
+not repeat may cut it off, and then the answer says so and only starts with equal tails are compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -24,10 +27,19 @@ from outweigh.core.series import PriceSeries
 from outweigh.whatif.tariff.billing import Bill, History, bill
 from outweigh.whatif.tariff.cooling import Cooling
 from outweigh.whatif.tariff.load import MILLI_WH_PER_KWH, Load, Run, power_mw_per_step
+from outweigh.whatif.tariff.tails import Tails, reach, tail_words, tails
 from outweigh.whatif.tariff.terms import Kind, Tariff
 
 _HOUR_S = 3600
 _LONGEST_EVERY_S = 366 * 24 * 3600
+# Each is billed, at some milliseconds: a year of hours takes a minute or two.
+MOST_STARTS = 10_000
+
+Progress = Callable[[str, float], None]
+
+
+def _quiet(_what: str, _share: float) -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +62,7 @@ class Marginal:
         naive: kWh x the average price of the bill before the run; None where nothing was drawn before.
         carbon: at the declared price; never part of `total`, which is what the supplier bills.
         peak_kw: the site's highest demand with the run.
+        notes: what belongs to this figure and not to the bill: a load that was repeated, a tail that is cut off.
     """
 
     run: Run
@@ -66,6 +79,7 @@ class Marginal:
     peak_kw: float
     before: Bill
     after: Bill
+    notes: tuple[str, ...] = ()
 
     @property
     def cooling(self) -> Decimal:
@@ -90,6 +104,10 @@ class Question:
     """What stays the same while runs are tried: tariff, load at the meter, history, spot prices, carbon price, cooling.
 
     Without `cooling`, a run's power is its power at the meter; with it, its IT power.
+
+    Attributes:
+        repeats: the same load up to another end, where it repeats; a metered one ends where it ends.
+        notes: what was done to the load that was asked about.
     """
 
     tariff: Tariff
@@ -98,6 +116,8 @@ class Question:
     spot: PriceSeries | None = None
     carbon: CarbonPrice | None = None
     cooling: Cooling | None = None
+    repeats: Callable[[datetime], Load] | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.carbon is not None and self.carbon.per_tonne.currency != self.tariff.currency:
@@ -109,6 +129,19 @@ class Question:
 
     def bill(self, load: Load | None = None) -> Bill:
         return bill(self.tariff, load or self.load, history=self.history, spot=self.spot)
+
+    def reaching(self, end: datetime) -> Question:
+        """With the load repeated to the end of what ratchets bill of a run that ends then, where it can be.
+
+        A market's prices are known as far as they are given: under a spot tariff the load does not go beyond them.
+        """
+        until = reach(self.tariff, end)
+        if self.repeats is None or until <= self.load.end:
+            return self
+        if self.tariff.spot is not None and (self.spot is None or self.spot.edges_s[-1] < until.timestamp()):
+            return self
+        told = f"the load is repeated up to {until:%Y-%m-%d}, as long as a ratchet may bill the run's peak"
+        return replace(self, load=self.repeats(until), notes=(told,))
 
     def carbon_of(self, kwh: Decimal) -> Decimal | None:
         """Carbon of so much energy at its declared price, beside any bill; None where none is declared."""
@@ -127,19 +160,17 @@ class Question:
         return whole
 
 
-def marginal(question: Question, run: Run, *, before: Bill | None = None) -> Marginal:
+def marginal(question: Question, run: Run) -> Marginal:
     """What `run` adds to the bill of the question's load.
 
-    The load should reach as far beyond the run as the tariff's ratchets look back, or their tail is cut off; the bill's
-    months say how far it reaches.
-
-    Args:
-        before: the bill without the run, where it is at hand.
+    A load that repeats is repeated as far beyond the run as the tariff's ratchets look back.
 
     Raises:
         InvalidQuantity: the run does not lie within the load.
     """
-    return _difference(question, run, question.load.steps_of(run), before or question.bill())
+    question.load.steps_of(run)
+    question = question.reaching(run.end)
+    return _difference(question, run, question.load.steps_of(run), question.bill())
 
 
 def _difference(question: Question, run: Run, drawn: NDArray[np.int64], before: Bill) -> Marginal:
@@ -167,6 +198,7 @@ def _difference(question: Question, run: Run, drawn: NDArray[np.int64], before: 
         peak_kw=int(load.milli_wh[first : max(last, first + 1)].max()) * power_mw_per_step(load) / MILLI_WH_PER_KWH,
         before=before,
         after=after,
+        notes=(*question.notes, *tail_words(tails(question.tariff, before, after), after.months[-1])),
     )
 
 
@@ -185,26 +217,68 @@ class Way(StrEnum):
     HELD = "held under the contract"
 
 
-def best_start(question: Question, run: Run, latest: datetime, *, every_s: int = _HOUR_S) -> Marginal:
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """A start, what the run adds there, carbon included, and the tails that the load cuts off."""
+
+    start: datetime
+    cost: Decimal
+    tails: Tails
+
+
+def best_start(
+    question: Question, run: Run, latest: datetime, *, every_s: int = _HOUR_S, progress: Progress = _quiet
+) -> Marginal:
     """The cheapest of the starts from `run.start` to `latest`, `every_s` [s] apart; the earliest of equals.
 
-    Carbon counts where a price is declared.
+    Carbon counts where a price is declared. Starts whose ratchet's tail the load cuts off look cheaper than they are:
+    only those are compared whose tails lie within the load, or, where none does, that end in the same months as the
+    first one's.
+
+    Raises:
+        InvalidQuantity: the run does not lie within the load, or there are more starts than can be billed.
     """
+    latest = _last_start(question, run, latest, every_s)
+    question = question.reaching(run.at(latest).end)
+    return _best_start(question, run, latest, every_s, question.bill(), progress)
+
+
+def _last_start(question: Question, run: Run, latest: datetime, every_s: int) -> datetime:
+    """The last start to look at: not after `latest`, and the run within the load."""
     if not 0 < every_s <= _LONGEST_EVERY_S:
         raise InvalidQuantity("distance of starts", f"{every_s:g} s", "give above 0, and a year at most")
     if latest < run.start:
         raise InvalidQuantity("latest start", latest.isoformat(), "it is not before the run's own start")
-    before = question.bill()
-    last = min(latest, question.load.end - timedelta(seconds=run.seconds))
-    tried: list[tuple[Decimal, datetime]] = []
-    at = run.start
-    while at == run.start or at <= last:
+    question.load.steps_of(run)
+    latest = max(run.start, min(latest, question.load.end - timedelta(seconds=run.seconds)))
+    starts = int((latest - run.start).total_seconds()) // every_s + 1
+    if starts > MOST_STARTS:
+        remedy = f"each is billed: look at {MOST_STARTS:,} at most, further apart or up to an earlier one"
+        raise InvalidQuantity("number of starts", f"{starts:,}", remedy)
+    return latest
+
+
+def _best_start(
+    question: Question, run: Run, latest: datetime, every_s: int, before: Bill, progress: Progress
+) -> Marginal:
+    starts = int((latest - run.start).total_seconds()) // every_s + 1
+    tried: list[_Tried] = []
+    for number in range(starts):
+        at = run.start + timedelta(seconds=every_s * number)
         drawn = question.load.steps_of(run.at(at))
         after = question.bill(question.load.adding(drawn + question.cooled(drawn)))
         carbon = _carbon(question, after.kwh - before.kwh) or Decimal(0)
-        tried.append((after.total - before.total + carbon, at))
-        at += timedelta(seconds=every_s)
-    return marginal(question, run.at(min(tried)[1]), before=before)
+        tried.append(_Tried(at, after.total - before.total + carbon, tails(question.tariff, before, after)))
+        progress(f"start {number + 1:,} of {starts:,}", (number + 1) / starts)
+    whole = [one for one in tried if not one.tails]
+    equal = whole or [one for one in tried if one.tails == tried[0].tails]
+    best = run.at(min(equal, key=lambda one: (one.cost, one.start)).start)
+    made = _difference(question, best, question.load.steps_of(best), before)
+    if len(equal) == len(tried):
+        return made
+    left = f"{len(tried) - len(equal):,} of {len(tried):,} starts are not compared"
+    told = f"{left}: a ratchet may bill them beyond the load; give one that reaches as far as it looks back"
+    return replace(made, notes=(*made.notes, told))
 
 
 def held(question: Question, run: Run, limit: Power) -> Marginal:
@@ -215,6 +289,19 @@ def held(question: Question, run: Run, limit: Power) -> Marginal:
     Raises:
         PlanInfeasible: what fits before the load ends is less than the run needs.
     """
+    drawn = _held_steps(question, run, limit)
+    wide = question.reaching(_end_of(question, drawn))
+    if wide is not question:
+        question, drawn = wide, _held_steps(wide, run, limit)
+    return _difference(question, run, drawn, question.bill())
+
+
+def _end_of(question: Question, drawn: NDArray[np.int64]) -> datetime:
+    steps = np.flatnonzero(drawn)
+    return question.load.start + timedelta(seconds=question.load.step_s * (int(steps[-1]) + 1 if steps.size else 1))
+
+
+def _held_steps(question: Question, run: Run, limit: Power) -> NDArray[np.int64]:
     load = question.load
     per_step = power_mw_per_step(load)
     room = np.maximum(int(limit.watts * 1e3) // per_step - load.milli_wh, 0)
@@ -234,17 +321,33 @@ def held(question: Question, run: Run, limit: Power) -> Marginal:
         remedy = "Give a load that reaches further, a lower power, or more capacity"
         raise PlanInfeasible(f"{run.name} does not fit under {limit.to_kw():g} kW", f"{short:,.0f} kWh", remedy)
     drawn: NDArray[np.int64] = np.diff(np.minimum(total, need), prepend=0)
-    return _difference(question, run, drawn, question.bill())
+    return drawn
 
 
-def ways(question: Question, run: Run, latest: datetime, *, every_s: int = _HOUR_S) -> dict[Way, Marginal]:
-    """The run now, at its best start, and (where the tariff names a contract and it fits) held under the contract."""
-    found = {Way.NOW: marginal(question, run), Way.BEST_START: best_start(question, run, latest, every_s=every_s)}
-    if (contract := question.tariff.contract_kw) is not None:
+def ways(
+    question: Question, run: Run, latest: datetime, *, every_s: int = _HOUR_S, progress: Progress = _quiet
+) -> dict[Way, Marginal]:
+    """The run now, at its best start, and (where the tariff names a contract and it fits) held under the contract.
+
+    All on one load, so that they compare: it is repeated to the end of the longest tail.
+    """
+    latest = _last_start(question, run, latest, every_s)
+    question = question.reaching(run.at(latest).end)
+    drawn, contract = None, question.tariff.contract_kw
+    if contract is not None:
         try:
-            found[Way.HELD] = held(question, run, Power.kw(float(contract)))
+            drawn = _held_steps(question, run, Power.kw(float(contract)))
+            question = question.reaching(_end_of(question, drawn))
+            drawn = _held_steps(question, run, Power.kw(float(contract)))
         except PlanInfeasible:
-            return found
+            drawn = None
+    before = question.bill()
+    found = {
+        Way.NOW: _difference(question, run, question.load.steps_of(run), before),
+        Way.BEST_START: _best_start(question, run, latest, every_s, before, progress),
+    }
+    if drawn is not None:
+        found[Way.HELD] = _difference(question, run, drawn, before)
     return found
 
 
@@ -283,6 +386,7 @@ class Curve:
     steps: tuple[Step, ...]
     slope: Slope
     currency: str
+    notes: tuple[str, ...] = ()
 
     @property
     def edge(self) -> Step | None:
@@ -290,12 +394,15 @@ class Curve:
         return next((step for step in self.steps if step.crosses), None)
 
 
-def curve(question: Question, run: Run, runs: int) -> Curve:
+def curve(question: Question, run: Run, runs: int, *, progress: Progress = _quiet) -> Curve:
     """What the first, second … n-th run of the month costs, all side by side from the run's start on."""
     if runs < 1:
         raise InvalidQuantity("number of runs", str(runs), "ask for one or more")
+    question.load.steps_of(run)
+    question = question.reaching(run.end)
     each = question.load.steps_of(run)
     before, steps = question.bill(), list[Step]()
+    none = before
     contract = question.tariff.contract_kw
     passed = contract is not None and question.load.peak_kw > contract
     load = question.load
@@ -316,8 +423,13 @@ def curve(question: Question, run: Run, runs: int) -> Curve:
             )
         )
         before, passed = after, above
+        progress(f"run {number:,} of {runs:,}", number / runs)
+    cut = tail_words(tails(question.tariff, none, before), before.months[-1])
     return Curve(
-        tuple(steps), slope([step.cost for step in steps], question.tariff.rounding.to), question.tariff.currency
+        tuple(steps),
+        slope([step.cost for step in steps], question.tariff.rounding.to),
+        question.tariff.currency,
+        notes=(*question.notes, *before.notes, *cut),
     )
 
 

@@ -26,6 +26,7 @@ EDGE_MINUTES = 15
 PEAK_MINUTES = 15
 # Far beyond any tariff in print, and small enough that every product on a bill keeps all its digits.
 _MOST, _MOST_DIGITS = Decimal(10) ** 15, 30
+_MOST_MONTHS_BACK = 60
 
 
 def check_figure(what: str, figure: Decimal | None) -> None:
@@ -143,8 +144,9 @@ class Ratchet:
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
             raise InvalidQuantity("ratchet share", str(self.share), "it lies between 0 and 1 (100 %)")
-        if self.months_back < 1:
-            raise InvalidQuantity("ratchet look-back", f"{self.months_back} months", "it looks back one month or more")
+        if not 1 <= self.months_back <= _MOST_MONTHS_BACK:
+            remedy = f"it looks back one month or more, and {_MOST_MONTHS_BACK} at most"
+            raise InvalidQuantity("ratchet look-back", f"{self.months_back} months", remedy)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ def answered(document: dict[str, Any], served: Served, asked: Asked) -> dict[str
     if latest:
         _few_enough(begun, moment(latest, "UTC"), every)
     run = run_of(question.tariff, power=asked.text("power"), lasting=asked.text("lasting"), start=asked.text("start"))
-    rows = way_rows(question, run, latest or None, every)
+    _, *rows = way_rows(question, run, latest or None, every)
     money = question.tariff.currency
     nothing = {"way": "not running", "projected": "do nothing", "start": None, "start_why": "-", "end": None,
                "end_why": "-", **dict.fromkeys(_MONEY, 0.0), "times_said": "–", "peak_said": "as before"}  # fmt: skip
