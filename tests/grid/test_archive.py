@@ -386,6 +386,21 @@ def test_any_file_of_the_archive_is_a_file_of_ones_own(archive: Archive):
     assert series.origin.licence == "CC BY 4.0"
 
 
+def test_a_merged_file_is_one_only_as_long_as_nothing_in_it_was_revised(archive: Archive):
+    archive.put(said([300.0]), retrieved_at=after(5))
+    archive.put(said([310.0], first=1), retrieved_at=after(6))
+    archive.compact()
+    [merged] = archive.folder.rglob("*.parquet")
+    assert open_source(f"file:{merged}").carbon("DE", hours(0, 2)).values == (300.0, 310.0)
+
+    archive.put(said([250.0]), retrieved_at=after(90))
+    archive.compact()
+
+    [merged] = archive.folder.rglob("*.parquet")
+    with pytest.raises(GridDataInvalid, match=r"several vintages.*overlap at 2026-06-01T12:00Z.*--archive"):
+        open_source(f"file:{merged}").carbon("DE", hours(0, 2))
+
+
 def test_the_folder_is_the_users_own_unless_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.delenv("OUTWEIGH_GRID_DIR", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))

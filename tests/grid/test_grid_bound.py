@@ -259,6 +259,8 @@ def test_half_of_the_starts_gain_a_third(tmp_path: Path):
         (("US-CAL-CISO", "--job", "nan"), "not a length of time"),
         (("US-CAL-CISO", "--job", "9h", "--window", "4h"), "does not fit a window"),
         (("US-CAL-CISO", "--year", "3022"), "no year of electricity data"),
+        (("US-CAL-CISO", "--year", "2019"), "typical days here are of 2022, and --year asks for 2019"),
+        (("US-CAL-CISO", "--source", "typical", "--year", "2019"), "--file PATH or --source NAME --year 2019"),
         (("US-CAL-CISO", "--source", "nobody"), "nobody"),
         (("US-CAL-CSO",), "US-CAL-CISO"),
     ],

@@ -46,6 +46,15 @@ def test_units_are_converted_exactly_and_always_said(tmp_path: Path, value: floa
     assert source.carbon("DE", WINDOW).mean_value() == pytest.approx(g_per_kwh, rel=1e-15)
 
 
+def test_two_columns_of_one_name_are_refused_and_none_is_taken(tmp_path: Path):
+    twice = grid(tmp_path, f"DE,{HOUR},100,gCO2e/kWh,{CARBON},999", header=f"{HEADER},value")
+    unnamed = grid(tmp_path, f"DE,{HOUR},100,gCO2e/kWh,{CARBON},,", header=f"{HEADER},,", name="spreadsheet.csv")
+
+    with pytest.raises(GridDataInvalid, match=r"own.csv:1: the header has value more than once"):
+        twice.carbon("DE", WINDOW)
+    assert unnamed.carbon("DE", WINDOW).values == (100.0,)
+
+
 def test_prices_keep_money_market_taxes_and_sign(tmp_path: Path):
     source = grid(tmp_path, f"GB,{HOUR},-42.5,GBP/MWh,,,,retail,in,measured,")
 

@@ -123,6 +123,11 @@ def _history(zone: str, price: bool, source: str, file: Path | None, year: int |
             )
         source = TYPICAL
     if source.partition(":")[0] == TYPICAL:
+        if year not in (None, _OF_YEAR):
+            raise UsageError(
+                f"the typical days here are of {_OF_YEAR}, and --year asks for {year}",
+                f"Give that year: --file PATH or --source NAME --year {year}; or leave --year out",
+            )
         return history_of(zone, price=price, source=source, last_h=YEAR_H, now=_january(_OF_YEAR + 1))
     if year is None:
         return history_of(zone, price=price, source=source, file=file, last_h=YEAR_H, now=now)

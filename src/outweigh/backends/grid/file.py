@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -53,6 +54,7 @@ class _Line(NamedTuple):
     issued_at: datetime | None
     source: str
     licence: str
+    put: str  # of an archive whose file this is; "" elsewhere
 
 
 @dataclass(slots=True)
@@ -173,7 +175,23 @@ class FileGrid:
                 held.carbon.setdefault(line.meaning, []).append(line)
         if not found:
             raise self._bad(n, "there are no figures in it", _FORMAT)
+        for held in found.values():
+            for lines in (*held.carbon.values(), *held.prices.values()):
+                self._check_puts(lines)
         return found
+
+    def _check_puts(self, lines: list[_Line]) -> None:
+        """Refuse several words of an archive on one time: which of them holds is the archive's to say."""
+        if len({line.put for line in lines}) < 2:
+            return
+        ordered = sorted(lines, key=lambda line: (line.slot.start, line.slot.end))
+        for line, other in pairwise(ordered):
+            if other.slot.start < line.slot.end and other.put != line.put:
+                raise self._bad(
+                    other.number,
+                    f"it holds several vintages of an archive, which overlap at {other.slot.start:%Y-%m-%dT%H:%MZ}",
+                    "Ask the archive itself: --archive FOLDER, or the source archive:FOLDER",
+                )
 
     def _rows(self) -> Iterator[tuple[int, Mapping[str, str]]]:
         if self._path.suffix == ".parquet":
@@ -190,6 +208,9 @@ class FileGrid:
         try:
             header = reader.fieldnames or ()
             lacking = [name for name in _ALWAYS if name not in header]
+            twice = sorted({name for name in header if name and list(header).count(name) > 1})
+            if twice:
+                raise self._bad(1, f"the header has {', '.join(twice)} more than once", "Keep one column of each name")
             if lacking:
                 raise self._bad(1, f"the header lacks {', '.join(lacking)}", _FORMAT)
             for row in reader:
@@ -234,7 +255,7 @@ class FileGrid:
         issued = self._time(number, "issued_at", of("issued_at")) if of("issued_at") else None
         if quality is DataQuality.FORECAST and issued is None:
             raise self._bad(number, "a forecast does not say when it was issued", "Fill the column issued_at")
-        return _Line(number, Slot(start, end, value, quality), meaning, issued, of("source"), of("licence"))
+        return _Line(number, Slot(start, end, value, quality), meaning, issued, of("source"), of("licence"), of("put"))
 
     def _value(self, number: int, text: str, times: float, over: float) -> float | Gap:
         if not text:
