@@ -7,7 +7,7 @@ from outweigh.core.receipt import RunStatus
 from outweigh.ledger import add_up
 from outweigh.ledger.imports import SLURM_JOB
 from outweigh.ports import ReceiptFilter
-from outweigh.run.settling import receipt_body
+from outweigh.run.settling import PREDICTED_J, PREDICTED_S, RAN_S, receipt_body
 
 FLAT = np.full((2, 24), 400.0)
 
@@ -141,3 +141,19 @@ def test_a_receipt_of_a_job_of_slurm_says_its_number_there(world, day):
 
     assert SLURM_JOB not in elsewhere["labels"]
     assert there["labels"][SLURM_JOB] == job.seen.id
+
+
+def test_a_power_and_a_run_time_that_nobody_said_are_no_prediction_and_no_watts_are_asked_for(world, day):
+    document = day.planned([day.job()])
+    document["jobs"][0].update(power_known=False, work_known=False)
+    asked = []
+    submit = world.executor.submit
+    world.executor.submit = lambda request: asked.append(request.power_w) or submit(request)
+
+    supervisor = lived(world, document)
+    (job,) = supervisor.jobs.values()
+    labels = receipt_body(job, supervisor.following, trial=False)["labels"]
+
+    assert asked == [0.0]
+    assert not {PREDICTED_J, PREDICTED_S} & set(labels)
+    assert labels[RAN_S] == "7200.0"
