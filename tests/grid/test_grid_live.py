@@ -179,3 +179,136 @@ def test_a_declaration_that_is_no_figure_is_not_taken_for_a_price(show):
 
     assert (code, out) == (2, "")
     assert "'hello' is neither a carbon intensity nor a price" in err
+
+
+# --- zones that only a source has a name for ------------------------------------------------------------
+
+
+SDK_ANSWER = [{"location": "eastus", "time": "2026-06-01T00:00:00Z", "rating": 321.0, "duration": "01:00:00"}]
+
+
+@pytest.mark.parametrize("asked", ["eastus", "azure:eastus"])
+def test_a_carbon_aware_sdk_is_asked_by_its_own_name_of_a_region(asked, provider, offline, show):
+    provider.stands_in_for("carbon-aware-sdk")
+    provider.says("/locations", {"eastus": {"name": "eastus"}}).says("/emissions/bylocation", SDK_ANSWER)
+    words = ("--source", "carbon-aware-sdk:average-direct", "--at", "2026-06-01T00:00Z", "--json")
+
+    code, out, _ = show(asked, *words)
+
+    assert code == 0
+    body = json.loads(out)
+    assert (body["intensity_g_per_kwh"], body["level"], body["of_zone"]) == (321.0, "live", "eastus")
+    assert provider.asked[-1].query["location"] == "eastus"
+
+
+def test_fetch_takes_a_name_that_only_the_source_knows(provider, offline, tmp_path, capsys):
+    pytest.importorskip("duckdb")
+    provider.stands_in_for("carbon-aware-sdk")
+    provider.says("/locations", {"eastus": {"name": "eastus"}}).says("/emissions/bylocation", SDK_ANSWER)
+    into = str(tmp_path / "archive")
+    hour = ("--from", "2026-06-01T00:00Z", "--to", "2026-06-01T01:00Z")
+
+    source = ("--source", "carbon-aware-sdk:average-direct")
+    assert run(["grid", "fetch", "eastus", *source, *hour, "--into", into]) == 0
+    capsys.readouterr()
+    assert run(["grid", "show", "eastus", "--archive", into, "--at", "2026-06-01T00:00Z", "--json"]) == 0
+
+    body = json.loads(capsys.readouterr().out)
+    assert (body["intensity_g_per_kwh"], body["level"]) == (321.0, "file")
+
+
+@pytest.mark.parametrize(
+    ("zone", "source", "key"),
+    [("ES-IB-MA", "electricity-maps", "a-key-of-nobody"), ("ERCOT_NORTHCENTRAL", "watttime", "name:a-password")],
+)
+def test_a_region_of_a_providers_own_reaches_it(zone, source, key, provider, offline, show):
+    provider.stands_in_for(source, key=key)  # which knows nothing: 404
+
+    code, _, said = show(zone, "--source", source)
+
+    assert provider.asked
+    assert code != 2
+    assert "no grid zone" not in said
+
+
+def test_a_slip_is_refused_before_a_named_source_is_asked(provider, offline, show):
+    provider.stands_in_for("electricity-maps", key="a-key-of-nobody")
+
+    code, _, said = show("Germny", "--source", "electricity-maps")
+
+    assert (code, provider.asked) == (2, [])
+    assert "DE (Germany)" in said
+
+
+def test_live_finds_a_zone_that_only_a_source_of_the_order_has_a_name_for(provider, offline, show):
+    provider.stands_in_for("eia", key="a-key-of-nobody")
+
+    code, _, said = show("US-FLA-TEC", "--live")
+
+    assert provider.asked
+    assert code == 0  # answered by the country's year, as the provider here knows nothing
+    assert "stands in for US-FLA-TEC" in said
+
+
+def test_without_its_key_a_zone_that_only_a_source_has_a_name_for_is_known_still(offline, show):
+    code, _, said = show("US-FLA-TEC", "--live")
+
+    assert code == 0
+    assert "OUTWEIGH_EIA_KEY" in said
+
+
+# --- which question --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_questions(tmp_path: Path) -> str:
+    """Direct of January, life-cycle of both January and February."""
+    rows = ["zone,start,end,value,unit,kind,scope,accounting,quality"]
+    for scope, month, value in (("direct", 1, 200), ("lifecycle", 1, 300), ("lifecycle", 2, 310)):
+        span = f"DE,2026-{month:02}-01T00:00Z,2026-{month + 1:02}-01T00:00Z"
+        rows.append(f"{span},{value},gCO2e/kWh,average,{scope},production,measured")
+    path = tmp_path / "own.csv"
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("month", "question", "value", "level"),
+    [
+        ("01", "", 200.0, "file"),
+        ("01", "lifecycle-production", 300.0, "file"),
+        ("01", "production-lifecycle-average", 300.0, "file"),
+        ("02", "", 310.0, "file"),  # its first question has nothing of February, and another one has
+        ("02", "lifecycle-production", 310.0, "file"),
+    ],
+)
+def test_a_question_can_be_chosen_and_without_one_it_is_one_that_covers_the_window(
+    month, question, value, level, two_questions, show
+):
+    words = ("--question", question) if question else ()
+
+    code, out, _ = show("DE", "--file", two_questions, "--at", f"2026-{month}-10T00:00Z", "--json", *words)
+
+    body = json.loads(out)
+    assert (code, body["intensity_g_per_kwh"], body["level"]) == (0, value, level)
+
+
+def test_a_question_that_a_file_does_not_answer_is_not_answered_with_another(two_questions, show):
+    code, _, said = show(
+        "DE", "--file", two_questions, "--at", "2026-01-10T00:00Z", "--question", "marginal-direct-consumption"
+    )
+
+    assert code == 4
+    assert "marginal" in said
+
+
+@pytest.mark.parametrize("question", ["lifecycle", "production", "direct-lifecycle-production", "best"])
+def test_what_is_no_question_says_how_one_is_written(question, show):
+    code, _, said = show("DE", "--question", question)
+
+    assert code == 2
+    assert "lifecycle-production" in said
+
+
+def test_a_question_of_a_price_is_refused(show):
+    assert show("DE", "--price", "--question", "lifecycle-production")[0] == 2

@@ -8,20 +8,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from outweigh.app.grid_question import question_of
 from outweigh.core.errors import FactorMissing, UsageError
 from outweigh.core.intervals import Interval
-from outweigh.core.series import CarbonSeries, PriceSeries
+from outweigh.core.series import CarbonMeaning, CarbonSeries, PriceSeries
 from outweigh.grid import (
     Answer,
     Level,
     PassedOver,
     Sources,
-    find_zone,
     open_live,
     open_source,
     price_zones,
     resolve_carbon,
     resolve_prices,
+    zone_among,
 )
 from outweigh.ports import Offer
 
@@ -50,6 +51,7 @@ def show_zone(
     archive: Path | None = None,
     as_of: str = "",
     declared: Sequence[str] = (),
+    question: str = "",
     now: datetime | None = None,
 ) -> Shown:
     """Carbon intensity (or price) of a zone over a window, from the best level that has it.
@@ -67,6 +69,7 @@ def show_zone(
         as_of: ISO 8601: what was known at that moment, from the archive alone (default: the user's); nothing else knows
             what it once said.
         declared: "230 gCO2e/kWh" or "0.15 EUR/kWh", taken for this zone where nothing else answers.
+        question: which carbon intensity, such as "lifecycle-production"; "" takes each source's own.
         now: the present; the clock's by default.
 
     Raises:
@@ -75,6 +78,7 @@ def show_zone(
     moment = _moment("--as-of", as_of) if as_of else None
     if moment is not None and (sources or live or files or declared):
         raise UsageError("--as-of is answered by the archive alone", "Leave out --source, --live, --file and --declare")
+    wanted = question_of(question, price=price)
     window = _window(at, hours, now or moment or datetime.now(UTC))
     opened = [open_source(f"file:{path}") for path in files]
     if archive is not None or moment is not None:
@@ -85,14 +89,14 @@ def show_zone(
     if live:
         asked, unopened = _with_live(zone, asked, Offer.PRICES if price else Offer.CARBON)
     if declared:
-        known = {name for source in (*asked.live, *asked.files) for name in source.zones()}
-        keys = dict.fromkeys((find_zone(zone, {*known, *price_zones()}).key, find_zone(zone, known).key))
+        given = (*asked.live, *asked.files)
+        keys = dict.fromkeys((zone_among(given, zone, price_zones()).key, zone_among(given, zone).key))
         figures = ",".join(f"{key}={figure}" for key in keys for figure in declared)
         asked = replace(asked, declared=[open_source(f"static:{figures}")])
     answer: Answer[CarbonSeries] | Answer[PriceSeries]
-    answer = resolve_prices(zone, window, asked) if price else resolve_carbon(zone, window, asked)
+    answer = resolve_prices(zone, window, asked) if price else resolve_carbon(zone, window, asked, meaning=wanted)
     if not at and hours <= 1 and not price and answer.level not in (Level.LIVE, Level.FILE):
-        late = _last_full_day(zone, asked, answer.passed_over, window)
+        late = _last_full_day(zone, asked, answer.passed_over, window, wanted)
         if late is not None:
             answer, window, hours = late, late.series.interval, 24.0
     passed_over = (*unopened, *answer.passed_over)
@@ -165,7 +169,7 @@ def show_zone(
 
 
 def _last_full_day(
-    zone: str, asked: Sources, passed_over: Sequence[PassedOver], window: Interval
+    zone: str, asked: Sources, passed_over: Sequence[PassedOver], window: Interval, meaning: CarbonMeaning | None
 ) -> Answer[CarbonSeries] | None:
     """The latest whole day (UTC) that a live source has which comes too late for the running hour; three days back."""
     late = {one.source: one for one in passed_over if one.level is Level.LIVE and one.without_it}
@@ -176,7 +180,7 @@ def _last_full_day(
         for back in range(1, 1 + LATE_DAYS):
             day = Interval.starting(midnight - timedelta(days=back), 86400)
             try:
-                answer = resolve_carbon(zone, day, Sources([source]))
+                answer = resolve_carbon(zone, day, Sources([source]), meaning=meaning)
             except FactorMissing:
                 return None
             if answer.level is Level.LIVE:
@@ -188,9 +192,10 @@ def _last_full_day(
 
 
 def _with_live(zone: str, asked: Sources, offer: Offer) -> tuple[Sources, list[PassedOver]]:
-    known = {name for source in (*asked.live, *asked.files) for name in source.zones()}
     prices = price_zones() if offer is Offer.PRICES else frozenset()
-    key = find_zone(zone, {*known, *prices}).key
+    # Some zones have a name in a live source alone, so those of the order as typed are looked into for it.
+    known = {name for source in open_live(zone, offer)[0] for name in source.zones()}
+    key = zone_among((*asked.live, *asked.files), zone, {*known, *prices}).key
     opened, unopened = open_live(key, offer)
     if not opened and not unopened:
         unopened = [PassedOver(Level.LIVE, "none", f"no live source is known to have it of {key}")]

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from outweigh.app.grid_history import YEAR_H, History, history_of
+from outweigh.app.grid_history import YEAR_H, History, Tell, history_of
+from outweigh.app.grid_question import question_of
 from outweigh.core.errors import GapsTooLarge, InvalidQuantity, UsageError
 from outweigh.core.intervals import Interval
-from outweigh.core.series import CarbonSeries, DataQuality, PriceSeries
+from outweigh.core.series import CarbonMeaning, CarbonSeries, DataQuality, PriceSeries
 from outweigh.grid import find_zone, open_source
 from outweigh.grid.bound import Bound, bounds
 
@@ -43,7 +44,9 @@ def zone_bound(
     source: str = "",
     file: Path | None = None,
     year: int | None = None,
+    question: str = "",
     now: datetime | None = None,
+    tell: Tell = lambda _what, _share: None,
 ) -> Bounded:
     """Bounds of a zone by job length and window.
 
@@ -51,6 +54,7 @@ def zone_bound(
         jobs, windows: lengths as typed ("4h", "90min", "7d"); none gives a table of usual ones.
         source, file: where the year is; neither takes the typical days that ship, where there are some of that zone.
         year: the calendar year, UTC; None takes the last 365 days there are.
+        question: which carbon intensity, such as "lifecycle-production"; "" takes the source's own.
 
     Raises:
         UsageError, InvalidQuantity (exit 2), and what a source may fail with.
@@ -62,7 +66,8 @@ def zone_bound(
     if not fitting or (jobs and windows and len(fitting) < len(sizes)):
         worst = next((job, window) for job, window in sizes if job > window)
         raise UsageError(f"a job of {worst[0]:g} h does not fit a window of {worst[1]:g} h", "Give a longer --window")
-    history = _history(zone, price, source, file, year, now)
+    reading = _Reading(price, question_of(question, price=price), now, tell)
+    history = _history(zone, reading, source, file, year)
     series = history.series
     longest = max(window for _, window in fitting)
     if longest * 3600 > series.seconds:
@@ -109,7 +114,17 @@ def _lengths(given: Sequence[str], usual: Sequence[float]) -> list[float]:
     return list(dict.fromkeys(hours_of(text) for text in given)) or list(usual)
 
 
-def _history(zone: str, price: bool, source: str, file: Path | None, year: int | None, now: datetime) -> History:
+class _Reading(NamedTuple):
+    """What of a zone is read, and who is told how far it is."""
+
+    price: bool
+    meaning: CarbonMeaning | None
+    now: datetime
+    tell: Tell
+
+
+def _history(zone: str, reading: _Reading, source: str, file: Path | None, year: int | None) -> History:
+    price, meaning, now, tell = reading
     if year is not None and not 1990 <= year < 2100:
         raise UsageError(f"--year {year} is no year of electricity data", "Write --year 2025")
     if not source and file is None:
@@ -128,15 +143,18 @@ def _history(zone: str, price: bool, source: str, file: Path | None, year: int |
                 f"the typical days here are of {_OF_YEAR}, and --year asks for {year}",
                 f"Give that year: --file PATH or --source NAME --year {year}; or leave --year out",
             )
-        return history_of(zone, price=price, source=source, last_h=YEAR_H, now=_january(_OF_YEAR + 1))
+        last = _january(_OF_YEAR + 1)
+        return history_of(zone, price=price, source=source, last_h=YEAR_H, now=last, meaning=meaning)
     if year is None:
-        return history_of(zone, price=price, source=source, file=file, last_h=YEAR_H, now=now)
+        return history_of(
+            zone, price=price, source=source, file=file, last_h=YEAR_H, now=now, meaning=meaning, tell=tell
+        )
     window = Interval(_january(year), min(_january(year + 1), max(now, _january(year))))
     if window.seconds <= 0:
         raise UsageError(f"{year} has not begun", "Give a year that has been")
     history = history_of(
         zone, price=price, source=source, file=file, last_h=None if file else window.seconds / 3600, now=now,
-        until=window.end,
+        until=window.end, meaning=meaning, tell=tell,
     )  # fmt: skip
     return history._replace(series=history.series.window(window))
 

@@ -22,7 +22,7 @@ from outweigh.core.errors import (
 )
 from outweigh.core.intervals import Interval
 from outweigh.core.series import CarbonMeaning, CarbonSeries, Gap, PriceMeaning, PriceSeries
-from outweigh.grid import find_zone, open_source
+from outweigh.grid import name_at, open_source, zone_among
 from outweigh.grid.archive import Archive, default_folder
 from outweigh.ports import GridSource, Offer
 
@@ -144,7 +144,7 @@ def fetch(
     days. A part that the source has not, or has bad data of, does not keep the others from coming; an outage does.
 
     Args:
-        zones: as typed; see `find_zone`.
+        zones: as typed; see `zone_among`. What only the source has a name for is kept by that name.
         source: "name" or "name:argument".
         start, end: ISO 8601, a bare date is its midnight in UTC. Default: the last seven days; prices up to the end
             of tomorrow; a forecast from now on, as far as the source looks ahead.
@@ -166,7 +166,7 @@ def fetch(
     if what not in opened.limits.offers:
         raise FactorMissing(_WHAT[what], source, (), "`outweigh doctor` lists what each source offers; take another")
     window = _window(start, end, what, opened, now())
-    keys = list(dict.fromkeys(find_zone(zone, opened.zones()).key for zone in zones))
+    keys = list(dict.fromkeys(name_at(opened, zone_among([opened], zone), zone) for zone in zones))
     since = _known_since(known_since, opened, source, now())
     fetched = Fetched(source, what, window, into or default_folder())
     run = _Run(opened, source, Archive(fetched.into), what, since, now, sleep, patience_s)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from outweigh.app.grid_history import YEAR_H, History, history_of
+from outweigh.app.grid_history import YEAR_H, History, Tell, history_of
+from outweigh.app.grid_question import question_of
 from outweigh.core.errors import UsageError
 from outweigh.core.intervals import Interval
 from outweigh.core.series import CarbonSeries, PriceSeries
@@ -18,7 +18,6 @@ from outweigh.grid.forecasting import CONFIDENCE, MAX_REACH_H, Errors, Method, S
 LONGEST_H = 4 * YEAR_H  # older years say little of this one, and cost the same to read
 FRESH_H = 72.0  # a history that ends longer ago is of another time: the forecast begins where it ends
 _BARS = "▁▂▃▄▅▆▇█"
-Tell = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +43,7 @@ def zone_forecast(
     file: Path | None = None,
     method: str = Method.BOOSTED,
     clocks: str = "UTC",
+    question: str = "",
     now: datetime | None = None,
     tell: Tell = lambda _what, _share: None,
 ) -> Foretold:
@@ -54,6 +54,7 @@ def zone_forecast(
         issued: ISO 8601 time with its distance from UTC; "" takes the present, or the end of a history that is older.
         clocks: the zone's, as in the tz database ("Europe/Berlin").
         method: "boosted" or "seasonal".
+        question: which carbon intensity, such as "lifecycle-production"; "" takes the source's own.
 
     Raises:
         UsageError, InvalidQuantity (exit 2), GapsTooLarge (exit 4: too short a history), MissingExtra, and what a
@@ -66,10 +67,12 @@ def zone_forecast(
         raise UsageError(f"there is no method {method!r}", f"Take one of {', '.join(Method)}")
     zone_clocks = _clocks(clocks)
     asked_at = _time(issued) if issued else None
+    meaning = question_of(question, price=price)
     tell("reading the history", 0.05)
     history = history_of(
-        zone, price=price, source=source, file=file, last_h=None if asked_at else LONGEST_H, now=now, until=asked_at
-    )
+        zone, price=price, source=source, file=file, last_h=None if asked_at else LONGEST_H, now=now, until=asked_at,
+        meaning=meaning, tell=lambda what, share: tell(what, 0.05 + 0.15 * share),
+    )  # fmt: skip
     series, notes = history.series, list(history.notes)
     end = series.interval.end
     issue = asked_at or (now if end > now - timedelta(hours=FRESH_H) else end)

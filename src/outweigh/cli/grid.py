@@ -9,6 +9,7 @@ import click
 from outweigh.cli.grid_bound import bound
 from outweigh.cli.grid_fetch import fetch
 from outweigh.cli.grid_forecast import forecast
+from outweigh.cli.grid_question import question_option
 from outweigh.cli.grid_regret import regret
 from outweigh.cli.grid_serve_cache import serve_cache
 from outweigh.cli.shown import echo_json, json_option, note, table
@@ -44,6 +45,7 @@ def command() -> None:
 @click.option(
     "--declare", "declared", multiple=True, metavar="FIGURE", help='Where nothing else answers: "230 gCO2e/kWh".'
 )
+@question_option
 @json_option
 def show(
     zone: str,
@@ -56,6 +58,7 @@ def show(
     archive: Path | None,
     as_of: str,
     declared: tuple[str, ...],
+    question: str,
     as_json: bool,
 ) -> None:
     """Carbon intensity (or price) of ZONE: value, year, grade and source.
@@ -67,7 +70,7 @@ def show(
 
     done = show_zone(
         zone, price=price, at=at, hours=hours, sources=sources, live=live, files=files, archive=archive, as_of=as_of,
-        declared=declared,
+        declared=declared, question=question,
     )  # fmt: skip
     if as_json:
         echo_json([done.document])

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from outweigh.cli.shown import echo_json, json_option, note, table
+from outweigh.cli.grid_question import question_option
+from outweigh.cli.shown import echo_json, json_option, note, progress, table
 
 
 @click.command("bound", epilog="Example: outweigh grid bound US-CAL-CISO --job 4h --window 24h")
@@ -21,6 +22,7 @@ from outweigh.cli.shown import echo_json, json_option, note, table
 )
 @click.option("--source", default="", metavar="NAME[:ARG]", help="Or a source: archive is what `grid fetch` kept.")
 @click.option("--year", type=int, default=None, help="Calendar year, UTC; the last 365 days there are by default.")
+@question_option
 @json_option
 def bound(
     zone: str,
@@ -30,6 +32,7 @@ def bound(
     file: Path | None,
     source: str,
     year: int | None,
+    question: str,
     as_json: bool,
 ) -> None:
     """The most that running later could save in ZONE, by job length and window.
@@ -39,7 +42,11 @@ def bound(
     """
     from outweigh.app.grid_bound import zone_bound
 
-    found = zone_bound(zone, jobs=jobs, windows=windows, price=price, source=source, file=file, year=year)
+    with progress("bound") as tell:
+        found = zone_bound(
+            zone, jobs=jobs, windows=windows, price=price, source=source, file=file, year=year, question=question,
+            tell=tell,
+        )  # fmt: skip
     if as_json:
         echo_json(found.documents)
         return

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from outweigh.cli.grid_question import question_option
 from outweigh.cli.shown import echo_csv, echo_json, json_option, note, progress, table
 
 
@@ -28,6 +29,7 @@ from outweigh.cli.shown import echo_csv, echo_json, json_option, note, progress,
 )
 @click.option("--clocks", default="UTC", show_default=True, metavar="TZ", help="Clocks of the zone: Europe/Berlin.")
 @click.option("--csv", "as_csv", is_flag=True, help="Lines that --file of other verbs reads.")
+@question_option
 @json_option
 def forecast(
     zone: str,
@@ -39,6 +41,7 @@ def forecast(
     method: str,
     clocks: str,
     as_csv: bool,
+    question: str,
     as_json: bool,
 ) -> None:
     """Forecast ZONE from its own past, hour by hour with 90 % intervals.
@@ -58,6 +61,7 @@ def forecast(
             file=file,
             method=method,
             clocks=clocks,
+            question=question,
             tell=tell,
         )
     if as_json:

@@ -99,7 +99,8 @@ def resolve_carbon(
 
     Args:
         asked: a zone as typed; see `find_zone`.
-        meaning: the question to answer; None takes each source's own. Ask for one before comparing two zones.
+        meaning: the question to answer; None takes each source's own, and of a file of several one that covers the
+            window. Ask for one before comparing two zones.
         max_gap: a series with more than this share missing is passed over.
 
     Raises:
@@ -110,8 +111,31 @@ def resolve_carbon(
     """
     sources = sources or Sources()
     zone = zone_among((*sources.live, *sources.files), asked)
-    rungs = _rungs(zone, asked, sources)
-    return _first("carbon intensity", zone, rungs, lambda source, key: source.carbon(key, window, meaning), max_gap)
+
+    def ask(source: GridSource, key: str) -> CarbonSeries:
+        series = source.carbon(key, window, meaning)
+        # A file may answer several questions, each of another time: its first must not send us to a table.
+        if meaning is None and series.missing_share > max_gap and source in sources.files:
+            return _of_another_question(source, key, window, series, max_gap)
+        return series
+
+    return _first("carbon intensity", zone, _rungs(zone, asked, sources), ask, max_gap)
+
+
+def _of_another_question(
+    source: GridSource, key: str, window: Interval, holey: CarbonSeries, max_gap: float
+) -> CarbonSeries:
+    """The first of the source's other questions whose answer covers the window; else the one that does not."""
+    for meaning in source.limits.meanings:
+        if meaning == holey.meaning:
+            continue
+        try:
+            series = source.carbon(key, window, meaning)
+        except FactorMissing:
+            continue  # of another zone
+        if series.missing_share <= max_gap:
+            return series
+    return holey
 
 
 def resolve_prices(
