@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import errno
 import json
+import os
 import shutil
 from datetime import date
 from pathlib import Path
@@ -312,6 +314,30 @@ def test_the_residual_is_a_load_that_the_tariff_engine_reads(capsys, tmp_path) -
 
     assert (code, billed) == (0, 0)
     assert kwh * 3.6e6 == pytest.approx(last["grid_energy_j"], rel=1e-6)
+
+
+def test_a_residual_that_cannot_be_written_whole_leaves_the_old_one_as_it_was(capsys, tmp_path, monkeypatch) -> None:
+    residual = tmp_path / "residual.csv"
+    residual.write_text("kept")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    code, said = asked(capsys, EXAMPLE / "site.toml", "--residual", str(residual))
+
+    assert code == 2
+    assert "No space left" in said.err
+    assert [one.name for one in tmp_path.iterdir()] == ["residual.csv"]
+    assert residual.read_text() == "kept"
+
+
+def test_a_residual_goes_through_a_link_to_its_file(capsys, tmp_path) -> None:
+    (tmp_path / "link.csv").symlink_to(tmp_path / "file.csv")
+
+    assert asked(capsys, EXAMPLE / "site.toml", "--residual", str(tmp_path / "link.csv"))[0] == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "file.csv").read_text().startswith("start,kw\n2027-03-01T00:00:00+00:00,")
 
 
 @pytest.mark.parametrize(

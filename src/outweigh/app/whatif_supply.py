@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from outweigh.core.errors import ConfigError, InvalidQuantity, OutputError, Outw
 from outweigh.core.rates import g_per_kwh_in, price_unit
 from outweigh.core.rounding import significant
 from outweigh.core.units import parse_share
+from outweigh.data.whole_file import write_whole
 from outweigh.whatif.supply import (
     Battery,
     Contract,
@@ -33,6 +35,7 @@ from outweigh.whatif.supply import (
 SCHEMA = "outweigh.supply/1"
 Progress = Callable[[str, float], None]
 _MOST_OF_A_YEAR = 0.95
+_REMEDY = "Name a file you may write, in a folder with room"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,14 +165,19 @@ def _as_intensity(name: str) -> float | None:
 
 
 def _write(path: Path, load: Hours, found: Outcome) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("start", "kw"))
+    for step, kw in enumerate(found.dispatch.grid_kw):
+        writer.writerow(((load.start + timedelta(seconds=load.step_s * step)).isoformat(), f"{kw:.6f}"))
+    # A pipe, /dev/stdout or a link is written to: replacing it would take it away.
+    if not path.is_symlink() and (path.is_file() or not path.exists()):
+        write_whole(path, text.getvalue(), mode=0o644, remedy=_REMEDY)
+        return
     try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(("start", "kw"))
-            for step, kw in enumerate(found.dispatch.grid_kw):
-                writer.writerow(((load.start + timedelta(seconds=load.step_s * step)).isoformat(), f"{kw:.6f}"))
+        path.write_text(text.getvalue(), encoding="utf-8", newline="")
     except OSError as err:
-        raise OutputError(str(path), err.strerror or type(err).__name__, "Name a file you may write") from err
+        raise OutputError(str(path), err.strerror or type(err).__name__, _REMEDY) from err
 
 
 def _notes(spec: SupplySpec, site: Site, outcomes: list[Outcome]) -> list[str]:
