@@ -394,7 +394,7 @@ def test_the_best_start_of_a_repeating_load_does_not_depend_on_where_it_was_cut(
     )  # fmt: skip
 
     assert cut.start == long.start
-    assert billed or (cut.total, cut.notes[1:]) == (long.total, ())
+    assert billed or (cut.total, cut.left_out) == (long.total, ())
 
 
 def test_a_ratchet_of_billed_demand_that_holds_a_peak_beyond_the_load_says_so():
@@ -404,7 +404,7 @@ def test_a_ratchet_of_billed_demand_that_holds_a_peak_beyond_the_load_says_so():
     made = marginal(question, TEN)
 
     assert made.parts[Kind.RATCHET] == 11 * 10 * 10
-    assert "until 2027-02, and the load ends in 2026-12" in made.notes[0]
+    assert "until 2027-02, and the load ends in 2026-12" in made.left_out[0]
 
 
 def test_trying_starts_and_runs_tells_how_far_it_is():

@@ -221,7 +221,7 @@ def _way_row(way: Way, one: Marginal, question: Question) -> dict[str, object]:
         "naive": None if one.naive is None else float(one.naive),
         "times_naive": None if one.times_naive is None else float(one.times_naive),
         "carbon": None if one.carbon is None else float(one.carbon),
-        "notes": [*one.after.notes, *(f"{way}: {told}" for told in one.notes)],
+        "notes": [*one.after.notes, *one.notes, *(f"{way}: {told}" for told in one.left_out)],
     }
 
 

@@ -62,7 +62,8 @@ class Marginal:
         naive: kWh x the average price of the bill before the run; None where nothing was drawn before.
         carbon: at the declared price; never part of `total`, which is what the supplier bills.
         peak_kw: the site's highest demand with the run.
-        notes: what belongs to this figure and not to the bill: a load that was repeated, a tail that is cut off.
+        notes: what was done to the load for it.
+        left_out: what this figure does not count: a tail that is cut off, starts that do not compare.
     """
 
     run: Run
@@ -80,6 +81,7 @@ class Marginal:
     before: Bill
     after: Bill
     notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def cooling(self) -> Decimal:
@@ -198,7 +200,8 @@ def _difference(question: Question, run: Run, drawn: NDArray[np.int64], before: 
         peak_kw=int(load.milli_wh[first : max(last, first + 1)].max()) * power_mw_per_step(load) / MILLI_WH_PER_KWH,
         before=before,
         after=after,
-        notes=(*question.notes, *tail_words(tails(question.tariff, before, after), after.months[-1])),
+        notes=question.notes,
+        left_out=tail_words(tails(question.tariff, before, after), after.months[-1]),
     )
 
 
@@ -278,7 +281,7 @@ def _best_start(
         return made
     left = f"{len(tried) - len(equal):,} of {len(tried):,} starts are not compared"
     told = f"{left}: a ratchet may bill them beyond the load; give one that reaches as far as it looks back"
-    return replace(made, notes=(*made.notes, told))
+    return replace(made, left_out=(*made.left_out, told))
 
 
 def held(question: Question, run: Run, limit: Power) -> Marginal:
