@@ -223,3 +223,31 @@ def test_the_course_of_a_line_leaves_out_other_phases_and_runs_without_a_usable_
     ]
 
     assert burnt_so_far(line(), [line()], receipts, NOW)[-1] == (NOW, 100.0)
+
+
+def test_the_hum_of_a_hundred_machines_is_the_sum_of_theirs_and_breaches_what_one_may_draw(made_receipt):
+    hum = Budget("hum", Phase.IDLE, hum=Power(180.0))
+    fleet = [
+        made_receipt(i, joules=10_000.0, start=MONTH, seconds=100.0, phase=Phase.IDLE, labels=(("machine", f"m{i}"),))
+        for i in range(100)
+    ]
+
+    (burn,) = burn_down([hum], fleet, NOW)
+
+    assert burn.hum_w == pytest.approx(100 * 100.0)
+    assert burn.state is State.BREACHED
+
+
+def test_a_machine_that_was_listened_to_twice_hums_at_the_mean_and_two_that_never_met_at_the_sum(made_receipt):
+    one, other, third = (
+        made_receipt(i, joules=joules, start=MONTH + i * DAY, seconds=100.0, phase=Phase.IDLE,
+                     labels=(("machine", machine),))
+        for i, (joules, machine) in enumerate(((100.0, "m1"), (300.0, "m1"), (500.0, "m2")))
+    )  # fmt: skip
+    hum = Budget("hum", Phase.IDLE, hum=Power(180.0))
+
+    (twice,) = burn_down([hum], [one, other], NOW)
+    (apart,) = burn_down([hum], [one, other, third], NOW)
+
+    assert twice.hum_w == pytest.approx(2.0)
+    assert apart.hum_w == pytest.approx(2.0 + 5.0)

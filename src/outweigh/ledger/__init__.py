@@ -13,6 +13,7 @@ from outweigh.ledger.burning import (
 )
 from outweigh.ledger.carry import export_jsonl, import_jsonl
 from outweigh.ledger.drawn import Drawdown, add_up, drawdown, drawn
+from outweigh.ledger.humming import HumPower, hum_power
 from outweigh.ledger.journal import RunJournal, running_folder
 from outweigh.ledger.listing import PhaseSummary, list_rows, show, summary, verify
 from outweigh.ledger.opening import default_path, open_ledger
@@ -24,6 +25,7 @@ __all__ = [
     "BurnRate",
     "Drawdown",
     "Exhaustion",
+    "HumPower",
     "InFlight",
     "PhaseSummary",
     "RunJournal",
@@ -39,6 +41,7 @@ __all__ = [
     "drawn",
     "drawn_j",
     "export_jsonl",
+    "hum_power",
     "import_jsonl",
     "in_flight",
     "list_rows",

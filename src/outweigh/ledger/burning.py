@@ -15,13 +15,14 @@ from enum import StrEnum
 from itertools import accumulate
 from statistics import NormalDist
 
-from outweigh.core.budget import Budget, Period, Phase
+from outweigh.core.budget import Budget, Period
 from outweigh.core.errors import InvalidQuantity
 from outweigh.core.intervals import Bounds, Interval
 from outweigh.core.nesting import nesting_problems
 from outweigh.core.quantities import Energy
 from outweigh.core.receipt import Receipt, RunStatus
 from outweigh.ledger.drawn import Drawdown, add_up
+from outweigh.ledger.humming import hum_power
 
 #: Label of a receipt that names the line it is charged to.
 LINE = "budget"
@@ -80,7 +81,7 @@ class Burn:
             add up in full (JCGM 100:2008, 5.2.2, note 1).
         share: of the total that is drawn; None for a line without one.
         per_unit_j: energy per functional unit over the receipts that delivered any [J]; None without one.
-        hum_w: mean idle draw under the receipts that know theirs [W]; None without one.
+        hum_w: mean idle draw of the machines whose receipts know theirs, added up over machines [W]; None without one.
         rates: over the long and the short window; empty for a line without a total.
         exhaustion: None where too little is known to say.
         reasons: why it is not ok, a sentence each.
@@ -148,11 +149,9 @@ def _burn(declared: Budget, budgets: Sequence[Budget], receipts: Sequence[Receip
     bounds_j = Bounds(max(0.0, energy_j - 1.96 * standard_j), energy_j + 1.96 * standard_j, 0.95)
     delivered = [r for r in inside if r.units]
     units = sum(r.units or 0.0 for r in delivered)
-    hums = [r for r in inside if r.hum is not None or r.phase is Phase.IDLE]
-    hum_s = sum(r.interval.seconds for r in hums)
-    hum_j = sum((r.total if r.phase is Phase.IDLE or r.hum is None else r.hum).value.joules for r in hums)
+    hum = hum_power(inside, so_far)
     per_unit_j = sum(r.total.value.joules for r in delivered) / units if units > 0 else None
-    hum_w = hum_j / hum_s if hum_s > 0 else None
+    hum_w = None if hum is None else hum.power_w
     total_j = None if budget.total is None else budget.total.joules
     rates = () if total_j is None else tuple(_rates(own, total_j, whole_period, now))
     exhaustion = None if total_j is None else _exhaustion(own, total_j - energy_j, budget, whole_period, now)

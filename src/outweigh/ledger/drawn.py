@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from outweigh.core.budget import Phase
@@ -80,7 +80,7 @@ def add_up(receipts: Iterable[Receipt], within: Interval | None = None) -> Drawd
             continue
         counted.append(receipt)
         energies_j.append(share * receipt.total.value.joules)
-    _refuse_double_counting(counted)
+    refuse_double_counting(counted)
     return Drawdown(
         energy=Energy(math.fsum(energies_j)),
         receipts=len(counted),
@@ -96,7 +96,8 @@ def _share(run: Interval, within: Interval) -> float:
     return run.overlap_s(within) / run.seconds
 
 
-def _refuse_double_counting(receipts: list[Receipt]) -> None:
+def refuse_double_counting(receipts: Sequence[Receipt]) -> None:
+    """Raises OverlappingScopes where two receipts counted the same joules; `add_up` says when that is."""
     labels = {receipt.run_id: dict(receipt.labels) for receipt in receipts}
     groups: dict[tuple[str, str], list[Receipt]] = {}
     for receipt in receipts:

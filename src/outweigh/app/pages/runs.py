@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from outweigh.app.pages.asked import Asked, FieldRefused
-from outweigh.app.pages.shape import Column, figure, keyed, table
+from outweigh.app.pages.shape import Column, figure, keyed, span_text, table
 from outweigh.core.budget import Phase
 from outweigh.core.intervals import Interval
 from outweigh.core.measurement import Grade, utc
@@ -121,7 +121,7 @@ def receipt_row(address: str, receipt: Receipt) -> dict[str, Any]:
         "href": f"/runs/{address}" if address else None,
         "start": utc(receipt.interval.start),
         "end": utc(receipt.interval.end),
-        "duration": _span(receipt.interval.seconds),
+        "duration": span_text(receipt.interval.seconds),
         "duration_s": receipt.interval.seconds,
         "project": receipt.project,
         "what": receipt.variant or labels.get("name", ""),
@@ -149,12 +149,6 @@ def receipt_row(address: str, receipt: Receipt) -> dict[str, Any]:
     else:
         row |= keyed("per_unit", "energy", None, why="nobody counted units" if usable else unusable)
     return row
-
-
-def _span(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.3g} s"
-    return str(timedelta(seconds=round(seconds)))
 
 
 def _page(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 #: Kind of a figure -> what its keys end in. A kind that is not here is text.
@@ -82,6 +83,15 @@ def keyed(
     end = SUFFIXES[kind]
     found: dict[str, Any] = {f"{key}{end}": value, f"{key}_low{end}": low, f"{key}_high{end}": high}
     return found | ({f"{key}_why": why} if why else {})
+
+
+def span_text(seconds: float) -> str:
+    """A length of time in words.
+
+    >>> span_text(10), span_text(5400)
+    ('10 s', '1:30:00')
+    """
+    return f"{seconds:.3g} s" if seconds < 100 else str(timedelta(seconds=round(seconds)))
 
 
 def stated(data: Mapping[str, Any]) -> dict[str, Any]:

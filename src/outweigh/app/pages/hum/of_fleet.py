@@ -12,7 +12,7 @@ from outweigh.app.pages.hum.owners import OWNERS, few_owners
 from outweigh.app.pages.shape import Column, figure, keyed, table
 from outweigh.core.constants import S_PER_DAY
 from outweigh.core.errors import UsageError
-from outweigh.core.intervals import Interval
+from outweigh.core.intervals import Bounds, Interval
 
 if TYPE_CHECKING:
     from outweigh.app.serving import Served
@@ -31,6 +31,8 @@ def of_fleet(served: Served, fleet: Fleet, asked: Asked, window: Interval) -> di
         # Samples may be of last month: the last days there are.
         end = state.known.window.end
         window = Interval(max(state.known.window.start, end - timedelta(days=DAYS)), end)
+    else:
+        window = _where_samples_are(window, state.known.window)
     site = asked.choice("site", state.sites)
     owner = asked.choice("owner", tuple(_named(one) for one in state.owners)) or None
     held = None if owner is None else "" if owner == _NOBODY else owner
@@ -41,7 +43,10 @@ def of_fleet(served: Served, fleet: Fleet, asked: Asked, window: Interval) -> di
         nodes = fleet.top_nodes(window, by="hum", limit=_MOST_NODES, owner=held, site=site)
     except UsageError as err:
         raise FieldRefused(err.problem, "since", err.remedy) from err
-    known, seconds = by_owner.known, max(by_owner.known.window.seconds, 1.0)
+    known = by_owner.known
+    read = known.coverage.share
+    # Nodes that were not read drew something all the same: a mean is of the time that was read.
+    read_s = known.window.seconds * (read or 0.0)
     rates = fleet_rates(served, site, state.sites)
     at = [i for i, one in enumerate(by_owner.owners) if held is None or one == held]
     split = by_owner.split
@@ -50,17 +55,20 @@ def of_fleet(served: Served, fleet: Fleet, asked: Asked, window: Interval) -> di
         for name in ("hum_j", "hum_low_j", "hum_high_j", "energy_j", "unsplit_j")
     )
     ends = known.bounds_of_hum(low_j, high_j)
-    ends_w = ends.low / seconds, ends.high / seconds
+    mean_w = _over(read_s, hum_j, ends) if read_s > 0 else None
     how = _how(known)
-    read = known.coverage.share
+    none = "nothing was read in this time"
     return {
         "synthetic": "This fleet was made up by a program; no figure here was measured." if known.synthetic else None,
         "figures": [
-            figure("power", "mean hum", hum_j / seconds, *ends_w, **how),
-            figure("energy", "hum in this time", hum_j, ends.low, ends.high, **how),
+            figure("power", "mean hum", *mean_w, note=_of_what(read), **how) if mean_w
+            else figure("power", "mean hum", None, why=none),
+            figure("energy", "hum in this time", hum_j, ends.low, ends.high, note=_of_what(read), **how) if mean_w
+            else figure("energy", "hum in this time", None, why=none),
             figure("share", "hum of all that was drawn", hum_j / drawn_j, note=_unsplit(unsplit_j, drawn_j))
             if drawn_j > 0 else figure("share", "hum of all that was drawn", None, why="nothing was read"),
-            *month_figures(rates, hum_j / seconds, ends_w, {"grade": known.grade.value}, ""),
+            *month_figures(rates, mean_w[0] if mean_w else None, mean_w[1:] if mean_w else None,
+                           {"grade": known.grade.value}, none),
             figure("share", "read, of all minutes of nodes", read, note="what is missing is in no figure")
             if read is not None else figure("share", "read", None, why="nothing was to be expected"),
         ],
@@ -93,7 +101,7 @@ def of_fleet(served: Served, fleet: Fleet, asked: Asked, window: Interval) -> di
         },
         "tables": {
             "owners": table("Hum by owner, the largest first", with_money(FLEET_OWNERS, rates),
-                            [_fleet_row(by_owner, i, seconds, rates, asked) for i in at]),
+                            [_fleet_row(by_owner, i, read_s, rates, asked) for i in at]),
             # Its figures are in `charts` already: as a table they are only made for whoever takes it.
             **({"power": _power_table(power)} if asked.text("table") == "power" else {}),
             "nodes": table(
@@ -130,7 +138,22 @@ NODES = (
 )
 
 
-def _fleet_row(by_owner: HumByOwner, i: int, seconds: float, rates: Rates, asked: Asked) -> dict[str, Any]:
+def _where_samples_are(asked: Interval, there: Interval) -> Interval:
+    """The part of a window that there are samples of; the window itself where there are none."""
+    start, end = max(asked.start, there.start), min(asked.end, there.end)
+    return Interval(start, end) if start < end else asked
+
+
+def _over(read_s: float, hum_j: float, ends: Bounds) -> tuple[float, float, float]:
+    """A mean power and its interval [W]."""
+    return hum_j / read_s, ends.low / read_s, ends.high / read_s
+
+
+def _of_what(read: float | None) -> str:
+    return "all of it was read" if read is None or read > 0.9995 else f"of the {read:.1%} of it that was read"
+
+
+def _fleet_row(by_owner: HumByOwner, i: int, read_s: float, rates: Rates, asked: Asked) -> dict[str, Any]:
     split, owner = by_owner.split, _named(by_owner.owners[i])
     hum_j, energy_j = float(split.hum_j[i]), float(split.energy_j[i])
     ends = by_owner.known.bounds_of_hum(float(split.hum_low_j[i]), float(split.hum_high_j[i]))
@@ -140,11 +163,11 @@ def _fleet_row(by_owner: HumByOwner, i: int, seconds: float, rates: Rates, asked
         "owner": owner,
         "href": f"/{asked.query(owner=owner)}" if len(owner) <= LONGEST else None,
         **keyed("hum", "energy", hum_j, ends.low, ends.high),
-        **keyed("power", "power", hum_j / seconds, ends.low / seconds, ends.high / seconds),
+        **keyed("power", "power", *_over(read_s, hum_j, ends)),
         **keyed("share", "share", hum_j / all_j if all_j else None, why="" if all_j else "there is no hum"),
         **keyed("work", "energy", float(split.work_j[i])),
         **keyed("idle_share", "share", idle, why="it drew nothing" if idle is None else ""),
-        **rates.cost(hum_j / seconds),
+        **rates.cost(hum_j / read_s),
         **keyed("idle_time", "share", float(by_owner.idle_node_minutes[i]) / max(1.0, float(by_owner.node_minutes[i]))),
         "grade": by_owner.known.grade.value,
     }

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from outweigh.app.pages.asked import LONGEST, Asked
 from outweigh.app.pages.hum.month import Rates, home_rates, month_figures, with_money
 from outweigh.app.pages.hum.owners import OWNERS, few_owners
-from outweigh.app.pages.shape import Column, figure, keyed, table
+from outweigh.app.pages.shape import Column, figure, keyed, span_text, table
 from outweigh.core.budget import Phase
 from outweigh.core.constants import S_PER_DAY
+from outweigh.core.errors import OverlappingScopes
 from outweigh.core.intervals import Interval
 from outweigh.core.measurement import Grade, half_width_95
 from outweigh.core.receipt import Receipt, RunStatus
+from outweigh.ledger import HumPower, hum_power
 from outweigh.measure.hum import OWNER, HumRow, hum_view
 from outweigh.ports import ReceiptFilter, Store
 
@@ -59,44 +61,45 @@ def _of_receipts(served: Served, asked: Asked, window: Interval) -> dict[str, An
         receipts = [one for one in receipts if _owner(one) == wanted]
     rows = hum_view(receipts, window)
     known = _known(receipts, window)
+    powers = _powers(receipts, window)
+    power, twice = _power(receipts, window)
     rates = home_rates(served)
     hum_j = math.fsum(row.hum.joules for row in rows)
     work_j = math.fsum(row.work.joules for row in rows)
-    seconds = sum(one.seconds for one in known.values())
     half_j = math.fsum(one.half_j for one in known.values())
     grades = [one.grade for one in known.values() if one.grade is not None]
     grade = Grade.worst(grades) if grades else None
     how: dict[str, Any] = {"grade": grade.value} if grade else {}
     how |= {"method": ", ".join(sorted({m for one in known.values() for m in one.methods}))}
     how |= {"source": "; ".join(sorted({s for one in known.values() for s in one.sources}))}
-    hum_w = hum_j / seconds if seconds else None
-    ends_w = (hum_w - half_j / seconds, hum_w + half_j / seconds) if hum_w is not None else None
-    none = "no receipt of this time knows its hum"
+    hum_w = None if power is None else power.power_w
+    ends_w = None if power is None else (power.bounds_w.low, power.bounds_w.high)
+    none = twice or "no receipt of this time knows its hum"
     return {
         "synthetic": "Some of these receipts were replayed from recorded or made traces."
         if any(one.total.method.value == "replayed" for one in receipts) else None,
         "figures": [
-            figure("power", "mean hum under a measured run", hum_w,
-                   *(ends_w or ()), why=none,
-                   **(how if hum_w is not None else {})),
-            figure("energy", "hum under these runs", hum_j, hum_j - half_j, hum_j + half_j, **how) if seconds
-            else figure("energy", "hum under these runs", None, why=none),
+            figure("power", "mean hum while runs were measured", None, why=none) if power is None
+            else figure("power", "mean hum while runs were measured", hum_w, *(ends_w or ()), note=_read(power), **how),
+            figure("energy", "hum under these runs", None, why=none) if power is None
+            else figure("energy", "hum under these runs", hum_j, hum_j - half_j, hum_j + half_j, **how),
             figure("share", "hum of all that was drawn", hum_j / (hum_j + work_j), note="of the runs that know theirs")
-            if hum_j + work_j > 0 else figure("share", "hum of all that was drawn", None, why=none),
+            if hum_j + work_j > 0 and not twice
+            else figure("share", "hum of all that was drawn", None, why=none),
             *month_figures(rates, hum_w, ends_w, {"grade": how["grade"]} if grade else {}, none),
         ],
         "owners": owners,
         "why_no_money": rates.why,
         "sites": [],
         "latest": _latest_receipt(served),
-        "charts": {"trend": _trend_of_receipts(receipts, window)},
+        "charts": {"trend": _trend_of_receipts(() if twice else receipts, window)},
         "tables": {
             "owners": table(
                 "Hum by owner, the largest first", with_money(OWNERS, rates),
-                [_owner_row(row, known, rates, asked) for row in rows],
+                [_owner_row(row, known, powers[row.owner], twice, rates, asked) for row in rows],
                 empty="no receipt lies in this time.",
             ),
-            "parts": _parts(rows),
+            "parts": _parts([row for row in rows if not powers[row.owner][1]]),
         },
     }  # fmt: skip
 
@@ -109,7 +112,6 @@ def _owner(receipt: Receipt) -> str:
 class _Kept:
     """How the hum of an owner is known. Meters err alike from run to run: half-widths [J] add up in full."""
 
-    seconds: float = 0.0
     half_j: float = 0.0
     grade: Grade | None = None
     methods: set[str] = field(default_factory=set)
@@ -127,7 +129,6 @@ def _known(receipts: Iterable[Receipt], window: Interval) -> dict[str, _Kept]:
         if inside <= 0:
             continue
         kept = found.setdefault(_owner(receipt), _Kept())
-        kept.seconds += inside
         kept.half_j += inside / length * half_width_95(hum_of.components)
         kept.grade = hum_of.grade if kept.grade is None else Grade.worst((kept.grade, hum_of.grade))
         kept.methods.add(hum_of.method.value)
@@ -135,29 +136,58 @@ def _known(receipts: Iterable[Receipt], window: Interval) -> dict[str, _Kept]:
     return found
 
 
-def _owner_row(row: HumRow, known: dict[str, _Kept], rates: Rates, asked: Asked) -> dict[str, Any]:
-    kept = known.get(row.owner)
-    why = "no receipt of theirs knows its hum"
-    power_w = row.hum.joules / kept.seconds if kept else None
+def _power(receipts: Sequence[Receipt], window: Interval) -> tuple[HumPower | None, str]:
+    """The hum's power, and where joules would be counted twice, which receipts those are."""
+    try:
+        return hum_power(receipts, window), ""
+    except OverlappingScopes as err:
+        return None, str(err)
+
+
+def _powers(receipts: Sequence[Receipt], window: Interval) -> dict[str, tuple[HumPower | None, str]]:
+    of_owner: dict[str, list[Receipt]] = {}
+    for one in receipts:
+        of_owner.setdefault(_owner(one), []).append(one)
+    return {owner: _power(some, window) for owner, some in of_owner.items()}
+
+
+def _read(power: HumPower) -> str:
+    told = f", summed over {power.machines} machines" if power.machines > 1 else ""
+    return f"read for {span_text(power.read_s)}{told}"
+
+
+def _owner_row(
+    row: HumRow,
+    known: dict[str, _Kept],
+    own: tuple[HumPower | None, str],
+    twice: str,
+    rates: Rates,
+    asked: Asked,
+) -> dict[str, Any]:
+    """A row of an owner; `own` is the power of their hum, `twice` why the hum of all is not to be had."""
+    power, own_twice = own
+    kept = known.get(row.owner) if power is not None else None
+    why = "" if kept else own_twice or "no receipt of theirs knows its hum"
     drawn_j = row.hum.joules + row.work.joules
     hum_j = row.hum.joules if kept else None
-    ends = (row.hum.joules - kept.half_j, row.hum.joules + kept.half_j) if kept else (None, None)
-    low_w, high_w = (None if kept is None or end is None else end / kept.seconds for end in ends)
-    idle = row.hum.joules / drawn_j if drawn_j > 0 else None
+    low_j, high_j = (row.hum.joules - kept.half_j, row.hum.joules + kept.half_j) if kept else (None, None)
+    power_w = power.power_w if power else None
+    low_w, high_w = (power.bounds_w.low, power.bounds_w.high) if power else (None, None)
+    idle = row.hum.joules / drawn_j if kept and drawn_j > 0 else None
     return {
         "owner": row.owner,
         "href": f"/{asked.query(owner=row.owner)}" if len(row.owner) <= LONGEST else None,
-        **keyed("hum", "energy", hum_j, ends[0], ends[1], why="" if kept else why),
-        **keyed("power", "power", power_w, low_w, high_w, why="" if kept else why),
-        **keyed("share", "share", row.share if kept else None, why="" if kept else why),
-        **keyed("work", "energy", row.work.joules if kept else None, why="" if kept else why),
-        **keyed("idle_share", "share", idle, why=why if idle is None else ""),
-        **rates.cost(power_w, why if power_w is None else ""),
+        **keyed("hum", "energy", hum_j, low_j, high_j, why=why),
+        **keyed("power", "power", power_w, low_w, high_w, why=why),
+        **keyed("share", "share", row.share if kept and not twice else None, why=why or twice),
+        **keyed("work", "energy", row.work.joules if kept else None, why=why),
+        **keyed("idle_share", "share", idle, why="" if idle is not None else why or "it drew nothing"),
+        **rates.cost(power_w, why),
         "grade": kept.grade.value if kept and kept.grade else None,
         "runs": row.runs,
         "runs_without_hum": row.unknown,
-        "action": row.action,
-    }  # fmt: skip
+        "action": "tell apart, or drop, runs that counted the same energy" if own_twice else row.action,
+    }
 
 
 def _parts(rows: Sequence[HumRow]) -> dict[str, Any]:
