@@ -36,7 +36,7 @@ FORECASTS: Final = ("persistence", "own", "archive", "perfect")
 BACK_DAYS, OWN_DAYS = 28, 120
 #: Repetitions of jobs that are played at most.
 MOST_JOBS: Final = 200_000
-_FIRST_YEAR: Final = 1900
+_FIRST_YEAR, _LAST_YEAR = 1900, 9000
 _OWN_A_DAY = 4  # issues of our own forecast
 _HOUR_S = 3600.0
 Progress = Callable[[str, float], None]
@@ -81,11 +81,15 @@ def backtest_file(
     if kind not in FORECASTS:
         raise UsageError(f"there is no forecast {forecast!r}", f"Choose {', '.join(FORECASTS)} or archive:FOLDER")
     spec = load_jobs(path, now or datetime.now(UTC))
+    first, last = (window.start, window.end) if window else (spec.start, spec.start)
+    if first.year <= _FIRST_YEAR or last.year > _LAST_YEAR:
+        raise UsageError(
+            f"there is no history of {first.year:04} to {last.year:04}",
+            f"Begin after {_FIRST_YEAR}, and end before {_LAST_YEAR}",
+        )
     window = window or Interval(spec.start - timedelta(days=365), spec.start)
     jobs, window = repeated(spec, window, every_h)
     back = timedelta(days=OWN_DAYS if kind == "own" else BACK_DAYS)
-    if window.start.year < _FIRST_YEAR:
-        raise UsageError(f"there is no history from {window.start:%Y-%m-%d} on", f"Begin after {_FIRST_YEAR}")
     steps = math.ceil((window.end - window.start + back).total_seconds() / spec.step_s)
     asked = Sources([open_source(text) for text in sources], [open_source(f"file:{each}") for each in files])
     for each in asked.files:

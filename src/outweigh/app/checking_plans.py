@@ -48,8 +48,8 @@ def check_file(path: Path) -> Checked:
     copies = sum(int(job["count"]) for job in document["jobs"])
     no_plan = f"no plan {certificate.get('within', '')}".rstrip()
     line = (
-        f"SOUND  {path}: {copies} jobs in their windows and capacities; cost and priced carbon come to "
-        f"{significant(certificate['objective'], 4)} {document['currency']}, and "
+        f"SOUND  {path}: {copies} job{'s' if copies != 1 else ''} in their windows and capacities; cost and priced carbon "
+        f"come to {significant(certificate['objective'], 4)} {document['currency']}, and "
         f"{no_plan} comes to more than {certificate['gap']:.2%} less"
     )
     return Checked(True, body, [line], ["Whether carbon and prices are those of the grid is not checked: see --replay"])
@@ -72,7 +72,7 @@ def replay_file(path: Path, *, into: Path | None = None, progress: Progress = la
         asked = dict(document.get("asked") or {})
         goal_gap, limit = float(asked.get("goal_gap", 0.005)), asked.get("time_limit_s")
         time_limit_s = None if limit is None else float(limit)
-    except (KeyError, TypeError, ValueError, AttributeError) as err:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as err:
         remedy = "Make it again with `outweigh plan JOBS --out plan.json`"
         raise UsageError(f"{path} does not say what it was made on, or otherwise ({err!r})", remedy) from err
     progress("planning", 0.2)

@@ -27,4 +27,4 @@ def command(kind: str, plan: Path, out: Path, as_json: bool) -> None:
     jobs = emit(plan, kind, out)
     if as_json:
         echo_json([{"kind": kind, "jobs": jobs, "written": str(out)}])
-    note(f"written: {out}, {jobs} jobs")
+    note(f"written: {out}, {jobs} job{'s' if jobs != 1 else ''}")

@@ -25,12 +25,14 @@ from outweigh.config.reading import (
     Pue,
     Seconds,
     Stamp,
+    in_utc,
 )
 from outweigh.config.refusals import Refusal, dotted, unknown_name
 from outweigh.core.constants import S_PER_HOUR
 from outweigh.core.errors import ConfigError, InvalidQuantity
 from outweigh.core.quantities import Power
 from outweigh.core.units import parse_energy, parse_power, parse_seconds
+from outweigh.plan.planfile import MOST_COPIES
 from outweigh.plan.problem import Job, Level
 from outweigh.plan.sites import Ask, PlanSite, PlanSpec
 
@@ -139,7 +141,7 @@ class _Job(_Table):
     quantiles: list[_Quantile] = Field(
         default_factory=list, examples=[[{"p": 0.9, "work": "30 h"}]], description="Where the duration is not certain."
     )
-    count: int = Field(default=1, ge=1, examples=[8], description="How many such jobs there are.")
+    count: int = Field(default=1, ge=1, le=MOST_COPIES, examples=[8], description="How many such jobs there are.")
     command: list[_Text] = Field(
         default_factory=list, examples=[["sbatch", "train.sh"]], description="What `outweigh run` starts."
     )
@@ -320,8 +322,9 @@ def _number(text: str) -> float:
 
 
 def _whole(text: str) -> int:
-    if not text.isdecimal():
-        raise InvalidQuantity("whole number", repr(text), "write 1 or more")
+    if not text.isdecimal() or len(text) > len(str(MOST_COPIES)) or int(text) > MOST_COPIES:
+        shown = repr(text if len(text) <= 40 else f"{text[:37]}...")
+        raise InvalidQuantity("whole number", shown, f"write 1 to {MOST_COPIES:,}")
     return int(text)
 
 
@@ -332,7 +335,7 @@ def _stamp(text: str) -> datetime:
         raise InvalidQuantity("time", repr(text), "write it as 2026-12-01T08:00Z") from err
     if stamp.tzinfo is None:
         raise InvalidQuantity("time", repr(text), "write it with its distance from UTC, as 2026-12-01T08:00Z")
-    return stamp
+    return in_utc(stamp)
 
 
 _COLUMNS = (

@@ -152,7 +152,7 @@ def _read_day(value: object) -> datetime:
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise InvalidQuantity("day", str(value), "write the day alone, or a time with its zone")
-        return value.astimezone(UTC)
+        return in_utc(value)
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
     raise InvalidQuantity("day", _shown(value), "write it as 2027-01-31")
@@ -166,7 +166,16 @@ def _read_stamp(value: object) -> datetime:
             raise InvalidQuantity("time", _shown(value), "write it as 2027-01-31T08:00Z") from err
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise InvalidQuantity("time", _shown(value), "write it with its distance from UTC, as 2027-01-31T08:00Z")
-    return value.astimezone(UTC)
+    return in_utc(value)
+
+
+def in_utc(stamp: datetime) -> datetime:
+    """Raises InvalidQuantity: at the ends of the calendar it is a time in its own zone and none in UTC."""
+    try:
+        return stamp.astimezone(UTC)
+    except OverflowError as err:
+        remedy = "in UTC it lies outside the years 1 to 9999; write it as 2027-01-31T08:00Z"
+        raise InvalidQuantity("time", stamp.isoformat(), remedy) from err
 
 
 def _read_money_per(unit: str, example: str) -> Callable[[object], Money]:

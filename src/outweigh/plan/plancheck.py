@@ -12,7 +12,7 @@ import numpy as np
 
 from outweigh.core.errors import OutweighError, UsageError
 from outweigh.core.plan import Certificate
-from outweigh.plan.planfile import SCHEMA, outcome_body, plan_body, plan_id
+from outweigh.plan.planfile import MOST_COPIES, SCHEMA, outcome_body, plan_body, plan_id
 from outweigh.plan.problem import Floats, Job, Level, Places
 from outweigh.plan.saving import saving_body
 from outweigh.plan.shared import Capacity, CapacityPrices, Outcome, Runs, Schedule, verify
@@ -22,6 +22,8 @@ from outweigh.plan.sites import Ask
 
 _RELATIVE: Final = 1e-8
 _MOST: Final = 20
+# Parts of runs, a step each: more than a plan of a million jobs has. They are spread out here from a few letters.
+_MOST_PARTS: Final = 20_000_000
 # What a file that people or programs changed can make of reading it.
 _MALFORMED: Final = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, ZeroDivisionError)
 _AGAIN: Final = "Make it again with `outweigh plan JOBS --out plan.json`"
@@ -169,6 +171,13 @@ def _finite(value: Any) -> bool:
 # --- reading --------------------------------------------------------------------------------------------
 
 
+def _whole(value: Any, least: int, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        asked = f"a whole number from {least} to {most}" if least < most else f"the {most} there are"
+        raise ValueError(f"{value!r} is not {asked}")
+    return value
+
+
 def _job(body: Document) -> Job:
     allowed = [str(site) for site in body["allowed_sites"]]
     return Job(
@@ -183,7 +192,7 @@ def _job(body: Document) -> Job:
         checkpoint_h=float(body["checkpoint_h"]),
         checkpoint_kwh=float(body["checkpoint_kwh"]),
         data_gb=float(body["data_gb"]),
-        count=int(body["count"]),
+        count=_whole(body["count"], 1, MOST_COPIES),
     )
 
 
@@ -208,7 +217,9 @@ def _places(document: Document) -> Places:
 
 
 def _capacity(document: Document) -> Capacity:
-    sites, steps = document["sites"], int(document["horizon"]["steps"])
+    sites = document["sites"]
+    # As many as there are prices: a count alone could ask for any amount of memory.
+    steps = _whole(document["horizon"]["steps"], *(2 * [len(sites[0]["price_per_kwh"])]))
     limit = [[None] * steps if site["capacity_kw"] is None else site["capacity_kw"] for site in sites]
     return Capacity(
         np.array([[math.inf if one is None else float(one) for one in row] for row in limit]),
@@ -222,7 +233,7 @@ def _by_step(sites: Sequence[Document], key: str, missing: float) -> Floats:
 
 
 def _schedule(document: Document, jobs: Sequence[Job], places: Places, capacity: Capacity) -> Schedule:
-    runs = _runs(document["jobs"], {name: i for i, name in enumerate(places.names)}, places.step_h)
+    runs = _runs(document["jobs"], {name: i for i, name in enumerate(places.names)}, places)
     sites, certificate = document["sites"], document["certificate"]
     prices = CapacityPrices(_by_step(sites, "capacity_price_per_kwh", 0.0))
     if capacity.charged:
@@ -246,24 +257,31 @@ def _schedule(document: Document, jobs: Sequence[Job], places: Places, capacity:
     )  # fmt: skip
 
 
-def _runs(jobs: Sequence[Document], site_of: Mapping[str, int], step_h: float) -> Runs:
+def _runs(jobs: Sequence[Document], site_of: Mapping[str, int], places: Places) -> Runs:
     each = [(position, run) for position, job in enumerate(jobs) for run in job["runs"]]
-    entries = [
-        [(int(first) + i, float(work) / step_h, float(kwh)) for first, many, work, kwh in run["steps"] for i in
-         range(int(many))]
-        for _, run in each
-    ]  # fmt: skip
-    flat = [entry for one in entries for entry in one]
+    stretches = [(number, *stretch) for number, (_, run) in enumerate(each) for stretch in run["steps"]]
+    number, first, many, work, kwh = (
+        (list(column) for column in zip(*stretches, strict=True)) if stretches else [[]] * 5
+    )
+    for at, length in zip(first, many, strict=True):
+        _whole(at, 0, places.steps - 1)
+        _whole(length, 1, places.steps - at)
+    if sum(many) > _MOST_PARTS:
+        raise ValueError(f"its runs have {sum(many):,} parts, more than the {_MOST_PARTS:,} that are looked at")
+    length = np.array(many, dtype=np.int64)
+    within = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
     return Runs(
         job=np.array([position for position, _ in each], dtype=np.int64),
         site=np.array([site_of[run["site"]] for _, run in each], dtype=np.int64),
-        count=np.array([int(run["count"]) for _, run in each], dtype=np.int64),
+        count=np.array([_whole(run["count"], 0, MOST_COPIES) for _, run in each], dtype=np.int64),
         start=np.array([float(run["start_step"]) for _, run in each]),
         end=np.array([float(run["end_step"]) for _, run in each]),
-        offset=np.concatenate([[0], np.cumsum([len(one) for one in entries])]).astype(np.int64),
-        step=np.array([step for step, _, _ in flat], dtype=np.int64),
-        work=np.array([work for _, work, _ in flat], dtype=np.float64),
-        energy_kwh=np.array([kwh for _, _, kwh in flat], dtype=np.float64),
+        offset=np.concatenate(
+            [[0], np.cumsum(np.bincount(np.array(number, dtype=np.int64), length, minlength=len(each)))]
+        ).astype(np.int64),
+        step=np.repeat(np.array(first, dtype=np.int64), length) + within,
+        work=np.repeat(np.array(work, dtype=np.float64) / places.step_h, length),
+        energy_kwh=np.repeat(np.array(kwh, dtype=np.float64), length),
     )
 
 

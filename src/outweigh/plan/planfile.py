@@ -15,6 +15,8 @@ from outweigh.plan.shared import Capacity, Outcome, Runs, Schedule
 from outweigh.plan.sites import Ask
 
 SCHEMA: Final = "outweigh.plan/1"
+#: Of one entry of a plan; ten times what was ever planned. A file that says more is a slip of the pen.
+MOST_COPIES: Final = 10_000_000
 _SAME_POWER: Final = 1e-6
 Document = dict[str, Any]
 

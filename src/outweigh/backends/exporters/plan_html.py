@@ -43,6 +43,7 @@ def render(doc: Mapping[str, Any]) -> str:
     certificate = doc["certificate"]
     no_plan = f"no plan {certificate.get('within', '')}".rstrip()
     saving = doc["saving"]
+    jobs, sites = sum(job["count"] for job in doc["jobs"]), len(doc["sites"])
     return compose(
         "plan.html.j2",
         SCRIPT,
@@ -51,7 +52,7 @@ def render(doc: Mapping[str, Any]) -> str:
         data=chart_data(doc),
         headline=_headline(saving),
         horizon=f"{when(doc['horizon']['start'])} to {when(doc['horizon']['end'])} UTC, "
-        f"{sum(job['count'] for job in doc['jobs'])} jobs at {len(doc['sites'])} sites",
+        f"{jobs} job{'s' if jobs != 1 else ''} at {sites} site{'s' if sites != 1 else ''}",
         certificate=f"Cost and priced carbon come to {amount(certificate['objective'], money)}, and "
         f"{no_plan} brings them below {amount(certificate['lower_bound'], money)} (gap {certificate['gap']:.2%}). "
         f"{certificate['method']}.",
