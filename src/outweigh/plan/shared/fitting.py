@@ -20,7 +20,7 @@ _RATES: Final = 8
 _NOISE: Final = 1.0
 
 
-def fit(packing: Packing, left: list[int], prices: Floats) -> list[int]:
+def fit(packing: Packing, left: list[int], prices: Floats, *, turns: int | None = None) -> list[int]:
     """Find room for the jobs of these rows, at any cost.
 
     One of those that are out goes where it would like to be, some who are there make room and look for another, and who
@@ -30,12 +30,13 @@ def fit(packing: Packing, left: list[int], prices: Floats) -> list[int]:
     Args:
         left: rows of jobs that are not in, each as often as it has such jobs.
         prices: rate with what capacity is worth in it [currency/kWh], shape (S, T).
+        turns: attempts; as many as pay if not given.
 
     Returns:
         The rows that are still out. That there is room for them is not refuted by it.
     """
     bank = _Bank(packing, left, prices)
-    turns = min(_TURNS, _TURNS_A_JOB * bank.jobs)
+    turns = min(_TURNS, _TURNS_A_JOB * bank.jobs) if turns is None else turns
     for turn in range(turns):
         if not bank.out:
             break
