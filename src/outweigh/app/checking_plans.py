@@ -48,8 +48,8 @@ def check_file(path: Path) -> Checked:
     copies = sum(int(job["count"]) for job in document["jobs"])
     no_plan = f"no plan {certificate.get('within', '')}".rstrip()
     line = (
-        f"SOUND  {path}: {copies} job{'s' if copies != 1 else ''} in their windows and capacities; cost and priced carbon "
-        f"come to {significant(certificate['objective'], 4)} {document['currency']}, and "
+        f"SOUND  {path}: {copies} job{'' if copies == 1 else 's'} in their windows and capacities; cost and priced "
+        f"carbon come to {significant(certificate['objective'], 4)} {document['currency']}, and "
         f"{no_plan} comes to more than {certificate['gap']:.2%} less"
     )
     return Checked(True, body, [line], ["Whether carbon and prices are those of the grid is not checked: see --replay"])

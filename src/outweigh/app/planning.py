@@ -34,6 +34,7 @@ Progress = Callable[[str, float], None]
 _FRONTIER = (0.0, 0.25, 0.5, 2.0, 4.0)
 # Of the notes of a schedule: said in other words by the statement of the saving.
 _ONE_FORECAST, _SAID = "The rates are one forecast", ("No plan is cheaper", "Starting now, here, in the order")
+_NAMED = 3
 _USUAL_PRICE = 100.0  # per tonne, for the frontier of a plan that puts no price on carbon
 #: Up to so many jobs the frontier is drawn unasked: it takes five more plans.
 FRONTIER_JOBS = 300
@@ -113,9 +114,30 @@ def plan_file(
     if steps > 1:
         others = dict.fromkeys(factor * (price or _USUAL_PRICE) for factor in _FRONTIER)
         points += [_point(p, solve(p, i + 1, schedule), chosen=False) for i, p in enumerate(others) if p != price]
-    found = replace(found, notes=(*said, *found.notes))
+    found = replace(found, notes=(*said, *_may_overrun(spec), *found.notes))
     document = _document(spec, found, schedule, points if steps > 1 else [], [*live, *own], goal_gap, time_limit_s)
     return Planned(document, [_row(job, found.currency) for job in _by_start(document["jobs"])], list(_lines(document)))
+
+
+def _may_overrun(spec: PlanSpec) -> Iterator[str]:
+    """What is planned for of an uncertain duration, and how many may take longer."""
+    uncertain = [job for job in spec.jobs if job.work_quantiles]
+    if not uncertain:
+        return
+    many, asked = sum(job.count for job in uncertain), spec.work_quantile
+    # Beyond the last quantile that is known, its hours are planned for.
+    reached = min(min(asked, job.work_quantiles[-1][0]) for job in uncertain)
+    yield (
+        f"{many} job{'' if many == 1 else 's'} of uncertain duration: planned for is what is not exceeded with p = "
+        f"{asked:g} (work_quantile), so up to {1 - reached:.0%} may take longer and overrun."
+    )
+    short = [job.name for job in uncertain if job.work_quantiles[-1][0] < asked]
+    if short:
+        yield f"No quantile up to p = {asked:g} is given for {_some(short)}: planned for is the highest that is."
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def _check_known(spec: PlanSpec, found: Surveyed) -> None:

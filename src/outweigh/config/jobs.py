@@ -39,6 +39,7 @@ from outweigh.plan.sites import Ask, PlanSite, PlanSpec
 _SLACK_S = 48 * S_PER_HOUR  # whatever zone it is written in
 PAGE = "docs/planner.md"
 _MOST_STEPS = 24 * 366 * 12  # a year of five-minute steps: more is a slip of the pen, and would take gigabytes
+_MEDIAN = 0.5
 _Text = Annotated[str, Field(min_length=1)]
 T = TypeVar("T")
 
@@ -139,7 +140,9 @@ class _Job(_Table):
     )
     data_gb: float = Field(default=0.0, ge=0, examples=[120], description="To move when it runs away from home.")
     quantiles: list[_Quantile] = Field(
-        default_factory=list, examples=[[{"p": 0.9, "work": "30 h"}]], description="Where the duration is not certain."
+        default_factory=list,
+        examples=[[{"p": 0.9, "work": "30 h"}]],
+        description="Where the duration is not certain; `work` is p = 0.5.",
     )
     count: int = Field(default=1, ge=1, le=MOST_COPIES, examples=[8], description="How many such jobs there are.")
     command: list[_Text] = Field(
@@ -223,9 +226,17 @@ def _job(job: _Job, document: JobsToml, start: datetime) -> Job:
         checkpoint_h=checkpoint.time / S_PER_HOUR,
         checkpoint_kwh=checkpoint.energy.to_kwh() if checkpoint.energy else 0.0,
         data_gb=job.data_gb,
-        work_quantiles=tuple((one.p, one.work / S_PER_HOUR) for one in job.quantiles),
+        work_quantiles=_quantiles(job),
         count=job.count,
     )
+
+
+def _quantiles(job: _Job) -> tuple[tuple[float, float], ...]:
+    """Of an uncertain duration; `work` is its median unless one is listed."""
+    given = [(one.p, one.work / S_PER_HOUR) for one in job.quantiles]
+    if given and all(p != _MEDIAN for p, _ in given):
+        given.insert(sum(p < _MEDIAN for p, _ in given), (_MEDIAN, job.work / S_PER_HOUR))
+    return tuple(given)
 
 
 def _ask(job: _Job) -> Ask:
@@ -276,6 +287,10 @@ def _check_job(path: KeyPath, job: _Job, document: JobsToml) -> Iterator[Refusal
         for name in names:
             if name not in document.site:
                 yield unknown_name((*path, key), name, "site", document.site)
+    median = next((one for one in job.quantiles if one.p == _MEDIAN), None)
+    if median is not None and median.work != job.work:
+        problem = f"{where} {job.name!r} says its median duration twice, as work and as the quantile at p = 0.5"
+        yield Refusal((*path, "quantiles"), problem, "Make them the same, or leave the quantile at p = 0.5 out")
     if job.within is not None and not _fits(job.release or document.plan.start, job.within):
         yield Refusal((*path, "within"), f"{where} {job.name!r} ends beyond the year 9999", 'Write within = "48 h"')
         return
