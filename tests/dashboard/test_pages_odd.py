@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from outweigh.app.serving.served import Served
-from outweigh.core import Energy, Receipt
+from outweigh.core import Energy, Receipt, Scope
 
 pytest.importorskip("fastapi")
 
@@ -35,6 +35,23 @@ def test_figures_that_grow_out_of_all_numbers_are_missing_and_say_why_while_the_
     row = answers["/api/v1/pages/runs"].json()["tables"]["runs"]["rows"][0]
     assert row["per_unit_j"] is None
     assert row["per_unit_why"] == "it is no finite number"
+
+
+def test_energies_of_two_scopes_stand_side_by_side_and_are_never_added(
+    served_folder: Folder, page_client: Client, made_receipt: Make
+) -> None:
+    machine = (("machine", "m1"),)
+    node = made_receipt(1, joules=1000.0, scope=Scope.NODE, labels=machine)
+    package = made_receipt(2, joules=600.0, scope=Scope.PACKAGE, labels=machine, start=node.interval.start)
+    client = page_client(served_folder("", node, package, now=NOW))
+
+    runs = client.get("/api/v1/pages/runs").json()["figures"]
+    grades = client.get("/api/v1/pages/evidence").json()["tables"]["grades"]["rows"]
+
+    energies = {one["label"]: one["value_j"] for one in runs if one["kind"] == "energy"}
+    assert energies == {"energy of runs, scope node": 1000.0, "energy of runs, scope package": 600.0}
+    known = {(row["scope"], row["grade"]): (row["energy_j"], row["share"]) for row in grades if row["energy_j"]}
+    assert known == {("node", "B"): (1000.0, 1.0), ("package", "B"): (600.0, 1.0)}
 
 
 EDGES = ("0001-01-01", "0001-01-02T00:00", "0050-01-01", "1969-12-31", "2200-01-01", "9999-12-31T23:59:59Z")

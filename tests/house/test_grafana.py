@@ -107,3 +107,10 @@ def test_every_query_is_promql(tmp_path):
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_query_sums_energy_over_scopes():
+    for title, query in queries():
+        for by in re.findall(r"sum( by \([^)]*\))? \((?:rate|increase)\(outweigh_\w*energy\w*", query):
+            assert re.search(r"\bscope\b", by), (title, query)
+        assert not re.search(r"\bsum\((?:rate|increase)\(outweigh_\w*energy", query), (title, query)

@@ -8,6 +8,7 @@ import pytest
 
 from outweigh import registry
 from outweigh.core.errors import UsageError
+from outweigh.core.measurement import Scope
 from outweigh.core.receipt import content_hash
 from outweigh.ports import ReceiptFilter
 from outweigh.ports.serving import Access, Answered, AuditLine, Documents, KeepsTexts, Role, Token
@@ -51,7 +52,18 @@ def test_the_text_of_a_receipt_is_what_its_address_is_of(store, made_receipt):
     assert [one.number for one in store.texts(ReceiptFilter(), limit=2, newest=True)] == [3, 2]
     assert [one.number for one in store.texts(ReceiptFilter(), after=2, limit=2, newest=True)] == [1]
     assert store.text(texts[0].address[:10]) == texts[0]
-    assert store.drawn() == (("synthetic", "inference", "B", 3, 303.0),)  # 100 + 101 + 102 J
+
+
+def test_energy_is_summed_scope_by_scope_and_goes_on_where_it_stopped(store, made_receipt):
+    def drawn():
+        return [(scope, runs, energy_j) for _, _, _, scope, runs, energy_j in store.drawn()]
+
+    store.append_new([made_receipt(index) for index in range(2)])
+    before = drawn()
+    store.append_new([made_receipt(2), made_receipt(3, scope=Scope.NODE)])
+
+    assert before == [("package", 2, 201.0)]  # 100 + 101 J
+    assert drawn() == [("node", 1, 103.0), ("package", 3, 303.0)]
 
 
 def test_a_token_is_found_by_its_digest_until_it_is_over(store):

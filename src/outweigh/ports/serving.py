@@ -61,8 +61,12 @@ class KeepsTexts(Protocol):
     def head(self) -> tuple[int, str]:
         """How many receipts there are, and the last link [SHA-256] of their chain."""
 
-    def drawn(self) -> tuple[tuple[str, str, str, int, float], ...]:
-        """(project, phase, grade, receipts, energy [J]) of what is kept and usable: totals in their meters' scopes."""
+    def drawn(self) -> tuple[tuple[str, str, str, str, int, float], ...]:
+        """(project, phase, grade, scope, receipts, energy [J]) of what is kept and usable.
+
+        A scope may lie in another one: energies of two scopes are never added. Within one, runs that were measured
+        side by side on one machine each hold what the machine drew.
+        """
 
 
 @dataclass(frozen=True, slots=True)

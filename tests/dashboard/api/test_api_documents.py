@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from outweigh.core.measurement import Scope
 from outweigh.ports.serving import Role
 
 PROJECT = """
@@ -139,6 +140,28 @@ def test_metrics_hold_what_the_ledger_holds_with_names_escaped(host, store, made
     assert found["outweigh_ledger_receipts", ""] == 3
     assert found["outweigh_receipts_energy_joules_total", "synthetic"] == 201.0  # 100 J and 101 J
     assert found["outweigh_receipts_total", 'a"b\nc'] == 1
+
+
+def test_metrics_never_add_the_energy_of_a_package_to_that_of_its_node(host, store, made_receipt):
+    from prometheus_client.parser import text_string_to_metric_families
+
+    labels = (("machine", "m1"),)
+    store.append_all(
+        [
+            made_receipt(0, joules=1000.0, scope=Scope.NODE, labels=labels),
+            made_receipt(1, joules=600.0, scope=Scope.PACKAGE, labels=labels),
+        ]
+    )
+
+    answer = host().client(Role.READER).get("/metrics")
+
+    energies = {
+        sample.labels["scope"]: sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+        if sample.name == "outweigh_receipts_energy_joules_total"
+    }
+    assert energies == {"node": 1000.0, "package": 600.0}
 
 
 def test_budgets_are_those_of_the_project_and_follow_the_ledger(host, store, made_receipt, tmp_path: Path):

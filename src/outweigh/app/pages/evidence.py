@@ -143,31 +143,38 @@ def _project_factors(served: Served) -> tuple[list[Factor], str]:
 
 def _grades(served: Served) -> dict[str, Any]:
     columns = (
+        Column("scope", "scope"),
         Column("grade", "grade", "grade"),
         Column("meaning", "how it is known"),
         Column("receipts", "receipts", "number"),
         Column("energy", "energy, as metered", "energy"),
-        Column("share", "of the energy", "share"),
+        Column("share", "of the energy of this scope", "share"),
     )
-    counts: Counter[str] = Counter()
-    energy_j: Counter[str] = Counter()
-    for _, _, grade, receipts, joules in served.texts.drawn():
-        counts[grade] += receipts
-        energy_j[grade] += joules  # type: ignore[assignment]
-    whole_j = sum(energy_j.values())
+    counts: Counter[tuple[str, str]] = Counter()
+    energies_j: dict[tuple[str, str], list[float]] = {}
+    for _, _, grade, scope, receipts, joules in served.texts.drawn():
+        counts[scope, grade] += receipts
+        energies_j.setdefault((scope, grade), []).append(joules)
+    energy_j = {key: sum(joules) for key, joules in energies_j.items()}
+    scopes = sorted({scope for scope, _ in energy_j}) or [""]
+    # A node's energy holds its package's: a share is of one scope, and scopes are never added.
+    whole_j = {scope: sum(joules for (own, _), joules in energy_j.items() if own == scope) for scope in scopes}
     rows = [
         {
+            "scope": scope,
             "grade": grade.value,
             "meaning": GRADES[grade.value],
-            **keyed("receipts", "number", float(counts[grade.value])),
-            **keyed("energy", "energy", float(energy_j[grade.value]) if counts[grade.value] else None,
-                    why="" if counts[grade.value] else "no receipt of this grade"),
-            **keyed("share", "share", energy_j[grade.value] / whole_j if whole_j else None,
-                    why="" if whole_j else "nothing was drawn"),
+            **keyed("receipts", "number", float(counts[scope, grade.value])),
+            **keyed("energy", "energy", energy_j.get((scope, grade.value)),
+                    why="" if counts[scope, grade.value] else "no receipt of this grade"),
+            **keyed("share", "share",
+                    energy_j.get((scope, grade.value), 0.0) / whole_j[scope] if whole_j[scope] else None,
+                    why="" if whole_j[scope] else "nothing was drawn"),
         }
+        for scope in scopes
         for grade in Grade
     ]  # fmt: skip
-    return table("How well the energy in the ledger is known", columns, rows)
+    return table("How well the energy in the ledger is known, scope by scope", columns, rows)
 
 
 def _views(served: Served) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,7 @@ def runs(served: Served, asked: Asked) -> dict[str, Any]:
         "live": {"every_s": _RUNNING_S if running else _QUIET_S, "running": len(running)},
         "figures": [
             figure("number", "receipts in the ledger", float(kept), note=f"chain {chain[:12]}"),
-            _all_energy(drawn),
+            *_energy_by_scope(drawn),
             figure("number", "running now", float(len(running))),
         ],
         "tables": {
@@ -194,15 +195,19 @@ def _within(served: Served, asked: Asked) -> Interval | None:
     return Interval(since, until)
 
 
-def _all_energy(drawn: tuple[tuple[str, str, str, int, float], ...]) -> dict[str, Any]:
-    label = "energy of all runs, as metered"
+def _energy_by_scope(drawn: Sequence[tuple[str, str, str, str, int, float]]) -> list[dict[str, Any]]:
+    """What runs drew, scope by scope: a node's energy holds its package's, so that there is no sum of both."""
     if not drawn:
-        return figure("energy", label, None, why="there is no receipt yet")
-    grade = Grade.worst(Grade(one[2]) for one in drawn)
-    return figure(
-        "energy", label, sum(one[4] for one in drawn), grade=grade.value,
-        note="a sum of totals in their meters' scopes; an interval stands at each run",
-    )  # fmt: skip
+        return [figure("energy", "energy of runs, as metered", None, why="there is no receipt yet")]
+    return [
+        figure(
+            "energy", f"energy of runs, scope {scope}", math.fsum(one[5] for one in own),
+            grade=Grade.worst(Grade(one[2]) for one in own).value,
+            note="added run by run: of runs side by side on one machine each holds what it drew",
+        )
+        for scope in sorted({one[3] for one in drawn})
+        for own in [[one for one in drawn if one[3] == scope]]
+    ]  # fmt: skip
 
 
 def _empty(kept: int, asked: Asked) -> str:

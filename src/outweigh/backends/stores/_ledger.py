@@ -144,7 +144,7 @@ class LedgerStore(ABC):
         with self._translated():
             return self._ledger().text(address)
 
-    def drawn(self) -> tuple[tuple[str, str, str, int, float], ...]:
+    def drawn(self) -> tuple[tuple[str, str, str, str, int, float], ...]:
         with self._translated():
             return self._ledger().drawn()
 

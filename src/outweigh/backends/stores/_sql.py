@@ -11,9 +11,11 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict
+from threading import Lock
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     CheckConstraint,
     Column,
     Connection,
@@ -28,6 +30,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    cast,
     func,
     insert,
     or_,
@@ -333,6 +336,23 @@ def _matching(which: ReceiptFilter) -> Select[Any]:
 # --- the ledger -------------------------------------------------------------------------------------
 
 
+def _drawn_in(done: int, last: int, dialect: str) -> Select[Any]:
+    """Count and energy of what is usable behind number `done`, by project, phase, grade and scope."""
+    body = receipts.c.body
+    scope = (
+        func.json_extract(body, "$.total.scope")
+        if dialect == "sqlite"
+        else cast(body, JSON)["total"]["scope"].as_string()
+    )
+    rows = (
+        select(receipts.c.project, receipts.c.phase, receipts.c.grade, scope.label("scope"), receipts.c.energy_j)
+        .where(receipts.c.status != "unusable", receipts.c.seq > done, receipts.c.seq <= last)
+        .subquery()
+    )
+    named = (rows.c.project, rows.c.phase, rows.c.grade, rows.c.scope)
+    return select(*named, func.count(), func.sum(rows.c.energy_j)).group_by(*named)
+
+
 class SqlLedger:
     """Receipts in an open database. `engine.connect()` reads; `writing()` begins a transaction that holds the lock.
 
@@ -342,6 +362,8 @@ class SqlLedger:
     def __init__(self, engine: Engine, location: str, *, writer: Engine | None = None) -> None:
         self.engine = engine
         self.location = location
+        self._drawn_lock = Lock()
+        self._drawn: tuple[int, dict[tuple[str, str, str, str], tuple[int, float]]] = 0, {}
         self._writer = (writer or engine).execution_options(outweigh_writing=True)
 
     def writing(self) -> AbstractContextManager[Connection]:
@@ -455,16 +477,19 @@ class SqlLedger:
             rows = connection.execute(query).mappings().all()
         return tuple(_as_kept(row, self.location) for row in rows)
 
-    def drawn(self) -> tuple[tuple[str, str, str, int, float], ...]:
-        named = (receipts.c.project, receipts.c.phase, receipts.c.grade)
-        query = (
-            select(*named, func.count(), func.sum(receipts.c.energy_j))
-            .where(receipts.c.status != "unusable")
-            .group_by(*named)
-            .order_by(*named)
-        )
-        with self.engine.connect() as connection:
-            return tuple((row[0], row[1], row[2], int(row[3]), float(row[4])) for row in connection.execute(query))
+    def drawn(self) -> tuple[tuple[str, str, str, str, int, float], ...]:
+        with self._drawn_lock, self.engine.connect() as connection:
+            done, sums = self._drawn
+            last = connection.execute(select(func.max(receipts.c.seq))).scalar_one() or 0
+            if last < done:  # another ledger lies there now
+                done, sums = 0, {}
+            # Receipts only ever come to the end: those that are added up are not read again.
+            for row in connection.execute(_drawn_in(done, last, connection.dialect.name)):
+                named = row[0], row[1], row[2], row[3]
+                runs, energy_j = sums.get(named, (0, 0.0))
+                sums[named] = runs + int(row[4]), energy_j + float(row[5])
+            self._drawn = last, sums
+            return tuple((*named, *sums[named]) for named in sorted(sums))
 
     def append_views(self, new: Sequence[View]) -> int:
         kept = 0

@@ -80,15 +80,17 @@ class _Kept:
     def collect(self) -> Iterator[Any]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        labels = ("project", "phase", "grade")
+        labels = ("project", "phase", "scope", "grade")
         count, _ = self._served.texts.head()
         yield GaugeMetricFamily("outweigh_ledger_receipts", "Receipts that are kept", value=count)
         receipts = CounterMetricFamily("outweigh_receipts", "Receipts with a usable figure", labels=labels)
         energy = CounterMetricFamily(
-            "outweigh_receipts_energy_joules", "IT energy of receipts, each in its meter's scope", labels=labels
+            "outweigh_receipts_energy_joules",
+            "IT energy of receipts by their meters' scope, never to be summed over it",
+            labels=labels,
         )
-        for project, phase, grade, runs, energy_j in self._served.texts.drawn():
-            receipts.add_metric((project, phase, grade), runs)
-            energy.add_metric((project, phase, grade), energy_j)
+        for project, phase, grade, scope, runs, energy_j in self._served.texts.drawn():
+            receipts.add_metric((project, phase, scope, grade), runs)
+            energy.add_metric((project, phase, scope, grade), energy_j)
         yield receipts
         yield energy
