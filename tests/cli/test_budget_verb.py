@@ -71,3 +71,20 @@ def test_without_a_project_the_answer_is_a_sentence_and_exit_code_2(tmp_path):
 
     assert done.returncode == 2
     assert "energy.toml" in done.stderr
+
+
+def test_looking_at_budgets_starts_no_ledger(tmp_path):
+    (tmp_path / "energy.toml").write_text(PROJECT.format(limit="1 MWh"))
+
+    done = outweigh("budget", "status", "--json", cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["drawn_j"] == 0
+    assert not (tmp_path / ".outweigh").exists()
+
+
+def test_the_first_look_at_a_ledger_says_what_starts_one(tmp_path):
+    done = outweigh("ledger", "list", cwd=tmp_path)
+
+    assert "`outweigh measure` or `outweigh review` starts one" in done.stderr
+    assert "mkdir" not in done.stderr

@@ -1,8 +1,14 @@
 """The command line's front door: every verb is there, errors teach, pipes work, nothing shows a traceback."""
 
+import contextlib
+import fcntl
 import os
+import re
+import signal
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -50,13 +56,69 @@ def test_an_unknown_option_exits_2_without_a_traceback():
     assert "Traceback" not in done.stderr
 
 
-def test_a_reader_that_goes_away_is_no_error():
+def test_a_reader_that_goes_away_ends_it_as_sigpipe_does_and_is_no_verdict():
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run([OUTWEIGH, "doctor", "--json"], stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)
     os.close(write)
-    assert done.returncode == 0
+    assert done.returncode == 128 + signal.SIGPIPE
     assert done.stderr == ""
+
+
+def test_a_command_is_measured_though_nobody_gave_us_an_output(tmp_path):
+    ran = tmp_path / "ran"
+    command = f'"{OUTWEIGH}" measure --hum 0 -- touch "{ran}" >&-'
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, timeout=60, cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert ran.exists()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_a_minus_stays_a_minus_where_the_output_s_encoding_has_none_of_ours(encoding):
+    case = Path(__file__).parents[2] / "examples" / "finance" / "case.toml"
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([OUTWEIGH, "whatif", "finance", case], capture_output=True, timeout=60, env=environment)
+
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout.decode("utf-8" if encoding == "ascii" else encoding)  # click takes ASCII for a slip
+    assert re.search(r"present value, EUR .*-[\d,]+ ", shown)
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 100, 120, 160])
+def test_no_figure_is_cut_on_a_terminal_however_narrow(columns):
+    sheet = Path(__file__).parents[2] / "examples" / "negotiation" / "sheet.toml"
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "dumb"}
+    with subprocess.Popen([OUTWEIGH, "whatif", "negotiate", sheet], stdout=theirs, stderr=subprocess.DEVNULL,
+                          env=environment):  # fmt: skip
+        os.close(theirs)
+        shown = read_all(ours)
+
+    assert "\u2026" not in shown
+    for figure in ("6,235,963.50", "6,203,079.00", "0.13194"):
+        assert figure in shown
+
+
+def read_all(terminal):
+    parts = []
+    with contextlib.suppress(OSError):  # a terminal that nobody writes to any longer ends with an error
+        while part := os.read(terminal, 65_536):
+            parts.append(part)
+    os.close(terminal)
+    return b"".join(parts).decode()
+
+
+@pytest.mark.parametrize(
+    "question", ["--check", "--replay", "--scenarios", "--emit", "--energy", "--place", "--backtest"]
+)
+def test_every_question_of_plan_has_help_wherever_it_is_asked_for(question):
+    ask = outweigh("plan", question, "--help")
+    before = outweigh("plan", "-h", question)
+
+    assert ask.returncode == 0
+    assert ask.stdout == before.stdout != outweigh("plan", "--help").stdout
 
 
 def test_the_command_line_pages_are_those_of_help():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,11 +35,12 @@ def budget_rows(
     from outweigh.ledger import open_ledger
 
     declared = load_project(project)
-    store = open_ledger(find_ledger(ledger, Path(declared.root)))
-    try:
-        return lines_of(declared, store, now or datetime.now(UTC))
-    finally:
-        store.close()
+    now = now or datetime.now(UTC)
+    where = find_ledger(ledger, Path(declared.root))
+    if isinstance(where, Path) and ledger is None and not where.exists():
+        return rows_of(declared, (), now)  # who only looks starts no ledger, and there nothing is drawn yet
+    with closing(open_ledger(where, create=False)) as store:
+        return lines_of(declared, store, now)
 
 
 def lines_of(project: Project, store: Store, now: datetime) -> list[dict[str, Any]]:

@@ -12,10 +12,11 @@ from typing import Any, NoReturn
 import click
 
 from outweigh import __version__
+from outweigh.cli.streams import make_ready
 from outweigh.cli.verbs import VERBS
 from outweigh.core.errors import OutweighError
 
-_SIGINT_CODE, _SIGTERM_CODE = 130, 143  # 128 + signal, as a shell reports it
+_SIGINT_CODE, _SIGPIPE_CODE, _SIGTERM_CODE = 130, 141, 143  # 128 + signal, as a shell reports it
 _BY_NAME = {verb.name: verb for verb in VERBS}
 
 
@@ -37,10 +38,10 @@ class _Verbs(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError as err:
-            # The reader went away (`| head`): nothing is wrong, and nobody is left to tell. click itself would end
-            # with 1, which is a verdict of ours.
+            # The reader went away (`| head`), and nobody is left to tell. click itself would end with 1, which is a
+            # verdict of ours, and 0 would be one, too.
             _stop_writing()
-            raise click.exceptions.Exit(0) from err
+            raise click.exceptions.Exit(_SIGPIPE_CODE) from err
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -79,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code; never shows a traceback for an error we know."""
     # A scheduler's SIGTERM ends a run as Ctrl-C does: the receipt of the run in flight is kept as interrupted.
     signal.signal(signal.SIGTERM, _told_to_stop)
+    make_ready()
     sys.exit(run(argv))
 
 
@@ -113,7 +115,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         return _SIGTERM_CODE if _ToldToStop.said or isinstance(stop, _ToldToStop) else _SIGINT_CODE
     except BrokenPipeError:
         _stop_writing()
-        return 0
+        return _SIGPIPE_CODE
     except OSError as err:
         # Standard output is full or gone; files of ours raise typed errors before they come here.
         click.echo(

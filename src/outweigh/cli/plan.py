@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from itertools import takewhile
 from typing import Any
 
 import click
@@ -27,8 +28,10 @@ class _Plan(click.Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        given = {arg.partition("=")[0] for arg in args}
+        given = {arg.partition("=")[0] for arg in takewhile(lambda arg: arg != "--", args)}
         flag = next((flag for flag in QUESTIONS if flag in given), "")
+        if given & {"-h", "--help"}:
+            args = ["--help"]  # which a flag before it would take for its value
         return self.question(flag).make_context(info_name, args, parent, **extra)
 
     def get_help(self, ctx: click.Context) -> str:

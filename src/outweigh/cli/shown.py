@@ -64,6 +64,7 @@ def table(
         cells_below: on one narrower than this, every cell is a line under its heading's name: figures would be cut.
     """
     from rich.box import SIMPLE_HEAD
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
 
@@ -81,9 +82,14 @@ def table(
     grid = Table(*headings, box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
     for row in kept:
         grid.add_row(*row)
-    # The longest words of all columns side by side: in less room rich cuts figures, and half a figure is a wrong one.
-    needed = grid.__rich_measure__(console, console.options.update(max_width=_NO_LIMIT)).minimum
-    if console.width < cells_below or (sys.stdout.isatty() and console.width < needed):
+    wanted = [max(map(cell_len, cells)) for cells in zip(headings, *kept, strict=True)]
+    # In less room than its longest word rich cuts a column, and half a figure is a wrong one.
+    least = [
+        max(cell_len(w) for cell in cells for w in cell.split() or [""]) for cells in zip(headings, *kept, strict=True)
+    ]
+    whole = grid.__rich_measure__(console, console.options.update(max_width=_NO_LIMIT)).maximum
+    room = console.width - (whole - sum(wanted))
+    if console.width < cells_below or (sys.stdout.isatty() and room < sum(least)):
         if title:
             click.echo(f"{title}\n")
         for row in kept:
@@ -92,22 +98,41 @@ def table(
                     click.echo(f"{heading}: {cell}" if heading else cell)
             click.echo()
         return
-    console.width = max(console.width, needed)
+    for column, width in zip(grid.columns, _widths(wanted, least, max(room, sum(least))), strict=True):
+        column.width = width
+    console.width = max(console.width, whole - sum(wanted) + sum(least))
     console.print(grid)
 
 
+def _widths(wanted: Sequence[int], least: Sequence[int], room: int) -> list[int]:
+    """What each column gets: all it wants where there is room, else the widest give way first, none below its least.
+
+    >>> _widths([10, 4, 20], [5, 4, 8], 25)
+    [10, 4, 11]
+    """
+    widths = list(wanted)
+    while sum(widths) > room:
+        loose = [at for at, width in enumerate(widths) if width > least[at]]
+        if not loose:
+            break
+        widths[max(loose, key=widths.__getitem__)] -= 1
+    return widths
+
+
 def entries(headings: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> Iterator[str]:
-    """Rows as entries: the short cells on one line, a line or more for each long one, under its heading.
+    """Rows as entries: the short cells on one line, a line or more for each long one; all but the first by their names.
 
     >>> print(*entries(("name", "state", "why not"), [("rapl", "not here", "a virtual machine " * 3)], 44), sep="\\n")
-    rapl  not here
+    rapl  state: not here
         why not: a virtual machine a virtual
             machine a virtual machine
     """
     import textwrap
 
     for row in rows:
-        short = [cell for cell in row if cell and len(cell) <= _SHORT_CELL]
+        first, *rest = zip(headings, row, strict=True)
+        short = [first[1]] if first[1] and len(first[1]) <= _SHORT_CELL else []
+        short += [f"{heading}: {cell}" if heading else cell for heading, cell in rest if 0 < len(cell) <= _SHORT_CELL]
         yield from textwrap.wrap("  ".join(short), width, subsequent_indent="    ", drop_whitespace=False) or [""]
         for heading, cell in zip(headings, row, strict=True):
             if len(cell) > _SHORT_CELL:

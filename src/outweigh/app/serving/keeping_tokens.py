@@ -24,19 +24,19 @@ def created(ledger: str | None, name: str, role: str, expires: str | None) -> tu
 
 def listed(ledger: str | None) -> list[dict[str, Any]]:
     """All tokens as rows. Raises LedgerError."""
-    with _access(ledger) as access:
+    with _access(ledger, create=False) as access:
         return token_rows(access, datetime.now(UTC))
 
 
 def revoked(ledger: str | None, token: str) -> None:
     """Raises UsageError where there is no token of that id, LedgerError."""
-    with _access(ledger) as access:
+    with _access(ledger, create=False) as access:
         revoke_token(access, token, now=datetime.now(UTC))
 
 
 @contextmanager
-def _access(ledger: str | None) -> Iterator[Access]:
-    with opened(ledger, create=True) as store:
+def _access(ledger: str | None, *, create: bool = True) -> Iterator[Access]:
+    with opened(ledger, create=create) as store:
         if not isinstance(store, Access):
             raise UsageError(
                 f"the store {type(store).__name__} keeps no tokens", "Serve from a SQLite file or a PostgreSQL database"

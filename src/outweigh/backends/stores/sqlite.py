@@ -85,7 +85,7 @@ class SqliteStore(LedgerStore):
             raise LedgerError(str(self.path), "it is a folder", "Name a file in it")
         if folder.exists() and not folder.is_dir():
             raise LedgerError(str(self.path), f"{folder} is not a folder", "Keep the ledger in a folder")
-        if not folder.is_dir():
+        if not folder.is_dir() and self._create:
             raise LedgerError(str(self.path), f"there is no folder {folder}", f"Make it first: mkdir -p {folder}")
         if not self._create and not self.path.exists():
             raise LedgerError(
