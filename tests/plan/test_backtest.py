@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outweigh.app.backtesting import COLUMNS, SCHEMA, AsOf, backtest_document, backtest_file, repeated
+from outweigh.backends.exporters.backtest_html import render
 from outweigh.core.errors import FactorMissing, GapsTooLarge, InvalidQuantity, SeriesMismatch, UsageError
 from outweigh.core.intervals import Interval
 from outweigh.core.meaning import Accounting, CarbonKind, CarbonMeaning, DataQuality, Origin
@@ -439,6 +440,34 @@ def test_a_price_that_the_archive_never_had_is_asked_for_and_not_passed_over(job
 def test_a_zone_of_which_only_a_year_is_known_has_no_history_to_play(jobs_file):
     with pytest.raises(GapsTooLarge, match="Give the history as a file"):
         backtest_file(jobs_file, window=Interval(START - timedelta(days=9), START))
+
+
+def test_a_mean_day_of_another_year_is_no_history_to_play(jobs_file):
+    jobs_file.write_text(JOBS.replace('zone = "DE"', 'zone = "US-CAL-CISO"\nprice = "0.1 EUR/kWh"'), encoding="utf-8")
+
+    with pytest.raises(GapsTooLarge, match="the mean day of another year is none"):
+        backtest_file(jobs_file, window=Interval(START - timedelta(days=9), START), sources=["typical"])
+
+
+@pytest.mark.parametrize("quality", ["measured", "estimated", "filled"])
+def test_a_back_test_says_where_its_history_is_from_and_what_of_it_nobody_measured(jobs_file, tmp_path, quality):
+    path = history(tmp_path / "history.csv", 45)
+    rows = path.read_text(encoding="utf-8").splitlines()
+    carbon = [row.replace(",measured,", f",{quality},") if "gCO2e" in row else row for row in rows]
+    path.write_text("\n".join(carbon) + "\n", encoding="utf-8")
+
+    told = backtest_file(jobs_file, window=Interval(START - timedelta(days=9), START), files=[path])
+
+    said = [note for note in told.notes if note.startswith("NOT MEASURED")]
+    assert told.document["notes"][: len(said)] == said
+    if quality == "measured":
+        assert said == []
+    else:
+        assert f"100% of the carbon intensity of here is {quality}" in said[0]
+    site = told.document["sources"][0]
+    assert (site["name"], site["carbon"]["quality"], site["price"]["quality"]) == ("here", quality, "measured")
+    assert {"provider", "source", "licence", "grade", "vintage"} <= set(site["carbon"])
+    assert "where they come from" in render(told.document)
 
 
 def test_an_outlook_of_series_knows_only_what_they_knew():

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from outweigh import __version__
+from outweigh.app.backtest_history import check_history, not_measured, sources_of
 from outweigh.app.places import Sited, Surveyed, survey
 from outweigh.config.jobs import load_jobs
 from outweigh.core.errors import FactorMissing, GapsTooLarge, SeriesMismatch, UsageError
@@ -105,6 +106,7 @@ def backtest_file(
             100,
             "Give the history as a file (--file), or name a source that has it (--source)",
         )
+    check_history(found)
     price = 0.0 if spec.carbon_price is None else spec.carbon_price.amount
     outlook = _outlook(kind, argument, past, found, price, window.start)
     document = backtest_document(
@@ -115,8 +117,9 @@ def backtest_file(
         "source": spec.source,
         "carbon_meaning": str(found.sited[0].carbon.series.meaning),
         "every_h": every_h,
+        "sources": sources_of(found),
     }
-    document["notes"] += found.notes
+    document["notes"] = [*not_measured(found), *document["notes"], *found.notes]
     if any(site.demand_charge is not None for site in spec.sites):
         document["notes"].append("Demand charges are not in these figures: a back-test weighs energy and carbon.")
     return Backtested(document, [_row(one, found.currency) for one in document["policies"]], list(_lines(document)))
@@ -269,6 +272,9 @@ def document_of(
       hours: rows of hour (of the day, UTC), policy, energy_kwh (facility), and mean rate [currency/kWh]: for a chart of
       when each policy runs.
     - notes: sentences.
+
+    `backtest_file` adds source, carbon_meaning, every_h, and sources: per site its name and zone, and of carbon and
+    price what a plan says of them: level, quality, grade, provider, source, licence, vintage.
     """
     now = found.fared[0]
     home = now.site

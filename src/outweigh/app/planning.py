@@ -192,7 +192,7 @@ def _document(
     )
     for site, sited in zip(body["sites"], found.sited, strict=True):
         site["zone"] = sited.carbon.zone.key
-        site["sources"] = {"carbon": _source(sited.carbon), "price": _source(sited.price)}
+        site["sources"] = {"carbon": source_of(sited.carbon), "price": source_of(sited.price)}
         seen = {"carbon": record_of(sited.carbon.series, asked), "price": record_of(sited.price.series, asked)}
         site["seen"] = seen if any(seen.values()) else None
     certificate = schedule.certificate
@@ -283,7 +283,8 @@ def _point(carbon_price: float, schedule: Schedule, *, chosen: bool) -> dict[str
     }
 
 
-def _source(answer: Answer[CarbonSeries] | Answer[PriceSeries]) -> dict[str, Any]:
+def source_of(answer: Answer[CarbonSeries] | Answer[PriceSeries]) -> dict[str, Any]:
+    """Where a series comes from and how well it is known, as plain values."""
     series = answer.series
     quality, origin = series.worst_quality, series.origin
     return {

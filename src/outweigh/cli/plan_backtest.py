@@ -14,8 +14,8 @@ _FILE = click.Path(path_type=Path)
 
 @click.command(
     "plan",
-    epilog="Example: outweigh plan examples/plan/jobs.toml --backtest --source typical --from 2022-01-01T00:00Z "
-    "--to 2022-03-01T00:00Z",
+    epilog="Example: outweigh plan examples/plan/jobs.toml --backtest --file history.csv --from 2025-01-01T00:00Z "
+    "--to 2025-03-01T00:00Z",
 )
 @click.argument("jobs", type=_FILE)
 @click.option("--backtest", is_flag=True, required=True, expose_value=False, help="Play the jobs over history.")

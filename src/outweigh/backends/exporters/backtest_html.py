@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from outweigh.backends.exporters._atomic import write_text
 from outweigh.backends.exporters._page import compose
+from outweigh.backends.exporters._timetables import SOURCE_HEADINGS, source_rows
 from outweigh.core.rounding import si, significant
 from outweigh.registry import exporters
 
@@ -44,6 +45,11 @@ def render(doc: Mapping[str, Any]) -> str:
         ),
         rules="within the capacity of the sites" if doc.get("within_capacity") else "as if the sites had room for all",
         rows=[_row(one, money) for one in doc["policies"]],
+        source_headings=SOURCE_HEADINGS,
+        source_rows=list(source_rows([
+            {"name": one["name"], "zone": one["zone"], "sources": {key: one[key] for key in ("carbon", "price")}}
+            for one in doc.get("sources", ())
+        ])),
     )  # fmt: skip
 
 
