@@ -356,6 +356,34 @@ def test_the_note_gives_the_bound_over_plans_that_change_speed_as_they_please():
     assert any("it would be 1.100 EUR, not 1.250 EUR" in note for note in plan.notes)
 
 
+def test_the_best_constant_policy_weighs_what_moving_costs_and_stays_at_home():
+    there = places([[0.11] * 24, [0.10] * 24], move_cost_per_gb=np.array([0.0, 0.10]))
+    jobs = [job(deadline=24, work=6, kw=8.0, home="a", data_gb=1000)]
+
+    plan = plan_jobs(jobs, there, Capacity(np.array([np.inf, np.inf])), carbon_price_per_tonne=0)
+
+    assert (plan.best_constant.policy, plan.best_constant.objective) == ("always at home, at once", pytest.approx(5.28))
+
+
+@pytest.mark.parametrize("limit", [np.inf, 1.0])
+def test_the_best_constant_policy_is_the_best_of_every_site_and_every_delay(limit):
+    rng = np.random.default_rng(5)
+    there = places(rng.uniform(0.1, 0.5, (3, 40)))
+    jobs = [job(f"j{n}", 3 * n, 3 * n + 30, 3, 1.0, home="a") for n in range(3)]
+
+    plan = plan_jobs(jobs, there, Capacity(np.full(3, limit)), carbon_price_per_tonne=0)
+
+    rate = there.rate(0.0)
+    every = {
+        f"always at {there.names[site]}, {late} h later": rate[site, late : late + 9].sum()
+        for site in range(3)
+        for late in range(24)
+    }
+    name = min(every, key=every.__getitem__)
+    assert plan.best_constant.policy.replace("home", "a") == name
+    assert plan.best_constant.objective == pytest.approx(every[name])
+
+
 # --- what is refused --------------------------------------------------------------------------------
 
 

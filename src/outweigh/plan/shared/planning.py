@@ -45,6 +45,8 @@ _FEW_JOBS: Final = 20_000
 _TURNS: Final = 60_000
 _TURNS_A_JOB: Final = 20
 _HEAT: Final = 0.035
+# Jobs that are placed by constant policies, in all of those that are played.
+_PLAYED: Final = 5_000
 # Between them prices are asked for again.
 _DIVES: Final = 4
 
@@ -329,8 +331,7 @@ def _schedule(
     used = _runs(packing, rows)
     outcome = evaluate("this plan", used, rows, places, capacity, carbon_price, frozen)
     limit = packing.shapes.units_per_kw[packing.shapes.member]
-    mean = np.nan_to_num(packing.field.rate, nan=np.inf).mean(axis=1)
-    listed, cheap = np.arange(len(mean)), np.argsort(mean, kind="stable")
+    listed = np.arange(len(places.names))
     fixed = _field(places, capacity, carbon_price, frozen).limit
 
     def placed_by(order: Ints, *, home_first: bool, delay: float = 0.0) -> policies.Placed:
@@ -341,15 +342,16 @@ def _schedule(
 
     first = placed_by(listed, home_first=True)
     baseline = judged("start now, here, in the order of release", first)
-    delays = (0, 6, 12) if len(rows) <= _FEW_JOBS // 4 else (0,)
-    constants = [
-        judged(
-            f"always the sites of the lowest mean rate, {f'{hours} h later' if hours else 'at once'}",
-            placed_by(cheap, home_first=False, delay=hours / places.step_h),
-        )
-        for hours in delays
-    ]
-    best = min(constants, key=lambda one: (one.late, one.objective))
+    constants = policies.constants(rows, packing.field.rate, places.step_h, places.names)
+    # What they come to without room for all is known; with what room there is, each has to be played.
+    played = constants[: 1 if np.isinf(fixed).all() and not capacity.charged else 1 + _PLAYED // (len(rows) + 1)]
+    best = min(
+        (
+            judged(one.name, placed_by(one.order, home_first=one.home_first, delay=one.delay_h / places.step_h))
+            for one in played
+        ),
+        key=lambda one: (one.late, round(one.objective, 9)),
+    )
     bound -= _ROUNDING * (
         abs(bound) + float(np.sum(prices.limit[np.isfinite(fixed)] * fixed[np.isfinite(fixed)])) * places.step_h
     )

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from outweigh.plan.kernels import Windows, contiguous_use
+from outweigh.plan.kernels import Windows, contiguous_use, now
 from outweigh.plan.offers import W_PER_KW, starting_now
 from outweigh.plan.problem import G_PER_TONNE, ROUNDING_STEPS, Floats, Ints, Jobs, Places
 from outweigh.plan.shared.packing import ROOM_RTOL
@@ -28,6 +28,54 @@ def homes(jobs: Jobs) -> Ints:
     return np.where(jobs.allowed[each, named], named, first)
 
 
+class Constant(NamedTuple):
+    """A policy that looks at no hour: the sites in this order, everything so many hours later than it could start."""
+
+    name: str
+    order: Ints
+    home_first: bool
+    delay_h: int
+
+
+def constants(jobs: Jobs, rate: Floats, step_h: float, names: tuple[str, ...]) -> list[Constant]:
+    """Always at home, or always at one site, at once or up to 23 h later; the cheapest first.
+
+    By what they come to with room for all, moved data included; of equal ones the earlier. Jobs that may not run at a
+    site go where the mean rate is lowest.
+
+    Args:
+        rate: cost of IT energy [currency/kWh], shape (S, T).
+        names: of the sites.
+    """
+    level = _slowest(jobs)
+    each = np.arange(len(jobs))
+    length, kwh = jobs.work / jobs.speed[each, level], jobs.power_w[each, level] / W_PER_KW * step_h
+    mean = np.nan_to_num(rate, nan=np.inf).mean(axis=1)
+    by_mean = np.argsort(mean, kind="stable")
+    orders = [("always at home", by_mean, homes(jobs))]
+    for site, name in enumerate(names):
+        order = np.concatenate([[site], by_mean[by_mean != site]])
+        orders.append((f"always at {name}", order, order[np.argmax(jobs.allowed[:, order], axis=1)]))
+    found: list[tuple[float, Constant]] = []
+    for number, (name, order, where) in enumerate(orders):
+        for hours in range(24):
+            begin = np.clip(
+                jobs.release + hours / step_h, jobs.release, np.maximum(jobs.deadline - length, jobs.release)
+            )
+            paid = now(rate, Windows(where, begin, jobs.deadline, length)) * kwh + jobs.entry_cost[each, where]
+            words = f"{name}, {f'{hours} h later' if hours else 'at once'}"
+            found.append((float(paid @ jobs.count), Constant(words, order, not number, hours)))
+    # Sums in another order are off in their last digits: nobody waits, or moves, for those.
+    unit = max(abs(cost) for cost, _ in found) or 1.0
+    return [one for _, one in sorted(found, key=lambda each: round(each[0] / unit, 9))]
+
+
+def _slowest(jobs: Jobs) -> Ints:
+    """The slowest level that is in time, shape (J,)."""
+    fits = jobs.work[:, np.newaxis] / jobs.speed <= (jobs.deadline - jobs.release)[:, np.newaxis] + ROUNDING_STEPS
+    return np.asarray(np.argmax(fits, axis=1))
+
+
 def first_come(
     jobs: Jobs, limit: Floats, units_per_kw: Floats, step_h: float, order: Ints, *, home_first: bool, delay: float = 0.0
 ) -> Placed:
@@ -45,8 +93,7 @@ def first_come(
     free = limit * (1 + ROOM_RTOL)
     steps = limit.shape[1]
     home = homes(jobs)
-    fits = jobs.work[:, np.newaxis] / jobs.speed <= (jobs.deadline - jobs.release)[:, np.newaxis] + ROUNDING_STEPS
-    level = np.argmax(fits, axis=1)
+    level = _slowest(jobs)
     each = np.arange(len(jobs))
     length, kw = jobs.work / jobs.speed[each, level], jobs.power_w[each, level] / W_PER_KW
     found: list[tuple[int, int, int, float]] = []
