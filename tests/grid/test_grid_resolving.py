@@ -280,6 +280,21 @@ def test_a_named_source_is_asked_by_the_name_only_it_knows(asked: str, key: str)
     assert (answer.zone.key, answer.series.origin.zone) == (key, asked)
 
 
+@pytest.mark.parametrize("asked", ["eastsu", "DE-LX"])
+def test_a_slip_that_a_source_takes_and_its_provider_refuses_is_a_slip(asked: str):
+    class Taking(FixedGrid):
+        def takes(self, name: str) -> bool:
+            return True
+
+    with pytest.raises(UnknownZone) as caught:
+        resolve_carbon(asked, DAY, Sources(live=[Taking(carbon={"eastus": 1.0})]))
+
+    assert caught.value.exit_code == 2
+    down = Broken(GridUnavailable("x", "no network", "Connect"))
+    down.takes = lambda _: True  # type: ignore[attr-defined]
+    assert resolve_carbon("DE-LX", DAY, Sources(live=[down])).level is Level.COUNTRY_YEAR
+
+
 def test_a_name_that_no_source_takes_is_refused_still():
     with pytest.raises(UnknownZone):
         resolve_carbon("eastsu", DAY, Sources(live=[OwnNames()]))

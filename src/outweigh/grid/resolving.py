@@ -159,7 +159,10 @@ def _first(
     what: str, zone: Zone, rungs: Iterable[tuple[Level, GridSource, str]], ask: _Ask[S], max_gap: float
 ) -> Answer[S]:
     passed: list[PassedOver] = []
+    refused: UnknownZone | None = None
     for level, source, key in rungs:
+        if refused is not None and level not in (Level.LIVE, Level.FILE) and not any(one.down for one in passed):
+            raise refused  # a slip: a country's mean must not stand in for a place that is none
         if level is Level.ZONE_YEAR and zone.is_country:
             passed.append(PassedOver(level, source.name, f"{zone.key} is a whole country"))
             continue
@@ -167,7 +170,9 @@ def _first(
             series = ask(source, key)
             if series.missing_share > max_gap:
                 series.mean_value(max_gap=max_gap)
-        except UnknownZone:
+        except UnknownZone as err:
+            if zone.taken and level is Level.LIVE:
+                refused = refused or err
             passed.append(PassedOver(level, source.name, f"{source.name} has no figure of {key}"))
             continue
         except _PASSED as err:

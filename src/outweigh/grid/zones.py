@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """A zone by the name it has today. `note` says how it came from what was typed, "" when it is the same."""
+    """A zone by the name it has today. `note` says how it came from what was typed, "" when it is the same.
+
+    `taken`: nobody here has a name for it but a source that takes it as its provider's own, and may still refuse it.
+    """
 
     key: str
     name: str
     country: str
     note: str = ""
+    taken: bool = False
 
     @property
     def is_country(self) -> bool:
@@ -79,7 +83,7 @@ def zone_among(sources: Iterable[GridSource], asked: str, known: Iterable[str] =
         if not any(_takes(source, asked) for source in sources):
             raise
     country = asked.partition("-")[0]
-    return Zone(asked, _name(asked), country if country in zone_intensities() else "")
+    return Zone(asked, _name(asked), country if country in zone_intensities() else "", taken=True)
 
 
 def name_at(source: GridSource, zone: Zone, asked: str) -> str:
