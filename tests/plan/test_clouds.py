@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -255,6 +256,15 @@ def test_caps_that_no_set_keeps_say_how_many_regions_they_allow() -> None:
         spread(ranked, 2, Caps(country=0.5))
     with pytest.raises(UsageError, match="9 regions are asked for and 4 are left"):
         spread(ranked, 9, Caps())
+
+
+def test_a_region_whose_grid_is_not_known_keeps_to_the_cap_as_a_grid_of_its_own() -> None:
+    unknown = [replace(region(f"aws:{n}", "US", carbon=n), zone="") for n in range(3)]
+    ranked = rank(unknown, {C: 1.0})
+
+    with pytest.raises(PlanInfeasible, match="the caps allow 0 of the 3 regions"):
+        spread(ranked, 3, Caps(grid=0.01))
+    assert spread(ranked, 3, Caps(grid=0.34)).hhi[Grouping.GRID] == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize(

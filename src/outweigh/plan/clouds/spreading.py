@@ -76,7 +76,7 @@ def _rows(ranked: Sequence[Ranked], limit: Callable[[Grouping], int]) -> tuple[N
     rows, limits = [], []
     for by in (Grouping.COUNTRY, Grouping.GRID, Grouping.PROVIDER):
         names = [_group(one.region, by) for one in ranked]
-        for name in dict.fromkeys(filter(None, names)):
+        for name in dict.fromkeys(names):
             rows.append([float(one == name) for one in names])
             limits.append(limit(by))
     return np.array(rows), limits
@@ -89,4 +89,4 @@ def _group(region: Region, by: Grouping) -> str:
         Grouping.GRID: region.zone,
         Grouping.PROVIDER: region.provider,
     }
-    return names[by]
+    return names[by] or region.key
