@@ -324,7 +324,7 @@ def _kept(has_samples: Callable[[Path, str], bool], folder: Path, run: str) -> b
 
 
 def _sci(receipts: Addressed, given: Given) -> Sheet:
-    return sci(total(receipts, "receipts of inference"), given)
+    return sci(total(receipts), given)
 
 
 _SHEETS: dict[str, Callable[[Addressed, Given], Sheet]] = {

@@ -9,10 +9,10 @@ import click
 from outweigh.cli.shown import echo_json, json_option, note, project_argument, table
 
 
-@click.command("plan", epilog='Example: outweigh plan examples/news-triage --energy "20 MWh"')
+@click.command("plan", epilog='Example: outweigh plan examples/news-triage --energy "20 kWh"')
 @project_argument
 @click.option(
-    "--energy", required=True, metavar="QUANTITY", help='IT energy of the month, before PUE, such as "20 MWh".'
+    "--energy", required=True, metavar="QUANTITY", help='IT energy of the month, before PUE, such as "20 kWh".'
 )
 @json_option
 def command(project: Path, energy: str, as_json: bool) -> None:
