@@ -129,6 +129,17 @@ def test_a_gpu_price_without_a_date_is_no_price() -> None:
     assert found["aws:us-west-2"].cells[Criterion.GPU] == Missing("price of H100", "its price there has no date")
 
 
+def test_the_newest_list_counts_however_cheap_an_older_one_was() -> None:
+    prices = [
+        GpuPrice("aws:us-east-1", "H100", 1.5, "2023-01-15", "old list"),
+        GpuPrice("aws:us-east-1", "H100", 6.9, "2026-11-01", "new list"),
+        GpuPrice("aws:us-east-1", "H100", 7.5, "2026-11-01T08:00+01:00", "another list of that day"),
+    ]
+    found = {one.key: one for one in survey(Wanted(gpu="H100", gpu_prices=prices), NOW).regions}
+
+    assert found["aws:us-east-1"].value(Criterion.GPU) == 6.9
+
+
 def test_data_costs_nothing_where_it_is_and_its_declared_price_elsewhere() -> None:
     asked = Wanted(data_gb=500.0, egress=Money(0.09, "USD"), data_at="aws:us-east-1")
     found = {one.key: one.value(Criterion.DATA) for one in survey(asked, NOW).regions}
@@ -236,7 +247,7 @@ def test_no_other_set_under_the_caps_is_better(carbon: list[int], cap: float) ->
     ranked = rank(regions, {C: 1.0})
 
     found = spread(ranked, 3, Caps(country=cap))
-    most = int(cap * 3 + 0.03)
+    most = int(cap * 3 + 1e-9)
     allowed = [
         sum(one.score for one in some) / 3
         for some in combinations(ranked, 3)
@@ -244,6 +255,16 @@ def test_no_other_set_under_the_caps_is_better(carbon: list[int], cap: float) ->
     ]
     assert found.score == pytest.approx(max(allowed))
     assert found.bound >= max(allowed) - 1e-9
+
+
+@pytest.mark.parametrize(("count", "cap", "most"), [(2, 0.99, 1), (3, 0.34, 1), (50, 0.33, 16), (100, 0.29, 29)])
+def test_a_cap_is_never_exceeded_as_it_was_typed(count: int, cap: float, most: int) -> None:
+    best = [region(f"aws:{n}", "US", carbon=n) for n in range(count)]
+    others = [region(f"gcp:{n}", f"country {n}", carbon=1000 + n) for n in range(count)]
+
+    found = spread(rank([*best, *others], {C: 1.0}), count, Caps(country=cap))
+
+    assert sum(one.region.country == "US" for one in found.regions) == most
 
 
 # --- what is refused ------------------------------------------------------------------------------------
@@ -254,6 +275,8 @@ def test_caps_that_no_set_keeps_say_how_many_regions_they_allow() -> None:
 
     with pytest.raises(PlanInfeasible, match="the caps allow 1 of the 2 regions"):
         spread(ranked, 2, Caps(country=0.5))
+    with pytest.raises(PlanInfeasible, match=r"allow 0 of the 3 regions asked for, of which each is 33\.3 %"):
+        spread(ranked, 3, Caps(country=0.33))
     with pytest.raises(UsageError, match="9 regions are asked for and 4 are left"):
         spread(ranked, 9, Caps())
 

@@ -16,6 +16,8 @@ from outweigh.plan.highs import whole_numbers
 from outweigh.plan.placement.measures import concentration
 from outweigh.plan.placement.problem import Caps, Grouping
 
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -51,8 +53,8 @@ def spread(ranked: Sequence[Ranked], count: int, caps: Caps) -> Spread:
     # A third of a second to import, and only this needs it.
     from scipy.sparse import csr_array
 
-    # 33 % of three regions is one: people round, regions do not.
-    rows, limits = _rows(ranked, lambda by: math.floor(caps.of(by) * count + 0.01 * count))
+    # As typed: 33 % of three regions is none. What is added is the rounding of the product.
+    rows, limits = _rows(ranked, lambda by: math.floor(caps.of(by) * count + _ROUNDING))
     score = np.array([one.score for one in ranked])
     every = np.ones((1, len(ranked)))
     all_of_it = csr_array(np.concatenate([every, rows.reshape(-1, len(ranked))]))
@@ -62,7 +64,8 @@ def spread(ranked: Sequence[Ranked], count: int, caps: Caps) -> Spread:
         most = whole_numbers(-every[0], all_of_it, np.r_[0.0, low], np.r_[count, high], most=1.0)
         fits = 0 if most.x is None else round(float(most.x.sum()))
         raise PlanInfeasible(
-            f"the caps allow {fits} of the {count} regions asked for", f"{count - fits} regions",
+            f"the caps allow {fits} of the {count} regions asked for, of which each is {100 / count:.3g} %",
+            f"{count - fits} region{'' if count - fits == 1 else 's'}",
             "Raise a cap, ask for fewer regions, or allow more countries and providers",
         )  # fmt: skip
     chosen = tuple(one for one, taken in zip(ranked, found.x, strict=True) if taken > 0.5)

@@ -261,7 +261,8 @@ class _Figures:
         dated = [price for price in offered if _is_day(price.as_of)]
         if not dated:
             return Missing(what, "its price there has no date" if offered else "no price is given there")
-        best = min(dated, key=lambda price: price.usd_per_h)
+        # The newest list first: a price of years ago is lower and no longer offered.
+        best = min(dated, key=lambda price: (-_day(price.as_of), price.usd_per_h))
         return Factor(what, best.usd_per_h, "USD/h", best.source, best.as_of, "", "", Grade.D)
 
     def _distance(self, row: CloudRegion) -> Cell:
@@ -309,7 +310,11 @@ def _governance(row: CloudRegion) -> Cell:
 
 def _is_day(text: str) -> bool:
     try:
-        datetime.fromisoformat(text)
+        _day(text)
     except ValueError:
         return False
     return True
+
+
+def _day(text: str) -> int:
+    return datetime.fromisoformat(text).date().toordinal()
