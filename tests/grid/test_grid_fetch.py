@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from outweigh.app.grid_fetch import Fetched, compact, fetch, without
 from outweigh.backends.grid.static import FixedGrid
+from outweigh.cli.grid_fetch import fetch as fetch_command
 from outweigh.core.errors import (
     FactorMissing,
     GapsTooLarge,
@@ -451,6 +453,27 @@ def test_from_a_file_to_what_was_known_at_a_moment(tmp_path: Path):
     assert (early.returncode, early.stdout) == (4, "")
     assert "fetch" in early.stderr
     assert "305 gCO2e/kWh" in plain.stdout
+
+
+def test_the_summary_names_a_part_that_did_not_come_and_a_gap_that_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def day(n: int) -> Interval:
+        return Interval.starting(datetime(2020, 1, n, tzinfo=UTC), 86400)
+
+    holed = Holed(day(5))
+    spoilt = Spoilt(GridDataInvalid("static", "GB", "9999 gCO2e/kWh", "Check the unit"), day(9))
+    args = ["GB", "--source", "neso", "--from", "2020-01-01", "--to", "2020-01-11", "--into", str(tmp_path / "grid")]
+
+    monkeypatch.setattr("outweigh.app.grid_fetch.open_source", lambda _: holed)
+    runs = [CliRunner().invoke(fetch_command, args, standalone_mode=False) for _ in range(4)]
+    monkeypatch.setattr("outweigh.app.grid_fetch.open_source", lambda _: spoilt)
+    bad = CliRunner().invoke(fetch_command, [*args, "--again"], standalone_mode=False)
+
+    assert [one.return_value for one in (*runs, bad)] == [0, 0, 0, 0, 4]
+    assert "of what was there 24 h are gaps that neso was asked for often enough" in runs[3].stderr
+    assert "often enough" not in runs[2].stderr
+    assert "GB 2020-01-01 to 2020-01-11: grid source static, GB: 9999 gCO2e/kWh" in bad.stderr
 
 
 def test_nothing_else_is_asked_what_it_once_said(tmp_path: Path):
