@@ -93,7 +93,7 @@ class Total:
         return said
 
 
-def total(receipts: Iterable[Addressed]) -> Total:
+def total(receipts: Iterable[Addressed], what: str = "receipts") -> Total:
     """Add receipts up.
 
     Raises:
@@ -104,7 +104,7 @@ def total(receipts: Iterable[Addressed]) -> Total:
     usable = [(address, one) for address, one in kept if one.status is not RunStatus.UNUSABLE]
     if not usable:
         remedy = "Widen --since, --until, --phase or --variant; `outweigh ledger list` shows what is there"
-        raise UsageError("the ledger has no receipts with a usable figure in this selection", remedy)
+        raise UsageError(f"the ledger has no {what} with a usable figure in this selection", remedy)
     added = add_up(one for _, one in kept)
     runs = [one for _, one in usable]
     outside = [one for one in runs if one.total.scope is Scope.FACILITY]
