@@ -32,17 +32,19 @@ _SHORTEST_TRACE_S = 1.0  # a shorter run has no course worth keeping
 WHOLE = "total"
 
 
-def beside(ledger: Path | str) -> tuple[Path, Path]:
+def beside(ledger: Path | str, here: Path | None = None) -> tuple[Path, Path]:
     """The folders of runs in flight and of samples that belong to a ledger.
 
     In our own folder they have folders of their own; a ledger elsewhere has ones that bear its name, so that two
-    ledgers side by side do not recover each other's runs. A server's are in the current folder.
+    ledgers side by side do not recover each other's runs. A server's are in the folder `here`, by default the current
+    one.
     """
     from outweigh.ledger import default_path, running_folder
     from outweigh.ledger.samples import samples_folder
 
     if isinstance(ledger, str) and "://" in ledger:
-        return running_folder(Path.cwd()), samples_folder(Path.cwd())
+        here = here or Path.cwd()
+        return running_folder(here), samples_folder(here)
     path = Path(ledger)
     root = path.parent.parent
     if path == default_path(root):

@@ -414,9 +414,9 @@ def _trace(served: Served, found: Receipt) -> dict[str, Any]:
 
     `t_s` counts from the start of the run. A long trace is thinned to the lowest and highest of every stretch.
     """
-    from outweigh.ledger.samples import has_samples, read_samples, samples_folder
+    from outweigh.ledger.samples import has_samples, read_samples
 
-    folder = samples_folder(served.folder)
+    folder = served.samples
     start_s, end_s = found.interval.start.timestamp(), found.interval.end.timestamp()
     none = "no samples lie beside the ledger: they are kept of runs of a second or more, with outweigh[samples]"
     why = none

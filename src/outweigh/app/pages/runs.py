@@ -14,7 +14,7 @@ from outweigh.core.budget import Phase
 from outweigh.core.intervals import Interval
 from outweigh.core.measurement import Grade, utc
 from outweigh.core.receipt import Receipt, RunStatus
-from outweigh.ledger import in_flight, running_folder, seen_so_far
+from outweigh.ledger import in_flight, seen_so_far
 from outweigh.ports import ReceiptFilter
 from outweigh.ports.serving import KeepsTexts
 
@@ -90,8 +90,7 @@ RUNNING = (
 
 def in_flight_receipts(served: Served) -> list[Receipt]:
     """What the runs in flight have noted of themselves so far."""
-    folder = running_folder(served.folder)
-    seen = (seen_so_far(folder, one.run_id) for one in in_flight(folder))
+    seen = (seen_so_far(served.running, one.run_id) for one in in_flight(served.running))
     return [receipt for receipt in seen if receipt is not None]
 
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, cast
 
 from outweigh.app.carbon_aware import CarbonAnswers
 from outweigh.app.files import find_ledger
+from outweigh.app.keeping import beside
 from outweigh.app.serving.answering import open_answers
 from outweigh.app.serving.settings import Settings
 from outweigh.core.errors import UsageError
 from outweigh.core.project import Project
-from outweigh.ledger import open_ledger
+from outweigh.ledger import default_path, open_ledger
 from outweigh.ports import Store
 from outweigh.ports.serving import Access, Documents, KeepsTexts
 
@@ -33,6 +34,7 @@ class Served:
     Attributes:
         folder: of the project.
         project: as its energy.toml says; None where there is none.
+        running, samples: folders of runs in flight and of power samples, beside the ledger.
         ledger: open; `texts`, `documents` and `access` are the same store by what else it promises.
         fleet: minute samples of many nodes, where there are any.
         answers: what the Carbon Aware API answers from.
@@ -40,6 +42,8 @@ class Served:
     """
 
     folder: Path
+    running: Path
+    samples: Path
     project: Project | None
     ledger: Store
     fleet: Fleet | None
@@ -75,7 +79,8 @@ def open_served(
 
     folder = Path(settings.folder)
     project = load_project(folder) if (folder / FILE_NAME).is_file() else None
-    store = open_ledger(find_ledger(settings.ledger or None, folder))
+    where = find_ledger(settings.ledger or None, folder)
+    store = open_ledger(where)
     fleet = _fleet(settings, folder, progress)
     answers = open_answers(
         sources=settings.sources,
@@ -84,7 +89,7 @@ def open_served(
         declared=settings.declared,
         demo=settings.demo,
     )
-    return serving(store, folder=folder, project=project, fleet=fleet, answers=answers, now=now)
+    return serving(store, folder=folder, where=where, project=project, fleet=fleet, answers=answers, now=now)
 
 
 def _fleet(settings: Settings, folder: Path, progress: Callable[[str, float], None] | None) -> Fleet | None:
@@ -101,18 +106,29 @@ def serving(
     *,
     folder: Path,
     answers: CarbonAnswers,
+    where: Path | str | None = None,
     project: Project | None = None,
     fleet: Fleet | None = None,
     now: Callable[[], datetime] = _now,
 ) -> Served:
-    """An open store as what a server shows. Raises UsageError for one that cannot keep what a server needs."""
+    """An open store as what a server shows.
+
+    Args:
+        where: path or URL of the ledger; None for that of the folder.
+
+    Raises:
+        UsageError: a store that cannot keep what a server needs.
+    """
     if not (isinstance(store, Documents) and isinstance(store, Access) and isinstance(store, KeepsTexts)):
         raise UsageError(
             f"the store {type(store).__name__} keeps no tokens and documents, and cannot be served from",
             "Serve from a SQLite file or a PostgreSQL database",
         )
+    running, samples = beside(default_path(folder) if where is None else where, folder)
     return Served(
         folder=folder,
+        running=running,
+        samples=samples,
         project=project,
         ledger=cast("Store", store),
         fleet=fleet,
