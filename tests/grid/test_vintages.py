@@ -154,6 +154,20 @@ def test_regret_takes_a_zone_by_any_of_its_names(archive: Archive):
     assert (found.zone, found.mean("best"), found.passed_over) == ("DE", 1.0, 0)
 
 
+def test_regret_is_of_the_question_asked(archive: Archive):
+    lifecycle = replace(DIRECT, scope=CarbonScope.LIFECYCLE)
+    for meaning, values in ((DIRECT, [3.0, 1.0, 2.0]), (lifecycle, [6.0, 9.0, 5.0])):
+        for series, known in ((said(values), after(100)), (expected(values, issued=after(-1)), after(-1))):
+            archive.put(replace(series, meaning=meaning), retrieved_at=known)
+    given = {"start": "2026-06-01T12:00Z", "end": "2026-06-01T13:00Z", "job_h": 1, "window_h": 3}
+
+    found = regrets("DE", **given, archive=archive.folder, question=f"lifecycle-{lifecycle.accounting}")
+
+    assert (found.meaning, found.mean("best")) == (lifecycle, 5.0)
+    with pytest.raises(FactorMissing, match="marginal"):
+        regrets("DE", **given, archive=archive.folder, question="marginal-direct-consumption")
+
+
 def test_regret_by_hand():
     # Two hours of six. At once: (5+4)/2 = 4.5; best in one piece: (1+2)/2 = 1.5; chosen: (2+9)/2 = 5.5.
     actual = said([5.0, 4.0, 9.0, 1.0, 2.0, 9.0])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from outweigh.app.grid_fetch import moment
+from outweigh.app.grid_question import question_of
 from outweigh.core.errors import FactorMissing, GapsTooLarge, UsageError
 from outweigh.core.intervals import Interval
 from outweigh.core.series import CarbonMeaning, CarbonSeries, PriceMeaning, PriceSeries
@@ -75,6 +76,7 @@ def regrets(
     pausable: bool = False,
     price: bool = False,
     archive: Path | None = None,
+    question: str = "",
     progress: Callable[[str, float], None] = lambda _what, _share: None,
 ) -> Regrets:
     """Decide every `every_h` hours when a job of `job_h` hours runs in the next `window_h`, on the forecast known then.
@@ -84,6 +86,7 @@ def regrets(
         pausable: the job may run in pieces.
         zone: as typed; see `find_zone`.
         archive: folder; the user's by default.
+        question: which carbon intensity, such as "lifecycle-production"; "" takes the first that has a forecast.
 
     Raises:
         UnknownZone: no zone goes by that name.
@@ -91,6 +94,7 @@ def regrets(
         UsageError: lengths or times that cannot be.
     """
     first, last = moment("--from", start), moment("--to", end)
+    asked = question_of(question, price=price)
     if not _SHORTEST_H <= job_h <= window_h <= _LONGEST_H or not _SHORTEST_H <= every_h <= _LONGEST_H or last <= first:
         raise UsageError(
             "these times make no decision",
@@ -103,8 +107,9 @@ def regrets(
     zone = find_zone(zone, kept.zones()).key
     kind = PriceMeaning if price else CarbonMeaning
     held = [one for one in kept.held(zone) if isinstance(one.meaning, kind) and SlotKind.FORECAST in one.kinds]
+    held = [one for one in held if asked is None or one.meaning == asked]
     if not held:
-        what = "forecast of a price" if price else "carbon forecast"
+        what = "forecast of a price" if price else f"forecast of {asked}" if asked else "carbon forecast"
         others = tuple(one for one in kept.zones() if one != zone)[:4]
         raise FactorMissing(what, zone, others, f"`outweigh grid fetch {zone} --forecast` keeps one")
     meaning = held[0].meaning

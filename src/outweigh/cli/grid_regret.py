@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from outweigh.cli.grid_question import question_option
 from outweigh.cli.shown import echo_json, json_option, note, progress
 
 
@@ -23,6 +24,7 @@ from outweigh.cli.shown import echo_json, json_option, note, progress
 @click.option(
     "--archive", type=click.Path(path_type=Path), default=None, help="Folder of the archive; your own by default."
 )
+@question_option
 @json_option
 def regret(
     zone: str,
@@ -34,6 +36,7 @@ def regret(
     pausable: bool,
     price: bool,
     archive: Path | None,
+    question: str,
     as_json: bool,
 ) -> None:
     """What it cost in ZONE to decide on the forecast that was known, rather than on what then was.
@@ -45,7 +48,7 @@ def regret(
     with progress("deciding") as tell:
         done = regrets(
             zone, start=start, end=end, job_h=job_h, window_h=window_h, every_h=every_h, pausable=pausable, price=price,
-            archive=archive, progress=tell,
+            archive=archive, question=question, progress=tell,
         )  # fmt: skip
     body = done.document()
     if as_json:
