@@ -12,12 +12,22 @@ from typing import Any
 
 from outweigh.core.errors import UsageError
 from outweigh.core.meaning import Gap
+from outweigh.core.printable import printable
 from outweigh.core.rounding import significant
 from outweigh.grid.archive import Archive, default_folder
 from outweigh.grid.vintages import replay
 from outweigh.plan.plancheck import Rebuilt, faults, rebuild
 from outweigh.plan.shared import Schedule, plan_jobs
 
+#: What a file says and a check has nothing to hold it against.
+NOT_CHECKED = (
+    "whether carbon and prices are those of the grid (see --replay)",
+    "their sources and grades",
+    "the forecasts' error, which decides whether the saving is noise",
+    "the best constant policy",
+    "the frontier",
+    "the notes",
+)
 Progress = Callable[[str, float], None]
 _RELATIVE = 1e-9
 
@@ -41,9 +51,9 @@ def check_file(path: Path) -> Checked:
     document = read_plan_file(path)
     found = faults(document, str(path))
     body = {"schema": "outweigh.plan-check/1", "plan_id": document["plan_id"], "sound": not found,
-            "faults": list(found)}  # fmt: skip
+            "faults": list(found), "not_checked": list(NOT_CHECKED)}  # fmt: skip
     if found:
-        return Checked(False, body, [f"NOT SOUND  {path}", *(f"  {fault}" for fault in found)], [])
+        return Checked(False, body, [f"NOT SOUND  {path}", *(f"  {printable(fault)}" for fault in found)], [])
     certificate = document["certificate"]
     copies = sum(int(job["count"]) for job in document["jobs"])
     no_plan = f"no plan {certificate.get('within', '')}".rstrip()
@@ -52,7 +62,7 @@ def check_file(path: Path) -> Checked:
         f"carbon come to {significant(certificate['objective'], 4)} {document['currency']}, and "
         f"{no_plan} comes to more than {certificate['gap']:.2%} less"
     )
-    return Checked(True, body, [line], ["Whether carbon and prices are those of the grid is not checked: see --replay"])
+    return Checked(True, body, [printable(line)], [f"Not checked: {'; '.join(NOT_CHECKED)}."])
 
 
 def replay_file(path: Path, *, into: Path | None = None, progress: Progress = lambda _what, _fraction: None) -> Checked:
@@ -100,7 +110,7 @@ def replay_file(path: Path, *, into: Path | None = None, progress: Progress = la
     if time_limit_s is not None:
         notes.append("It was made under a time limit, so another machine may get another plan.")
     if differences:
-        return Checked(False, body, [f"DIFFERENT  {path}", *(f"  {each}" for each in differences)], notes)
+        return Checked(False, body, [f"DIFFERENT  {path}", *(f"  {printable(each)}" for each in differences)], notes)
     seen = f" and {len(vintages)} series from the archive" if vintages else ""
     return Checked(True, body, [f"SAME  {path}: {len(built.jobs)} entries{seen}"], notes)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,8 @@ from outweigh import __version__
 from outweigh.app.places import Surveyed, survey
 from outweigh.app.watching import Watched, record_of, watched
 from outweigh.config.jobs import load_jobs
-from outweigh.core.errors import GapsTooLarge, InvalidQuantity, UsageError
+from outweigh.core.errors import GapsTooLarge, InvalidQuantity, OutputError, UsageError
+from outweigh.core.printable import printable
 from outweigh.core.rounding import si, significant
 from outweigh.core.series import CarbonSeries, Gap, PriceSeries
 from outweigh.grid import Answer, Sources
@@ -74,7 +76,8 @@ def plan_file(
         into: folder of an archive that the answers are kept in, so that the plan can be made again from it.
         frontier: also plan at other prices of carbon; by default up to FRONTIER_JOBS jobs.
         goal_gap: stop improving once the plan is proven within this share of the best.
-        time_limit_s: stop improving then.
+        time_limit_s: stop improving then, all plans together: half of it is for the plan where the frontier is asked
+            for, else all. Points that no time is left for are left out.
         learn: ledger with receipts of earlier runs of these jobs, by which run time and power are corrected.
 
     Raises:
@@ -101,22 +104,37 @@ def plan_file(
     _check_known(spec, found)
     steps = len(_FRONTIER) + 1 if frontier or (frontier is None and len(spec.jobs) <= FRONTIER_JOBS) else 1
 
-    def solve(carbon_price: float, done: int, warm: Schedule | None) -> Schedule:
+    began = time.monotonic()
+
+    def left_s() -> float | None:
+        return None if time_limit_s is None else max(0.0, time_limit_s - (time.monotonic() - began))
+
+    def solve(carbon_price: float, done: int, warm: Schedule | None, limit_s: float | None) -> Schedule:
         progress("planning", done / steps)
         return plan_jobs(
             spec.jobs, found.places, found.capacity, carbon_price_per_tonne=carbon_price, goal_gap=goal_gap,
-            time_limit_s=time_limit_s, warm=None if warm is None else warm.prices, currency=found.currency,
+            time_limit_s=limit_s, warm=None if warm is None else warm.prices, currency=found.currency,
             work_quantile=spec.work_quantile,
         )  # fmt: skip
 
-    schedule = solve(price, 0, None)
+    limit_s = left_s()
+    schedule = solve(price, 0, None, limit_s / 2 if frontier and limit_s else limit_s)
     points = [_point(price, schedule, chosen=True)]
-    if steps > 1:
-        others = dict.fromkeys(factor * (price or _USUAL_PRICE) for factor in _FRONTIER)
-        points += [_point(p, solve(p, i + 1, schedule), chosen=False) for i, p in enumerate(others) if p != price]
+    others = list(dict.fromkeys(factor * (price or _USUAL_PRICE) for factor in _FRONTIER)) if steps > 1 else []
+    others = [other for other in others if other != price]
+    for i, other in enumerate(others):
+        limit_s = left_s()
+        if limit_s is not None and not limit_s:
+            said.append(f"The frontier lacks {len(others) - i} of {len(others) + 1} points: the time limit was up.")
+            break
+        share_s = None if limit_s is None else limit_s / (len(others) - i)
+        points.append(_point(other, solve(other, i + 1, schedule, share_s), chosen=False))
     found = replace(found, notes=(*said, *_may_overrun(spec), *found.notes))
-    document = _document(spec, found, schedule, points if steps > 1 else [], [*live, *own], goal_gap, time_limit_s)
-    return Planned(document, [_row(job, found.currency) for job in _by_start(document["jobs"])], list(_lines(document)))
+    document = _document(
+        spec, found, schedule, points if len(points) > 1 else [], [*live, *own], goal_gap, time_limit_s
+    )
+    rows = [_row(job, found.currency) for job in _by_start(document["jobs"])]
+    return Planned(document, rows, [printable(line) for line in _lines(document)])
 
 
 def _may_overrun(spec: PlanSpec) -> Iterator[str]:
@@ -167,14 +185,26 @@ def _check_known(spec: PlanSpec, found: Surveyed) -> None:
             )
 
 
+def check_pages(paths: Sequence[Path]) -> None:
+    """Refuse what `write_page` could not write, before the work is done and lost.
+
+    Raises:
+        UsageError: another ending. OutputError: no such folder.
+    """
+    for path in paths:
+        if path.suffix not in (".html", ".json"):
+            raise UsageError(f"{path} ends in neither .json nor .html", "Name the file plan.json or plan.html")
+        if not path.parent.is_dir():
+            raise OutputError(str(path), f"there is no folder {path.parent}", "Make it, or name another file")
+
+
 def write_page(document: dict[str, Any], path: Path, page: str = "plan-html") -> None:
     """Write a plan or a back-test as JSON or, where the name ends in .html, as the page of its kind.
 
     Raises:
         OutputError: it cannot be written. UsageError: another ending.
     """
-    if path.suffix not in (".html", ".json"):
-        raise UsageError(f"{path} ends in neither .json nor .html", "Name the file plan.json or plan.html")
+    check_pages([path])
     exporters.get(page if path.suffix == ".html" else "json")().write(document, path)
 
 
@@ -313,7 +343,8 @@ def _by_start(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _row(job: dict[str, Any], currency: str) -> tuple[str, ...]:
     name = f"{job['name']} ({job['count']})" if job["count"] > 1 else job["name"]
     return (
-        name, ", ".join(job["sites"]), _when(job["start"]), _when(job["end"]), _when(job["deadline"]),
+        printable(name), printable(", ".join(job["sites"])),
+        _when(job["start"]), _when(job["end"]), _when(job["deadline"]),
         si(1e3 * job["energy_kwh"], "Wh"), f"{significant(job['energy_cost'])} {currency}",
         si(1e3 * job["carbon_kg"], "g"),
     )  # fmt: skip

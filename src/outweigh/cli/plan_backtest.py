@@ -55,9 +55,10 @@ def command(
     oracle that knows what comes. A saving inside the forecast's own error is called noise.
     """
     from outweigh.app.backtesting import COLUMNS, backtest_file
-    from outweigh.app.planning import write_page
+    from outweigh.app.planning import check_pages, write_page
     from outweigh.core.intervals import Interval
 
+    check_pages(out)
     window = None
     if (since is None) != (until is None):
         raise click.UsageError("give both --from and --to, or neither")

@@ -32,7 +32,9 @@ _MOST_ROWS = 40
 @click.option(
     "--learn", default=None, metavar="LEDGER", help="Correct run times and powers by the receipts of earlier runs."
 )
-@click.option("--time-limit", type=float, default=None, metavar="SECONDS", help="Stop improving then.")
+@click.option(
+    "--time-limit", type=float, default=None, metavar="SECONDS", help="Stop improving then, the frontier included."
+)
 @click.option(
     "--into", type=click.Path(path_type=Path, file_okay=False), default=None, metavar="FOLDER",
     help="Keep what the sources said in this archive, so that the plan can be replayed.",
@@ -64,8 +66,9 @@ def command(
       --scenarios FILE          shares over sites for months, under declared risks
       --place                   rank and spread over the regions of three clouds
     """
-    from outweigh.app.planning import COLUMNS, plan_file, write_page
+    from outweigh.app.planning import COLUMNS, check_pages, plan_file, write_page
 
+    check_pages(out)
     with progress("planning") as bar:
         done = plan_file(
             jobs, sources=sources, files=files, frontier=frontier, goal_gap=gap / 100, time_limit_s=time_limit,

@@ -70,10 +70,11 @@ def faults(document: Document, source: str) -> tuple[str, ...]:
     - Its id is the digest of what it says.
     - All that `plan.shared.verify` looks at: windows, sites, work, capacity, sums, and the bound with its proof.
     - Totals of sites and jobs, pieces and times are what the runs come to.
-    - Starting now, at home, is worked out again, and the saving is the distance to it.
+    - Starting now, at home, is worked out again, and the saving is the distance to it; so are its sentence and whether
+      it is noise, from the forecasts' error that the file states.
 
     What it cannot know is whether carbon and prices in the file are those of the grid: `--replay` looks up their
-    vintages. The best constant policy and the frontier are not worked out again.
+    vintages. Nor are sources, grades, the forecasts' error, the best constant policy, the frontier and notes looked at.
 
     Raises: see `rebuild`.
     """
