@@ -88,3 +88,22 @@ def test_a_sentence_or_a_verdict_on_the_saving_that_was_made_up_is_found(late, k
     body["plan_id"] = plan_id(body)
 
     assert any(f"saving.{key}" in fault for fault in faults(body, "plan.json"))
+
+
+def test_a_plan_says_why_perfect_foresight_is_not_among_what_it_is_held_against(tmp_path: Path, late):
+    typical = LATE.replace('intensity = "300 gCO2e/kWh"\n', "")
+    (tmp_path / "typical.toml").write_text(typical, encoding="utf-8")
+
+    planned = plan_file(tmp_path / "typical.toml", sources=["typical"], frontier=False, now=NOW)
+
+    assert planned.document["perfect_foresight"].startswith("Not known before the time has come")
+    assert "could not do better than the certificate's bound" in late.document["perfect_foresight"]
+
+
+def test_a_plan_says_that_it_does_not_count_the_devices_its_jobs_ask_for(tmp_path: Path, late):
+    (tmp_path / "gpus.toml").write_text(f"{LATE}gpus = 4\n", encoding="utf-8")
+
+    planned = plan_file(tmp_path / "gpus.toml", frontier=False, now=NOW)
+
+    assert any(note.startswith("GPUs are not counted") and "tight" in note for note in planned.notes)
+    assert not any("GPUs" in note for note in late.notes)

@@ -129,7 +129,7 @@ def plan_file(
             break
         share_s = None if limit_s is None else limit_s / (len(others) - i)
         points.append(_point(other, solve(other, i + 1, schedule, share_s), chosen=False))
-    found = replace(found, notes=(*said, *_may_overrun(spec), *found.notes))
+    found = replace(found, notes=(*said, *_may_overrun(spec), *_devices(spec), *found.notes))
     document = _document(
         spec, found, schedule, points if len(points) > 1 else [], [*live, *own], goal_gap, time_limit_s
     )
@@ -152,6 +152,12 @@ def _may_overrun(spec: PlanSpec) -> Iterator[str]:
     short = [job.name for job in uncertain if job.work_quantiles[-1][0] < asked]
     if short:
         yield f"No quantile up to p = {asked:g} is given for {_some(short)}: planned for is the highest that is."
+
+
+def _devices(spec: PlanSpec) -> Iterator[str]:
+    asking = [name for name, ask in spec.asks if ask.gpus]
+    if asking:
+        yield f"GPUs are not counted: capacity is power here. `outweigh run` asks for those of {_some(asking)}."
 
 
 def _some(names: Sequence[str]) -> str:
@@ -244,6 +250,7 @@ def _document(
         "facility_energy_kwh": sum(site["facility_energy_kwh"] for site in body["sites"]),
         "plan": outcome_body(schedule.outcome),
         "against": [outcome_body(one) for one in (schedule.baseline, schedule.best_constant)],
+        "perfect_foresight": _foresight(found),
         "saving": saving,
         "certificate": {
             "objective": certificate.objective, "lower_bound": certificate.lower_bound, "gap": certificate.gap,
@@ -293,6 +300,16 @@ def _error_note(found: Surveyed, error: float | str) -> str:
         f"The saving could be off by {significant(2 * error, 2)} {found.currency} (k = 2), from the intervals of the "
         "forecasts: the most over errors that last a step, 6 h, a day, or all through."
     )
+
+
+def _foresight(found: Surveyed) -> str:
+    """What stands in a plan where its distance to perfect foresight would."""
+    if any(_guessed(found)):
+        return (
+            "Not known before the time has come: the bound holds for the figures planned on, not for those that come. "
+            "Over history, `outweigh plan JOBS --backtest` has it (oracle)."
+        )
+    return "All figures are measured, settled or declared: foresight could not do better than the certificate's bound."
 
 
 def _guessed(found: Surveyed) -> Iterator[str]:
