@@ -482,6 +482,52 @@ def test_a_later_copy_takes_away_what_an_earlier_one_left_and_nothing_else(
     assert (folder / "index.html").exists()
 
 
+@pytest.mark.parametrize("cut_at", ["first", "last"])
+def test_a_copy_that_is_cut_off_leaves_the_earlier_one_whole_and_the_next_goes_through(
+    cut_at: str, served_folder: Folder, made_receipt: Make, tmp_path: Path
+) -> None:
+    served, folder = served_folder("", made_receipt(0), now=NOW), tmp_path / "copy"
+    export(served, folder, pages=MINE)
+    before = {one: one.read_bytes() for one in sorted(folder.rglob("*")) if one.is_file()}
+    served.ledger.append(made_receipt(1))
+
+    def cut(title: str, share: float) -> None:
+        if cut_at == "first" or title == MINE[-1].title:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(served, folder, pages=MINE, told=cut)
+
+    assert {one: one.read_bytes() for one in sorted(folder.rglob("*")) if one.is_file()} == before
+    (folder / ".outweigh-copy").mkdir()  # as one that was killed leaves it
+    (folder / ".outweigh-copy" / "half.html").write_text("half")
+    written = export(served, folder, pages=MINE)
+    assert {one for one in folder.rglob("*") if one.is_file()} == set(written)
+    assert served.ledger.verify() == 2
+
+
+def test_a_copy_that_is_cut_off_while_it_moves_in_names_every_file_of_both(
+    served_folder: Folder, made_receipt: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served, folder = served_folder("", made_receipt(0), now=NOW), tmp_path / "copy"
+    export(served, folder, pages=MINE)
+    served.ledger.append(made_receipt(1))
+    moved = Path.replace
+
+    def cut(self: Path, target: Path) -> Path:
+        if Path(target).name == "runs.html":
+            raise KeyboardInterrupt
+        return moved(self, target)
+
+    monkeypatch.setattr(Path, "replace", cut)
+    with pytest.raises(KeyboardInterrupt):
+        export(served, folder, pages=MINE)
+    monkeypatch.undo()
+
+    written = export(served, folder, pages=MINE)
+    assert {one for one in folder.rglob("*") if one.is_file()} == set(written)
+
+
 def test_a_copy_is_not_written_over_somebody_elses_files(served_folder: Folder, tmp_path: Path) -> None:
     folder = tmp_path / "full"
     folder.mkdir()
