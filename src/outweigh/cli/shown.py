@@ -107,15 +107,17 @@ def table(
 def _widths(wanted: Sequence[int], least: Sequence[int], room: int) -> list[int]:
     """What each column gets: all it wants where there is room, else the widest give way first, none below its least.
 
-    >>> _widths([10, 4, 20], [5, 4, 8], 25)
-    [10, 4, 11]
+    The first holds the rows' names, and gives way last.
+
+    >>> _widths([10, 4, 20], [5, 4, 8], 25), _widths([10, 4, 20], [5, 4, 8], 20)
+    ([10, 4, 11], [8, 4, 8])
     """
     widths = list(wanted)
     while sum(widths) > room:
         loose = [at for at, width in enumerate(widths) if width > least[at]]
         if not loose:
             break
-        widths[max(loose, key=widths.__getitem__)] -= 1
+        widths[max(loose, key=lambda at: (at > 0, widths[at]))] -= 1
     return widths
 
 
