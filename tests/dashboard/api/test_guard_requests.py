@@ -6,6 +6,7 @@ import contextlib
 import logging
 import re
 import socket
+import time
 from typing import Any
 
 import httpx
@@ -224,6 +225,47 @@ def test_a_body_that_does_not_come_is_given_up(standing, monkeypatch):
     )
 
     assert raw(standing.port, head.encode()).startswith(b"HTTP/1.1 408")
+
+
+#: More than the kernel keeps for a reader: 11 MB.
+LIBRARY = b"GET /static/d3.min.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
+MUCH = LIBRARY * 39 + LIBRARY.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+
+
+def slow_reader(port: int) -> socket.socket:
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    made.settimeout(60)
+    made.connect(("127.0.0.1", port))
+    made.sendall(MUCH)
+    return made
+
+
+def test_a_reader_that_takes_nothing_is_cut_off(standing, monkeypatch):
+    monkeypatch.setattr(connections, "TAKEN_S", 0.3)
+    with slow_reader(standing.port) as reader:
+        time.sleep(2)
+        found = b""
+        with contextlib.suppress(ConnectionResetError):
+            while chunk := reader.recv(1 << 20):
+                found += chunk
+
+    assert found.startswith(b"HTTP/1.1 200")
+    assert found.count(b"HTTP/1.1 200") < 40
+
+
+def test_a_reader_that_takes_its_time_gets_everything(standing, monkeypatch):
+    # The kernel keeps megabytes for a reader, and takes more from the server only once a third of them is gone: for
+    # this one that is longer than TAKEN_S.
+    monkeypatch.setattr(connections, "TAKEN_S", 0.5)
+    began, found = time.monotonic(), b""
+    with slow_reader(standing.port) as reader:
+        while chunk := reader.recv(1 << 16):
+            found += chunk
+            time.sleep(0.02)
+
+    assert time.monotonic() - began > 4 * connections.TAKEN_S
+    assert found.count(b"HTTP/1.1 200") == 40
 
 
 def test_an_address_that_is_too_long_is_refused(roles):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -60,6 +61,22 @@ def children(pid: int) -> list[int]:
     command = ["ps", "-ww", "-o", "pid=", "-o", "args=", "--ppid", str(pid)]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     return [int(line.split()[0]) for line in found.stdout.splitlines() if "spawn_main" in line]
+
+
+def test_a_client_that_never_reads_does_not_keep_the_server_from_stopping(tmp_path: Path):
+    with serving("--ledger", str(tmp_path / "ledger.sqlite"), cwd=tmp_path) as (process, url), socket.socket() as mute:
+        port = int(url.rsplit(":", 1)[1])
+        mute.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        mute.connect(("127.0.0.1", port))
+        mute.sendall(f"GET /static/d3.min.js HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode() * 40)
+        assert mute.recv(9) == b"HTTP/1.1 "
+        time.sleep(0.5)
+        process.send_signal(signal.SIGTERM)
+
+        said = process.communicate(timeout=15)[1]
+
+    assert process.returncode == 0
+    assert said == "it listens there; Ctrl-C ends it\n"
 
 
 @pytest.mark.slow
