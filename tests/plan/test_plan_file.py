@@ -23,8 +23,10 @@ from outweigh.core.meaning import Accounting, CarbonKind, CarbonMeaning, DataQua
 from outweigh.core.quantities import CarbonScope
 from outweigh.core.series import CarbonSeries, PriceSeries
 from outweigh.plan.plancheck import faults
-from outweigh.plan.planfile import plan_id
+from outweigh.plan.planfile import pieces, plan_id
+from outweigh.plan.problem import Level
 from outweigh.plan.saving_error import Moved, error_of_saving
+from outweigh.plan.shared import Runs
 
 START = datetime(2031, 6, 2, tzinfo=UTC)
 MEANING = CarbonMeaning(CarbonKind.AVERAGE, CarbonScope.LIFECYCLE, Accounting.CONSUMPTION)
@@ -385,3 +387,39 @@ def test_what_was_measured_or_is_in_a_contract_has_no_error_and_a_flat_figure_no
 
     assert error_of_saving([Moved("a", shifted, paid, 1.0), Moved("a", shifted, flat, 1e-4)], EDGES) == 0
     assert error_of_saving([Moved("a", gone, flat, 1e-4)], EDGES) == "carbon at a (yearly default)"
+
+
+# --- pieces ---------------------------------------------------------------------------------------------
+
+
+def run_of(step, work, kwh, start=None, end=None):
+    """One run as a plan holds it."""
+    return Runs(
+        *(np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones(1, np.int64)),
+        np.array([float(step[0]) if start is None else start]),
+        np.array([step[-1] + 1.0 if end is None else end]),
+        np.array([0, len(step)]), np.array(step), np.array(work, float), np.array(kwh, float),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("step", "work", "kwh", "expected"),
+    [
+        # Three quarters of an hour at 40 kW are no hour at 30 kW.
+        ([0, 1, 2, 5], [0.75, 1, 0.5, 0.25], [30, 40, 20, 10], [(0.25, 2.5, 90), (5.0, 5.25, 10)]),
+        # Ten minutes of restoring come right before the work.
+        ([0, 3, 4], [1, 0, 1], [40, 40 / 6, 40], [(0.0, 1.0, 40), (3 + 5 / 6, 5.0, 40 + 40 / 6)]),
+    ],
+)
+def test_a_piece_is_as_long_as_the_job_is_on_at_a_power_that_it_has(step, work, kwh, expected):
+    found = list(pieces(run_of(step, work, kwh), 0, (Level(1.0, 40e3),), 1.0))
+
+    np.testing.assert_allclose(found, expected)
+
+
+def test_between_two_levels_a_piece_has_the_mean_of_them():
+    levels = (Level(1.0, 20e3), Level(2.0, 50e3))
+
+    found = list(pieces(run_of([0, 1, 2], [1.5, 2.0, 0.5], [35, 50, 10]), 0, levels, 1.0))
+
+    assert found == [(0.0, 1.0, 35.0), (1.0, 2.0, 50.0), (2.0, 2.5, 10.0)]

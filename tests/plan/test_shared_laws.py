@@ -384,6 +384,42 @@ def test_the_best_constant_policy_is_the_best_of_every_site_and_every_delay(limi
     assert plan.best_constant.objective == pytest.approx(every[name])
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"preemptible": True},
+        {"preemptible": True, "checkpoint_h": 0.5},
+        {},
+        {"levels": (Level(1, 40e3), Level(2, 90e3))},
+    ],
+)
+def test_no_part_of_a_job_runs_where_its_lowest_level_is_more_than_the_site_gives(more):
+    there = places([[0.01] * 6, [0.50] * 6])
+    jobs = [job("j", 0, 6, 2.5, 40.0, **more)]
+    # The first site is cheap and has 30 kW; then it has 100 kW, but for half of the steps.
+    uneven = np.array([[100.0, 30, 100, 30, 100, 30], [100.0] * 6])
+
+    small = plan_jobs(jobs, there, Capacity(np.array([30.0, 100.0])), carbon_price_per_tonne=0)
+    plan = plan_jobs(jobs, there, Capacity(uneven), carbon_price_per_tonne=0)
+
+    assert set(small.runs.site.tolist()) == {1}
+    assert all(
+        uneven[site, step] >= 40 for site, step in zip(plan.runs.site[plan.runs.of_entry], plan.runs.step, strict=True)
+    )
+    assert verify(plan, jobs, there, Capacity(uneven)) == ()
+    less = verify(plan, jobs, there, Capacity(np.full((2, 6), 39.0)))
+    assert any("less than its lowest level draws" in fault for fault in less)
+
+
+def test_a_job_that_no_site_gives_its_power_for_long_enough_is_refused_at_once():
+    limit = np.array([[30.0, 100, 100, 30, 30, 100]])
+
+    with pytest.raises(PlanInfeasible, match="no site has that much for long enough"):
+        plan_jobs(
+            [job(work=3.5, kw=40.0, preemptible=True)], places([[0.1] * 6]), Capacity(limit), carbon_price_per_tonne=0
+        )
+
+
 # --- what is refused --------------------------------------------------------------------------------
 
 

@@ -47,7 +47,7 @@ def whole_numbers(
     low: Floats,
     high: Floats,
     *,
-    most: float = np.inf,
+    most: float | Floats = np.inf,
     gap: float = 0.0,
     seconds: float = np.inf,
 ) -> Whole:
@@ -60,6 +60,7 @@ def whole_numbers(
         cost: shape (n,).
         rows: shape (m, n).
         low, high: shape (m,), infinite where there is no limit.
+        most: one, or shape (n,).
         gap: relative gap at which it may stop.
         seconds: wall time it may take.
     """

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from outweigh.plan.problem import Floats, Job, Places
+from outweigh.plan.problem import Floats, Job, Level, Places
 from outweigh.plan.shared import Capacity, Outcome, Runs, Schedule
 from outweigh.plan.sites import Ask
 
@@ -90,25 +90,50 @@ def plan_id(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def pieces(runs: Runs, row: int) -> Iterator[tuple[float, float, float]]:
-    """The stretches of a run in which its power is the same: start, end [steps] and IT energy [kWh], in order."""
+def pieces(runs: Runs, row: int, levels: Sequence[Level], step_h: float) -> Iterator[tuple[float, float, float]]:
+    """The stretches of a run in which its power is the same: start, end [steps] and IT energy [kWh], in order.
+
+    A part of a step is as long as it is on, at a power that the job has: at the end of the step where the next one
+    follows and none came before, else at its beginning.
+    """
     first, last = int(runs.offset[row]), int(runs.offset[row + 1])
+    step, kwh = runs.step[first:last].tolist(), runs.energy_kwh[first:last].tolist()
+    kw = _powers(runs.work[first:last].tolist(), kwh, levels, step_h)
     begun: tuple[float, float, float] | None = None
-    for entry in range(first, last):
-        step = float(runs.step[entry])
-        start = max(step, float(runs.start[row]))
-        end = min(step + 1.0, float(runs.end[row]))
-        kwh = float(runs.energy_kwh[entry])
-        if end <= start or kwh <= 0:
+    for at in range(last - first):
+        start = max(float(step[at]), float(runs.start[row]))
+        end = min(step[at] + 1.0, float(runs.end[row]))
+        if end <= start or kwh[at] <= 0:
             continue
-        if begun is not None and begun[1] == start and _alike(begun[2] / (begun[1] - begun[0]), kwh / (end - start)):
-            begun = (begun[0], end, begun[2] + kwh)
+        on = kwh[at] / (kw[at] * step_h)
+        if on < (end - start) * (1 - _SAME_POWER):
+            follows, came = step[at] + 1 in step[at + 1 : at + 2], at > 0 and step[at - 1] == step[at] - 1
+            start, end = (end - on, end) if follows and not came else (start, start + on)
+        if (
+            begun is not None
+            and begun[1] == start
+            and _alike(begun[2] / (begun[1] - begun[0]), kwh[at] / (end - start))
+        ):
+            begun = (begun[0], end, begun[2] + kwh[at])
             continue
         if begun is not None:
             yield begun
-        begun = (start, end, kwh)
+        begun = (start, end, kwh[at])
     if begun is not None:
         yield begun
+
+
+def _powers(work: Sequence[float], kwh: Sequence[float], levels: Sequence[Level], step_h: float) -> list[float]:
+    """Power in every step at which it would be on for all of what it draws [kW], of the levels of the job."""
+    found: list[float | None] = []
+    for done, drawn in zip(work, kwh, strict=True):
+        own = (one.power_w / 1e3 for one in levels if _alike(drawn, done / one.speed * one.power_w / 1e3 * step_h))
+        found.append(next(own, None) if done else None)
+    # What restores does no work, at the level of the run. What is between two levels is on all the time, as no level is
+    # below the lowest.
+    lowest = min(one.power_w for one in levels) / 1e3
+    restores = next((each for each in found if each is not None), lowest)
+    return [each or (lowest if done else restores) for each, done in zip(found, work, strict=True)]
 
 
 def _stretches(runs: Runs, row: int, step_h: float) -> Iterator[list[float]]:
@@ -169,7 +194,7 @@ def _job(
                 "power_w": energy / ((end - start) * places.step_h) * 1e3,
                 "energy_kwh": energy,
             }
-            for start, end, energy in pieces(runs, row)
+            for start, end, energy in pieces(runs, row, job.levels, places.step_h)
         )
     return {
         "name": job.name,

@@ -294,17 +294,12 @@ def _pause_cost(job: Tracked, rates: Rates, terms: SiteTerms, now: datetime) -> 
 def _singles(schedule: Schedule, position: int, places: Places, job: Job, now: datetime) -> list[tuple[Piece, ...]]:
     found: list[tuple[Piece, ...]] = []
     runs = schedule.runs
-    level_w = job.levels[0].power_w if len(job.levels) == 1 else None
     for row in schedule.of_job(position).tolist():
         site = places.names[int(runs.site[row])]
         drawn: list[Piece] = []
-        for start, end, kwh in pieces_of(runs, row):
+        for start, end, kwh in pieces_of(runs, row, job.levels, places.step_h):
             begin, until = (places.start + timedelta(seconds=each * places.step_s) for each in (start, end))
             power_w = kwh / ((end - start) * places.step_h) * W_PER_KW
-            if level_w is not None and power_w < level_w * (1 - 1e-6):
-                length = (until - begin) * (power_w / level_w)
-                begin, until = (until - length, until) if not drawn else (begin, begin + length)
-                power_w = level_w
             if drawn and drawn[-1].end == begin and abs(drawn[-1].power_w - power_w) <= 1e-6 * power_w:
                 drawn[-1] = replace(drawn[-1], end=until)
             else:

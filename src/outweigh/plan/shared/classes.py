@@ -13,7 +13,7 @@ import numpy as np
 
 from outweigh.core.errors import InvalidQuantity
 from outweigh.plan.offers import W_PER_KW
-from outweigh.plan.problem import Floats, Ints, Jobs
+from outweigh.plan.problem import ROUNDING_STEPS, Floats, Ints, Jobs
 from outweigh.plan.shared.capacity import CapacityUnit
 
 
@@ -72,6 +72,17 @@ class Shapes:
         first, member = _groups(_rounded(key))
         weight = np.bincount(member, kw * jobs.count, minlength=len(first)).astype(np.float64)
         return cls(unit_jobs.take(first), units[first], weight, member, kw)
+
+
+def lowest_kw(jobs: Jobs) -> Floats:
+    """The least power at which each job can run [kW], shape (J,).
+
+    Of the levels that are in time, or of all where it may change between them for nothing.
+    """
+    free = jobs.preemptible & (jobs.resume_steps == 0) & (jobs.resume_kwh == 0)
+    window = (jobs.deadline - jobs.release)[:, np.newaxis]
+    can = (jobs.work[:, np.newaxis] / jobs.speed <= window + ROUNDING_STEPS) | free[:, np.newaxis]
+    return np.asarray(np.where(can, jobs.power_w, np.inf).min(axis=1) / W_PER_KW)
 
 
 def _rounded(key: Floats) -> Floats:

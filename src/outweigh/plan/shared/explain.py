@@ -11,8 +11,10 @@ from outweigh.core.errors import PlanInfeasible, PlanNotFound
 from outweigh.plan.problem import Floats, Jobs, Places
 from outweigh.plan.shared.ascent import climb
 from outweigh.plan.shared.capacity import CapacityPrices
-from outweigh.plan.shared.classes import Shapes
+from outweigh.plan.shared.classes import Shapes, lowest_kw
+from outweigh.plan.shared.finding import Priced
 from outweigh.plan.shared.master import generate
+from outweigh.plan.shared.packing import Packing
 from outweigh.plan.shared.pricing import Field, LocalPricer
 from outweigh.plan.shared.smooth import Smooth
 
@@ -60,20 +62,22 @@ def shortage(shapes: Shapes, field: Field, jobs: Jobs, places: Places, unit: str
     )
 
 
-def too_large(shapes: Shapes, field: Field, jobs: Jobs, unit: str) -> PlanInfeasible | None:
-    """The error for a job that no site could take even if it were alone, or None."""
-    units = shapes.kw * shapes.units_per_kw[shapes.member]
-    lowest = units * (shapes.jobs.power_w.min(axis=1) / shapes.jobs.power_w[:, 0])[shapes.member]
-    # Only rows larger than some limit can be; a part of a step may draw less than the power.
+def too_large(empty: Packing, jobs: Jobs, unit: str) -> PlanInfeasible | None:
+    """The error for a job that no site could take even if it were alone, or None: no site gives what it draws at its
+    lowest level for as long as it runs."""
+    field, shapes = empty.field, empty.shapes
+    lowest = lowest_kw(shapes.jobs)[shapes.member] * empty.units
+    # Only rows larger than some limit can be.
     for row in np.flatnonzero(lowest > field.limit.min(initial=np.inf)).tolist():
-        first, last = int(np.floor(jobs.release[row])), int(np.ceil(jobs.deadline[row]))
-        most = field.limit[jobs.allowed[row], first:last]
-        whole = most[:, 1:-1] if jobs.work[row] / jobs.speed[row, -1] > 2 and most.shape[1] > 2 else most
-        if not jobs.preemptible[row] and lowest[row] > float(whole.max(initial=0.0)) * (1 + 1e-9):
-            short = float(lowest[row] - most.max(initial=0.0))
+        # Where it may take what is full, only a site that never gives that much stands in its way.
+        if empty.find(row, Priced(np.zeros_like(field.rate)), shut=1.0) is None:
+            first, last = int(np.floor(jobs.release[row])), int(np.ceil(jobs.deadline[row]))
+            most = float(field.limit[jobs.allowed[row], first:last].max(initial=0.0))
+            short = float(lowest[row]) - most
+            long = "that much in its window" if short > 0 else "that much for long enough in its window"
             return PlanInfeasible(
-                f"job {jobs.names[row]!r} draws {lowest[row]:.4g} {unit} and no site has that much in its window",
-                f"{short:.4g} {unit}",
+                f"job {jobs.names[row]!r} draws {lowest[row]:.4g} {unit} and no site has {long}",
+                f"{short:.4g} {unit}" if short > 0 else "the time in which there is less",
                 "Raise the capacity of a site where it may run, or split the job",
             )
     return None

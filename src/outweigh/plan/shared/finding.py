@@ -10,10 +10,12 @@ import numpy as np
 from outweigh.plan.kernels import Windows, contiguous_use, hull
 from outweigh.plan.offers import W_PER_KW
 from outweigh.plan.problem import ROUNDING_STEPS, Bools, Floats, Ints
-from outweigh.plan.shared.classes import Shapes
+from outweigh.plan.shared.classes import Shapes, lowest_kw
 from outweigh.plan.shared.pricing import Field, cheapest
 from outweigh.plan.shared.soft.through import starts
 
+# What a site gives is compared with this much slack: powers and limits are sums in another order.
+HOLDS_RTOL: Final = 1e-9
 # A kernel is asked again without the steps in which its answer did not fit, at most so often.
 _TRIES: Final = 4
 
@@ -53,6 +55,9 @@ class Finder:
         self._shapes, self._field = shapes, field
         # What fills a step to the brim must not run over by a rounding.
         self._brim = 2 * tolerance
+        self._holds = field.given * (1 + HOLDS_RTOL)
+        self._least_held = float(self._holds.min(initial=np.inf))
+        self._lowest = lowest_kw(shapes.jobs).tolist()
         jobs = shapes.jobs
         plain = (jobs.speed == jobs.speed[:, :1]).all(axis=1)
         length = jobs.work / jobs.speed[:, 0]
@@ -77,24 +82,32 @@ class Finder:
     def find(
         self, shape: int, room: Floats, units: float, priced: Priced, shut: float, *, thorough: bool = True
     ) -> Spot | None:
-        """Without `thorough`, jobs whose pauses cost are looked up in one piece only."""
+        """Without `thorough`, jobs whose pauses cost are looked up in one piece only.
+
+        Capacity is the mean over a step, but where a site never gives what the job draws at its lowest level, no part
+        of a step will do, whatever `shut` is.
+        """
+        need_now = self._lowest[shape] * units
+        closed = self._holds < need_now if need_now > self._least_held else None
         if not self._direct[shape]:
             if self._in_pieces[shape]:
-                spot = self._by_pieces(shape, room, units, priced, shut)
+                spot = self._by_pieces(shape, room, units, priced, shut, closed)
                 if spot is not _DEAR:
                     return spot
             elif self._in_one[shape]:
-                return self._by_starts(shape, room, units, priced, shut)
+                return self._by_starts(shape, room, units, priced, shut, closed)
             else:
-                through = self._by_starts(shape, room, units, priced, shut)
+                through = self._by_starts(shape, room, units, priced, shut, closed)
                 if not thorough:
                     return through
-                paused = self._by_kernel(shape, room, units, priced, shut)
+                paused = self._by_kernel(shape, room, units, priced, shut, closed)
                 return through if paused is None or (through and through.cost <= paused.cost) else paused
-            return self._by_kernel(shape, room, units, priced, shut)
+            return self._by_kernel(shape, room, units, priced, shut, closed)
         begin, end, need = self._from[shape], self._until[shape], self._steps[shape]
         fits: Bools = room[:, begin:end] >= units
-        found = (self._paused if self._pauses[shape] else self._through)(shape, fits, begin, end, need, priced, shut)
+        ways = self._paused if self._pauses[shape] else self._through
+        here = None if closed is None else closed[:, begin:end]
+        found = ways(shape, fits, begin, end, need, priced, shut, here)
         if found is None:
             return None
         cost, site, step = found
@@ -103,29 +116,47 @@ class Finder:
         )  # one level, so 1 kW
 
     def _through(
-        self, shape: int, fits: Bools, begin: int, end: int, need: int, priced: Priced, shut: float
+        self,
+        shape: int,
+        fits: Bools,
+        begin: int,
+        end: int,
+        need: int,
+        priced: Priced,
+        shut: float,
+        closed: Bools | None,
     ) -> tuple[float, int, Ints] | None:
         sums = priced.sums
         cost = (sums[:, begin + need : end + 1] - sums[:, begin : end - need + 1]) * self._field.step_h
         cost = self._with_entry(shape, cost)
         if not fits.all():
-            full = np.zeros((len(fits), end - begin + 1), dtype=np.int64)
-            np.cumsum(~fits, axis=1, out=full[:, 1:])
-            blocked = full[:, need:] - full[:, :-need]
+            blocked = _within(~fits, need)
             cost = np.where(
                 blocked > 0, np.inf if np.isinf(shut) else cost + blocked * (shut * self._field.step_h), cost
             )
+        if closed is not None:
+            cost = np.where(_within(closed, need) > 0, np.inf, cost)
         at = int(np.argmin(cost))
         site, start = divmod(at, cost.shape[1])
         least = float(cost[site, start])
         return None if np.isinf(least) else (least, site, np.arange(begin + start, begin + start + need))
 
     def _paused(
-        self, shape: int, fits: Bools, begin: int, end: int, need: int, priced: Priced, shut: float
+        self,
+        shape: int,
+        fits: Bools,
+        begin: int,
+        end: int,
+        need: int,
+        priced: Priced,
+        shut: float,
+        closed: Bools | None,
     ) -> tuple[float, int, Ints] | None:
         each = priced.rate[:, begin:end]
         if not fits.all():
             each = np.where(fits, each, np.inf if np.isinf(shut) else each + shut)
+        if closed is not None:
+            each = np.where(closed, np.inf, each)
         cost = np.partition(each, need - 1, axis=1)[:, :need].sum(axis=1) * self._field.step_h
         cost = self._with_entry(shape, cost)
         site = int(np.argmin(cost))
@@ -144,7 +175,9 @@ class Finder:
             cost[may_not] = np.inf
         return cost
 
-    def _by_pieces(self, shape: int, room: Floats, units: float, priced: Priced, shut: float) -> Spot | None:
+    def _by_pieces(
+        self, shape: int, room: Floats, units: float, priced: Priced, shut: float, closed: Bools | None
+    ) -> Spot | None:
         """The cheapest pieces of steps that fit; `_DEAR` if the levels are not in the order of what they cost."""
         known = self._pieces.get(shape) or self._pieces.setdefault(shape, _Pieces.of(self._shapes, shape))
         begin, end, many = known.begin, known.end, known.kw.shape[1]
@@ -154,6 +187,10 @@ class Finder:
         cap = ((room - self._brim)[:, begin:end] / units)[:, :, np.newaxis]
         # What pauses for nothing may run for a part of a step: capacity is the mean of one.
         open_kw = np.clip(cap - known.before, 0.0, known.kw)
+        most_kw = np.broadcast_to(known.kw, open_kw.shape)
+        if closed is not None:
+            shuts = closed[:, begin:end, np.newaxis]
+            open_kw, most_kw = np.where(shuts, 0.0, open_kw), np.where(shuts, 0.0, most_kw)
         sites = len(rate)
         each = (rate[:, :, np.newaxis] * known.slope).reshape(sites, -1)
         kw = open_kw.reshape(sites, -1)
@@ -161,7 +198,7 @@ class Finder:
         step = np.repeat(np.arange(begin, end), many)
         if np.isfinite(shut):
             each = np.concatenate([each, each + shut * slope], axis=1)
-            kw = np.concatenate([kw, known.kw.ravel() - kw], axis=1)
+            kw = np.concatenate([kw, most_kw.reshape(sites, -1) - kw], axis=1)
             slope, step = np.tile(slope, 2), np.tile(step, 2)
         order = np.argsort(each, axis=1, kind="stable")
         line = np.arange(sites)[:, np.newaxis]
@@ -179,7 +216,9 @@ class Finder:
         used = np.flatnonzero(work > 0)
         return Spot(float(cost[site]), site, begin + used, work[used], drawn[used] * self._field.step_h)
 
-    def _by_starts(self, shape: int, room: Floats, units: float, priced: Priced, shut: float) -> Spot | None:
+    def _by_starts(
+        self, shape: int, room: Floats, units: float, priced: Priced, shut: float, closed: Bools | None
+    ) -> Spot | None:
         """The cheapest run in one piece over all levels and starts."""
         known = self._starts.get(shape) or self._starts.setdefault(shape, _Starts.of(self._shapes, shape))
         best: tuple[float, int, int, _Starts] | None = None
@@ -191,6 +230,8 @@ class Finder:
                 cost = np.where(lacks > 0, np.inf, cost)
             else:
                 cost = cost + lacks * (shut * self._field.step_h * one.kw)
+            if closed is not None:
+                cost = np.where(one.lacks(np.where(closed, 0.0, np.inf)) > 0, np.inf, cost)
             at = int(np.argmin(cost))
             site, start = divmod(at, cost.shape[1])
             least = float(cost[site, start])
@@ -203,13 +244,20 @@ class Finder:
         use = contiguous_use(window, one.begin[start : start + 1])
         return Spot(cost_, site, use.step, use.work * one.speed, use.draw * (one.kw * self._field.step_h))
 
-    def _by_kernel(self, shape: int, room: Floats, units: float, priced: Priced, shut: float) -> Spot | None:
+    def _by_kernel(
+        self, shape: int, room: Floats, units: float, priced: Priced, shut: float, closed: Bools | None
+    ) -> Spot | None:
         one = self._shapes.jobs.take(np.array([shape]))
         full = room < units * self._most[shape]
         dear = self._never if np.isinf(shut) else shut
         for _ in range(_TRIES):
-            cost, columns = cheapest(one, self._field, np.where(full, priced.rate + dear, priced.rate))
+            rate = np.where(full, priced.rate + dear, priced.rate)
+            if closed is not None:
+                rate = np.where(closed, priced.rate + 1e3 * self._never, rate)
+            cost, columns = cheapest(one, self._field, rate)
             site = int(columns.site[0])
+            if closed is not None and closed[site, columns.step].any():
+                return None
             # A part of a step, or a level below the highest, may fit where the whole would not; what going on again
             # draws may not fit where the level alone would.
             short = columns.energy * (units / self._field.step_h) > room[site, columns.step]
@@ -223,6 +271,13 @@ class Finder:
                 return None
             full[site, columns.step[short]] = True
         return None if np.isinf(shut) else Spot(float(cost[0]), site, columns.step, columns.work, columns.energy)
+
+
+def _within(blocked: Bools, need: int) -> Ints:
+    """How many steps are blocked of each run of `need` steps, shape (S, W - need + 1)."""
+    full = np.zeros((len(blocked), blocked.shape[1] + 1), dtype=np.int64)
+    np.cumsum(blocked, axis=1, out=full[:, 1:])
+    return full[:, need:] - full[:, :-need]
 
 
 # There is a cheapest run, but pieces do not find it.

@@ -10,8 +10,9 @@ import numpy as np
 from outweigh.plan.highs import whole_numbers
 from outweigh.plan.kernels import Windows, contiguous_use
 from outweigh.plan.problem import Jobs
-from outweigh.plan.shared.classes import Shapes
+from outweigh.plan.shared.classes import Shapes, lowest_kw
 from outweigh.plan.shared.columns import Columns, Seen
+from outweigh.plan.shared.finding import HOLDS_RTOL
 from outweigh.plan.shared.packing import Packing
 from outweigh.plan.shared.pricing import Field
 
@@ -67,6 +68,10 @@ def solve_whole(
     cell = columns.site[column[pair]] * field.limit.shape[1] + columns.step[entry]
     limit = field.limit.ravel()
     inside = np.isfinite(limit[cell])
+    # A part of a step is no way to run where the site never gives the power of the job.
+    lowest = (lowest_kw(shapes.jobs)[shapes.member] * packing.units)[row]
+    shut = np.zeros(len(row), dtype=np.bool_)
+    shut[pair[field.given.ravel()[cell] * (1 + HOLDS_RTOL) < lowest[pair]]] = True
     scale = float(limit[np.isfinite(limit)].max(initial=0.0)) or 1.0
     drawn = columns.energy[entry] * packing.units[row[pair]] / field.step_h / scale
     holds = coo_array((drawn[inside], (cell[inside], pair[inside])), shape=(len(limit), len(row))).tocsr()
@@ -80,6 +85,7 @@ def solve_whole(
         np.concatenate([rows.count, np.where(np.isfinite(limit), limit, np.inf) / scale]),
         gap=goal / 10,
         seconds=seconds,
+        most=np.where(shut, 0.0, np.inf),
     )
     if found.x is None:
         return False

@@ -42,7 +42,8 @@ def below(field: Field, peaks_kw: Floats, units_per_kw: Floats) -> Field:
     """The field with these rises as limits where they cost, shape (S,)."""
     most = (field.spare_kw + peaks_kw[:, np.newaxis]) / field.pue * float(units_per_kw.max())
     charged = (field.demand_rate > 0)[:, np.newaxis]
-    return replace(field, limit=np.where(charged, np.minimum(field.limit, np.maximum(most, 0.0)), field.limit))
+    limit = np.where(charged, np.minimum(field.limit, np.maximum(most, 0.0)), field.limit)
+    return replace(field, limit=limit, holds=field.given)
 
 
 def shave(packing: Packing, field: Field, least: Floats, *, enough: Callable[[Packing], bool]) -> Packing:

@@ -13,11 +13,11 @@ from outweigh.core.errors import InvalidQuantity
 from outweigh.core.plan import Certificate
 from outweigh.plan.kernels import Windows, check
 from outweigh.plan.offers import W_PER_KW
-from outweigh.plan.problem import G_PER_TONNE, ROUNDING_STEPS, Floats, Ints, Job, Jobs, Places
+from outweigh.plan.problem import G_PER_TONNE, Floats, Ints, Job, Jobs, Places
 from outweigh.plan.shared import claims, explain, policies
 from outweigh.plan.shared.ascent import COLD, climb
 from outweigh.plan.shared.capacity import Capacity, CapacityPrices, CapacityUnit, Committed
-from outweigh.plan.shared.classes import Shapes
+from outweigh.plan.shared.classes import Shapes, lowest_kw
 from outweigh.plan.shared.dive import dive
 from outweigh.plan.shared.fitting import fit
 from outweigh.plan.shared.greedy import by_size
@@ -106,7 +106,7 @@ def plan_jobs(
         return _schedule(
             rows, places, capacity, carbon_price_per_tonne, frozen, Packing(shapes, field), 0.0, start, alone, currency
         )
-    large = explain.too_large(shapes, field, rows, capacity.unit)
+    large = explain.too_large(Packing(shapes, field), rows, capacity.unit)
     if large is not None:
         raise large
 
@@ -176,17 +176,10 @@ def _far(gap: float, goal: float) -> str:
 def _where_they_fit(rows: Jobs, field: Field, unit: CapacityUnit) -> Jobs:
     """The jobs without the sites that never give the power of one of them.
 
-    The bound counts jobs in parts, and half of a job would fit there; a whole one does not, so no plan is lost. A run
-    of less than two steps need not fill one, and a job that pauses for nothing may run a part of each: theirs stay.
+    The bound counts jobs in parts, and half of a job would fit there; a whole one does not, so no plan is lost.
     """
-    free = rows.preemptible & (rows.resume_steps == 0) & (rows.resume_kwh == 0)
-    runs_long = rows.work[:, np.newaxis] / rows.speed >= 2
-    window = (rows.deadline - rows.release)[:, np.newaxis]
-    fast_enough = rows.work[:, np.newaxis] / rows.speed <= window + ROUNDING_STEPS
-    units = rows.devices / rows.power_w[:, -1] if unit is CapacityUnit.DEVICES else 1 / W_PER_KW
-    least = np.where(fast_enough, rows.power_w, np.inf).min(axis=1) * units
-    fits = least[:, np.newaxis] <= field.limit.max(axis=1) * (1 + ROOM_RTOL)
-    fits |= (free | ~np.where(fast_enough, runs_long, True).all(axis=1))[:, np.newaxis]
+    units = rows.devices / (rows.power_w[:, -1] / W_PER_KW) if unit is CapacityUnit.DEVICES else 1.0
+    fits = (lowest_kw(rows) * units)[:, np.newaxis] <= field.limit.max(axis=1) * (1 + ROOM_RTOL)
     # A job that fits nowhere keeps its sites: what is missing is said of them.
     fits |= ~(fits & rows.allowed).any(axis=1)[:, np.newaxis]
     return replace(rows, allowed=rows.allowed & fits)

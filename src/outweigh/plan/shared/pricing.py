@@ -26,6 +26,8 @@ class Field:
         demand_rate: [currency per facility kW], shape (S,); empty where peaks cost nothing.
         spare_kw: how far facility power can rise in a step before a new peak is paid, shape (S, T).
             Negative where what is committed is a new peak already.
+        holds: what a site can give at any moment of a step, in units, shape (S, T); as `limit` if not given. A plan
+            below lower peaks has a lower limit to the mean of a step, and the site is still as large as it is.
     """
 
     rate: Floats
@@ -34,6 +36,11 @@ class Field:
     pue: Floats
     demand_rate: Floats
     spare_kw: Floats
+    holds: Floats | None = None
+
+    @property
+    def given(self) -> Floats:
+        return self.limit if self.holds is None else self.holds
 
     @property
     def charged(self) -> bool:

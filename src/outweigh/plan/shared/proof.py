@@ -149,6 +149,9 @@ class _Look:
         if room.min() <= 0 or runs.start[run] < release - _STEPS or runs.end[run] > deadline + _STEPS:
             yield f"{job.name} runs outside its window"
             return
+        if np.any(self._lowest(job) > self.limit[site, step] * (1 + _RELATIVE) + 1e-12):
+            yield f"{job.name} runs at {self.places.names[site]} when that gives less than its lowest level draws"
+            return
         if work.min() < 0 or float(work.sum()) < need * (1 - _RELATIVE) - _STEPS:
             yield f"{job.name} does {work.sum() * self.step_h:.6g} h of its {need * self.step_h:.6g} h of work"
         if job.preemptible and not (job.checkpoint_h or job.checkpoint_kwh):
@@ -359,19 +362,15 @@ class _Look:
         return best
 
     def _never_fits(self, job: Job, site: int) -> bool:
-        """Whether every run of the job fills a step there with more than the site gives in any.
+        """Whether the job draws more there at its lowest level than the site gives in any step."""
+        return self._lowest(job) > float(self.limit[site].max()) * (1 + _RELATIVE) + 1e-12
 
-        A run through of two steps or more fills one, one with pauses runs whole steps; a job whose pauses cost nothing
-        may run parts of steps.
-        """
+    def _lowest(self, job: Job) -> float:
+        """The least it can draw while it runs, in units of capacity; of a mean over a step it may be a part."""
         release, deadline, need = self._window(job)
-        if job.preemptible and not (job.checkpoint_h or job.checkpoint_kwh):
-            return False
-        levels = [level for level in job.levels if need / level.speed <= deadline - release + 1e-9]
-        most, units = float(self.limit[site].max()), self._units(job)
-        return bool(levels) and all(
-            need / level.speed >= 2 and level.power_w / 1e3 * units > most * (1 + _RELATIVE) + 1e-12 for level in levels
-        )
+        free = job.preemptible and not (job.checkpoint_h or job.checkpoint_kwh)
+        powers = [one.power_w for one in job.levels if free or need / one.speed <= deadline - release + 1e-9]
+        return min(powers, default=math.inf) / 1e3 * self._units(job)
 
     def _mixed(self, job: Job, row: Floats, room: Floats, need: float) -> float:
         """The cheapest work first: between two levels, a unit of work costs the power it adds over the speed."""
