@@ -160,7 +160,7 @@ def supervise(
     clock = PlanClock.from_dict(body.clock)
     rules = options.rules or _rules(clock.factor, options.every_s)
     look = options.look or looking(body.document, options.sources, options.files)
-    if look is None and not any(each == following for each, _ in store.followings(over=True)):
+    if look is None and not cancel and not any(each == following for each, _ in store.followings(over=True)):
         told("no --source or --file: the prices and carbon the plan was made on stay in force")
     box: list[Supervisor] = []
 
