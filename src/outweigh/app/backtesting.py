@@ -18,6 +18,7 @@ from outweigh.config.jobs import load_jobs
 from outweigh.core.errors import FactorMissing, GapsTooLarge, SeriesMismatch, UsageError
 from outweigh.core.intervals import Interval
 from outweigh.core.meaning import CarbonMeaning, Gap, PriceMeaning
+from outweigh.core.printable import printable
 from outweigh.core.series import CarbonSeries, PriceSeries
 from outweigh.grid import Answer, Level, Sources, find_zone, open_source
 from outweigh.grid.archive import Archive, SlotKind, default_folder
@@ -122,7 +123,8 @@ def backtest_file(
     document["notes"] = [*not_measured(found), *document["notes"], *found.notes]
     if any(site.demand_charge is not None for site in spec.sites):
         document["notes"].append("Demand charges are not in these figures: a back-test weighs energy and carbon.")
-    return Backtested(document, [_row(one, found.currency) for one in document["policies"]], list(_lines(document)))
+    rows = [_row(one, found.currency) for one in document["policies"]]
+    return Backtested(document, rows, [printable(line) for line in _lines(document)])
 
 
 def repeated(spec: PlanSpec, window: Interval, every_h: float) -> tuple[tuple[Job, ...], Interval]:
