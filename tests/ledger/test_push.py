@@ -342,6 +342,10 @@ def test_push_takes_the_token_from_a_file_and_warns_when_others_can_read_it(
         (["--ca", "no-such-file"], 2, "certificates"),
         (["--ledger", "no-such-ledger"], 3, "no such file"),
         (["--queue-size", "0"], 2, "--queue-size"),
+        (["--follow", "--every", "nan"], 2, "--every"),
+        (["--follow", "--every", "inf"], 2, "--every"),
+        (["--follow", "--every", "0"], 2, "--every"),
+        (["--patience", "nan"], 2, "--patience"),
     ],
 )
 def test_push_says_what_was_typed_wrong(typed, capsys, options, code, words):

@@ -10,6 +10,17 @@ import click
 from outweigh.cli.shown import echo_json, json_option, note, progress
 
 _REFUSED = 3
+_MOST_S = 1e6  # eleven days
+
+
+class _Seconds(click.FloatRange):
+    """A time that can be slept: to click `nan` lies in every range, and no clock waits for 1e300 s."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds = float(super().convert(value, param, ctx))
+        if not seconds <= _MOST_S:
+            self.fail(f"{value!r} is no time to wait: give at most {_MOST_S:g} seconds", param, ctx)
+        return seconds
 
 
 @click.command("push", epilog="Example: OUTWEIGH_TOKEN=$(cat token) outweigh ledger push https://energy.example.org")
@@ -18,7 +29,7 @@ _REFUSED = 3
 @click.option(
     "--every",
     "every_s",
-    type=click.FloatRange(min=0.1),
+    type=_Seconds(min=0.1),
     default=5.0,
     show_default=True,
     metavar="SECONDS",
@@ -32,7 +43,7 @@ _REFUSED = 3
 @click.option(
     "--patience",
     "patience_s",
-    type=click.FloatRange(min=0.0),
+    type=_Seconds(min=0.0),
     default=60.0,
     show_default=True,
     metavar="SECONDS",

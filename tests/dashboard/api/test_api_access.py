@@ -87,6 +87,29 @@ def test_a_token_that_is_revoked_here_is_refused_at_once_and_elsewhere_when_it_i
     assert clients[1].get("/api/v1/me").status_code == 401
 
 
+def test_whoever_goes_on_with_a_revoked_token_is_told_to_wait_and_does_not_fill_the_log(host, store):
+    running = host()
+    secret, owner = running.token(Role.READER), running.client(Role.OWNER)
+    client = running.client(secret)
+    assert client.get("/api/v1/me").status_code == 200
+    revoked = next(token.id for token in store.tokens() if token.role is Role.READER)
+    owner.delete(f"/api/v1/tokens/{revoked}")
+
+    statuses = [client.get("/api/v1/me").status_code for _ in range(40)]
+
+    assert statuses == [401] * 20 + [429] * 20
+    lines = owner.get("/api/v1/audit", params={"limit": 100}).json()["lines"]
+    assert sum(line["status"] == 401 for line in lines) == 20
+    assert owner.get("/api/v1/me").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/runs.csv", "/api/v1/pages/runs", "/runs?limit=0"])
+def test_what_only_some_may_see_is_kept_by_nobody_on_the_way(roles, path: str):
+    answer = roles[Role.READER].get(path)
+
+    assert answer.headers["cache-control"] == "private, no-cache"
+
+
 @pytest.mark.parametrize(
     "body",
     [

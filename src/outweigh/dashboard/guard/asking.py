@@ -85,8 +85,8 @@ class Askers:
         return self._asker(token, by_cookie=by_cookie)
 
     def forget(self) -> None:
-        """What this worker remembers: a token was made or revoked."""
-        self._known.clear()
+        """What this worker remembers: a token was made or revoked. That a secret held it goes on knowing."""
+        self._known = {digest: (0.0, token) for digest, (_, token) in list(self._known.items())}
         self._any_token = (0.0, True)
 
     def log_in(self, secret: str) -> tuple[str, Token] | None:

@@ -111,14 +111,17 @@ class Gate:
         needs = rules.needed(scope["method"], scope["path"])
         address = scope["client"][0] if scope["client"] else ""
         asker = self._askers.remembered(headers)
+        secret, _ = shown(headers)
         if asker is None:
-            secret, _ = shown(headers)
             guessed = secret is not None and not self._askers.held_before(headers)
             if guessed and (wait_s := await limiter.wrong_wait_s(address)):
                 return NOBODY, _busy(wait_s, "too many tokens from that address did not hold")
             asker = await run_sync(self._askers.found, headers)
-            if secret is not None and asker.role is None:
-                await limiter.was_wrong(address)
+        if secret is not None and asker.role is None:
+            # A secret that was revoked is no guess, but whoever goes on with it would fill the log all the same.
+            if wait_s := await limiter.wrong_wait_s(address):
+                return NOBODY, _busy(wait_s, "too many tokens from that address did not hold")
+            await limiter.was_wrong(address)
         who = address if asker.role is None or asker.who == "local" else asker.who
         if wait_s := await limiter.wait_s(who):
             return asker, _busy(wait_s, "too many requests")

@@ -68,7 +68,7 @@ def _add(routes: APIRouter, served: Served, page: Page, pages: Sequence[Page]) -
         except OutweighError as err:
             return PlainTextResponse(str(err), _status(err))
         file = f"outweigh-{page.name.partition('/')[0]}-{name}.csv"
-        headers = {"Content-Disposition": f'attachment; filename="{file}"', "Cache-Control": "no-cache"}
+        headers = {"Content-Disposition": f'attachment; filename="{file}"', "Cache-Control": "private, no-cache"}
         return Response(rendering.table_csv(tables[name]), media_type="text/csv; charset=utf-8", headers=headers)
 
     def shown(request: Request) -> Response:
@@ -175,7 +175,7 @@ def _answered(served: Served, page: Page, request: Request) -> tuple[Asked, dict
 
 
 def _headers(data: dict[str, Any]) -> dict[str, str]:
-    return {"ETag": f'W/"{rendering.digest(data)}"', "Cache-Control": "no-cache"}
+    return {"ETag": f'W/"{rendering.digest(data)}"', "Cache-Control": "private, no-cache"}
 
 
 def _unchanged(request: Request, tag: str) -> bool:
