@@ -547,3 +547,20 @@ def test_places_that_are_none_of_the_plans_mean_nothing(world, day):
     assert world.report(supervisor)["jobs"][0]["actual"]["start"] == document["jobs"][0]["start"]
     assert not any("v100" in text or "no site" in text for text in world.heard)
     assert {step.kind for step in world.store.steps(supervisor.following.id)} <= {"submit", "release"}
+
+
+def test_who_may_not_list_sites_follows_jobs_all_the_same(world, day):
+    document = day.planned([day.job(work_h=2.0)])
+    supervisor = world.supervise(world.follow(document))
+    supervisor.lead()
+    supervisor._missed["se"] = day.start  # so that sites are asked for in every cycle
+
+    def sites():
+        raise NotPermitted("made-up", "this user may not list nodes", "Ask who may")
+
+    world.executor.sites = sites
+
+    world.live(supervisor, 26)
+
+    assert world.report(supervisor)["jobs"][0]["actual"]["start"] == document["jobs"][0]["start"]
+    assert sum("may not list nodes" in text for text in world.heard) == 1

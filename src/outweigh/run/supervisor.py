@@ -130,6 +130,7 @@ class Supervisor:
         self._outcomes: dict[int, str] = {}
         self._to_append: list[Tracked] = []
         self._sites_asked: datetime | None = None
+        self._sites_hidden = False
         self._missed: dict[str, datetime] = {}
         self._lags = Lags()
         self._fits = _STEPS  # steps that there was time for
@@ -231,7 +232,17 @@ class Supervisor:
         if not due and not self._missed:
             return
         self._sites_asked = now
-        there = self.executor.sites()
+        try:
+            there = self.executor.sites()
+        except ExecutorUnavailable:
+            raise
+        except ExecutorError as err:
+            # Who may not list nodes may well run jobs: they are seen all the same, and sites stay as they were.
+            if not self._sites_hidden:
+                self._say(f"{err}. Whether a site vanishes is not seen")
+            self._sites_hidden = True
+            return
+        self._sites_hidden = False
         wanted = self.outlook.rates.sites if self.following.names_sites else ()
         self._missed = {site: self._missed.get(site, now) for site in wanted if site not in there}
         # A scheduler that was restarted has its nodes again a little later: a site is gone when it stays away.
