@@ -91,6 +91,30 @@ def test_a_page_of_another_site_cannot_write_here_whoever_it_gets_to_ask(roles, 
     assert "another site" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    "origin", ["https://energy.example", "https://energy.example:8443", "http://energy.example:81"]
+)
+def test_our_own_page_at_an_address_that_a_proxy_hides_is_refused_with_what_helps(host, origin: str):
+    client = host(wide=True, names=("energy.example",)).client()
+    said = {"Host": "energy.example", "Sec-Fetch-Site": "same-origin"}
+
+    answer = client.post("/login", data={"token": "x"}, headers=said | {"Origin": origin})
+    direct = client.post("/login", data={"token": "x"}, headers=said | {"Origin": "http://energy.example"})
+
+    assert answer.status_code == 403
+    assert f"it is at {origin}, and this server was asked by http://energy.example" in answer.json()["detail"]
+    assert "--behind" in answer.json()["remedy"]
+    assert direct.status_code == 401
+
+
+def test_a_page_of_another_name_is_told_nothing_of_proxies(host):
+    client = host(wide=True, names=("energy.example",)).client()
+    said = {"Host": "energy.example", "Sec-Fetch-Site": "same-origin"}
+
+    for headers in (said | {"Origin": "https://other.example"}, said | {"Sec-Fetch-Site": "cross-site"}):
+        assert "--behind" not in client.post("/login", data={"token": "x"}, headers=headers).json()["remedy"]
+
+
 def test_no_answer_lets_a_page_of_another_site_read_it(roles):
     answer = roles[Role.READER].get("/api/v1/me", headers={"Origin": "https://elsewhere.example"})
 

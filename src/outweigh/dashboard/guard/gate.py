@@ -17,7 +17,7 @@ from outweigh.core.measurement import utc
 from outweigh.dashboard.guard import bodies, rules
 from outweigh.dashboard.guard.asking import NOBODY, Asker, Askers, shown
 from outweigh.dashboard.guard.headers import with_ours
-from outweigh.dashboard.guard.hosts import is_from_elsewhere, is_ours, own_names
+from outweigh.dashboard.guard.hosts import is_from_elsewhere, is_hidden_by_proxy, is_ours, own_names
 from outweigh.dashboard.guard.limiting import Limiter
 from outweigh.dashboard.problems import of_error, problem
 from outweigh.ports.serving import Access, AuditLine, Role
@@ -102,7 +102,7 @@ class Gate:
         if len(scope["path"]) > _LONGEST_PATH or len(scope["query_string"]) > 4 * _LONGEST_PATH:
             return problem(400, "the address is too long", f"Stay below {_LONGEST_PATH} characters")
         if scope["method"] not in rules.SAFE and is_from_elsewhere(headers, scope["scheme"]):
-            return problem(403, "a page of another site asks", "Ask from a page of this server, or with a token")
+            return _from_elsewhere(scope, headers)
         return None
 
     async def _admitted(self, scope: Scope, headers: Headers) -> tuple[Asker, Response | None]:
@@ -209,6 +209,18 @@ class _Answer:
 
 def _busy(wait_s: int, detail: str) -> Response:
     return problem(429, detail, f"Wait {wait_s} s", headers={"Retry-After": str(wait_s)})
+
+
+def _from_elsewhere(scope: Scope, headers: Headers) -> Response:
+    if not is_hidden_by_proxy(headers, scope["scheme"]):
+        return problem(403, "a page of another site asks", "Ask from a page of this server, or with a token")
+    asked = f"{scope['scheme']}://{headers['host']}"
+    return problem(
+        403,
+        f"a page of another site asks: it is at {headers['origin']}, and this server was asked by {asked}",
+        "With a proxy in front, start with --behind and the proxy's address, and let the proxy send the browser's own "
+        "Host with its port, and X-Forwarded-Proto",
+    )
 
 
 def _has_body(headers: Headers) -> bool:

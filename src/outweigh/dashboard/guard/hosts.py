@@ -15,6 +15,7 @@ import socket
 from collections.abc import Mapping
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?")
+_ORIGIN = re.compile(r"https?://" + _HOST.pattern)
 
 
 def own_names(given: tuple[str, ...], *, wide: bool) -> frozenset[str]:
@@ -50,3 +51,27 @@ def is_from_elsewhere(headers: Mapping[str, str], scheme: str) -> bool:
         return True
     origin = headers.get("origin")
     return origin is not None and origin.lower() != f"{scheme}://{headers.get('host', '')}".lower()
+
+
+def is_hidden_by_proxy(headers: Mapping[str, str], scheme: str) -> bool:
+    """Whether what looks like another site may be our own page, at an address that a proxy does not tell us.
+
+    The page's browser says that it is the same origin, and only the scheme or the port is not the one we were asked by.
+    It changes no refusal, only what is said in it: a program can claim all of this.
+
+    >>> from_browser = {
+    ...     "origin": "https://energy.example:8443",
+    ...     "host": "energy.example",
+    ...     "sec-fetch-site": "same-origin",
+    ... }
+    >>> is_hidden_by_proxy(from_browser, "http"), is_hidden_by_proxy(from_browser | {"host": "other.example"}, "http")
+    (True, False)
+    """
+    page, host = _ORIGIN.fullmatch(headers.get("origin", "")), _HOST.fullmatch(headers.get("host", ""))
+    return (
+        page is not None
+        and host is not None
+        and page[1].lower() == host[1].lower()
+        and headers.get("sec-fetch-site", "same-origin") == "same-origin"
+        and is_from_elsewhere(headers, scheme)
+    )
