@@ -32,7 +32,7 @@ def nodes(places: Sequence[Sequence[str]], cpus: int) -> Iterator[str]:
     """The address of a Ray with a node for each of `places`, which is its sites: it has their resources `site:NAME`.
 
     Every job makes Ray start a process, which takes one to two seconds of a CPU: a fast clock makes hours of that where
-    many start together on a small or busy machine. OUTWEIGH_BENCH_FACTOR=120 or less is for that.
+    many start together on a small or busy machine. OUTWEIGH_BENCH_FACTOR=60 is for two cores.
     """
     import ray
 
