@@ -135,3 +135,11 @@ def test_importing_outweigh_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_error_shows_what_was_typed_and_no_terminal_obeys_it():
+    done = outweigh("grid", "show", "DE\x1b[31mX")
+
+    assert done.returncode == 2
+    assert "\x1b" not in done.stderr
+    assert r"DE\x1b[31mX" in done.stderr

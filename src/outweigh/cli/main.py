@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from outweigh import __version__
+from outweigh.cli.shown import note
 from outweigh.cli.streams import make_ready
 from outweigh.cli.verbs import VERBS
 from outweigh.core.errors import OutweighError
@@ -108,7 +109,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         err.show()
         return err.exit_code
     except OutweighError as err:
-        click.echo(f"outweigh: {err}", err=True)
+        note(f"outweigh: {err}")
         return err.exit_code
     except (KeyboardInterrupt, click.Abort) as stop:
         click.echo("outweigh: interrupted; nothing that was measured is lost.", err=True)

@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from outweigh.core.printable import printable
+
 _SHORT_CELL = 20
 _NO_LIMIT = 10_000  # columns
 
@@ -41,9 +43,14 @@ def echo_markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Non
         click.echo(f"| {' | '.join(cell.replace('|', chr(92) + '|').replace('<', '&lt;') for cell in row)} |")
 
 
+def plain(text: str) -> str:
+    """Text of files and users as a terminal may have it: line by line, and no sign that it would obey."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
 def note(text: str) -> None:
     """Something a person should know that is not the result."""
-    click.echo(text, err=True)
+    click.echo(plain(text), err=True)
 
 
 def table(
@@ -73,26 +80,26 @@ def table(
             # rich would exit with 1, which is a verdict of ours; the front door knows what a closed pipe means.
             raise BrokenPipeError
 
+    rows = [[plain(cell) for cell in row] for row in rows]
     console = Piped(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False)
     if console.width < entries_below:
         for line in entries(headings, rows, console.width):
             click.echo(line)
         return
-    kept = list(rows)
-    grid = Table(*headings, box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
-    for row in kept:
+    grid = Table(*map(plain, headings), box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    for row in rows:
         grid.add_row(*row)
-    wanted = [max(map(cell_len, cells)) for cells in zip(headings, *kept, strict=True)]
+    wanted = [max(map(cell_len, cells)) for cells in zip(headings, *rows, strict=True)]
     # In less room than its longest word rich cuts a column, and half a figure is a wrong one.
     least = [
-        max(cell_len(w) for cell in cells for w in cell.split() or [""]) for cells in zip(headings, *kept, strict=True)
+        max(cell_len(w) for cell in cells for w in cell.split() or [""]) for cells in zip(headings, *rows, strict=True)
     ]
     whole = grid.__rich_measure__(console, console.options.update(max_width=_NO_LIMIT)).maximum
     room = console.width - (whole - sum(wanted))
     if console.width < cells_below or (sys.stdout.isatty() and room < sum(least)):
         if title:
             click.echo(f"{title}\n")
-        for row in kept:
+        for row in rows:
             for heading, cell in zip(headings, row, strict=True):
                 if cell:
                     click.echo(f"{heading}: {cell}" if heading else cell)
