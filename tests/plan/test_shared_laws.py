@@ -420,6 +420,23 @@ def test_a_job_that_no_site_gives_its_power_for_long_enough_is_refused_at_once()
         )
 
 
+def test_jobs_that_differ_in_name_alone_are_planned_as_one_that_stands_for_all_and_each_has_its_run():
+    rng = np.random.default_rng(7)
+    there = places(rng.uniform(0.1, 0.4, (2, 24)))
+    kinds = [job(f"k{n}", n, n + 12, 2 + n % 3, 1.0 + n % 2, home="b", count=1 + n % 2) for n in range(6)]
+    named = [replace(kind, name=f"{kind.name}.{n}") for n in range(5) for kind in kinds]
+    merged = [replace(kind, count=5 * kind.count) for kind in kinds]
+    capacity = Capacity(np.array([8.0, 6.0]))
+
+    each = plan_jobs(named, there, capacity, carbon_price_per_tonne=0)
+    one = plan_jobs(merged, there, capacity, carbon_price_per_tonne=0)
+
+    assert verify(each, named, there, capacity) == ()
+    assert each.names == tuple(one.name for one in named)
+    assert (each.objective, each.certificate.lower_bound) == (one.objective, one.certificate.lower_bound)
+    assert each.runs.it_kwh(2, 24).tolist() == one.runs.it_kwh(2, 24).tolist()
+
+
 # --- what is refused --------------------------------------------------------------------------------
 
 

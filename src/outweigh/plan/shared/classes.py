@@ -69,7 +69,7 @@ class Shapes:
             unit_jobs.preemptible, unit_jobs.allowed, unit_jobs.resume_steps, unit_jobs.resume_kwh,
             unit_jobs.entry_cost, units,
         ]).astype(np.float64)  # fmt: skip
-        first, member = _groups(_rounded(key))
+        first, member = groups(_rounded(key))
         weight = np.bincount(member, kw * jobs.count, minlength=len(first)).astype(np.float64)
         return cls(unit_jobs.take(first), units[first], weight, member, kw)
 
@@ -92,7 +92,7 @@ def _rounded(key: Floats) -> Floats:
     return np.asarray(np.ldexp(np.round(mantissa * 2.0**40), exponent - 40)) + 0.0  # -0.0 is 0.0
 
 
-def _groups(key: Floats) -> tuple[Ints, Ints]:
+def groups(key: Floats) -> tuple[Ints, Ints]:
     """First row of every distinct one, in order of appearance, and which of them each row is."""
     if not len(key):
         return np.empty(0, np.int64), np.empty(0, np.int64)

@@ -13,8 +13,9 @@ from outweigh.core.errors import InvalidQuantity
 from outweigh.core.plan import Certificate
 from outweigh.plan.kernels import Windows, check
 from outweigh.plan.offers import W_PER_KW
-from outweigh.plan.problem import G_PER_TONNE, Floats, Ints, Job, Jobs, Places
+from outweigh.plan.problem import G_PER_TONNE, Floats, Job, Jobs, Places
 from outweigh.plan.shared import claims, explain, policies
+from outweigh.plan.shared.alike import Alike
 from outweigh.plan.shared.ascent import COLD, climb
 from outweigh.plan.shared.capacity import Capacity, CapacityPrices, CapacityUnit, Committed
 from outweigh.plan.shared.classes import Shapes, lowest_kw
@@ -99,14 +100,16 @@ def plan_jobs(
     field = _field(places, capacity, carbon_price_per_tonne, frozen)
     _check_gaps(rows, field)
     rows = _where_they_fit(rows, field, capacity.unit)
-    shapes = Shapes.of(rows, capacity.unit)
+    alike = Alike.of(rows)
+    shapes = Shapes.of(alike.jobs, capacity.unit)
     alone = policies.alone(rows, places, carbon_price_per_tonne)
     start = _start(warm, field)
     if not len(rows):
         return _schedule(
-            rows, places, capacity, carbon_price_per_tonne, frozen, Packing(shapes, field), 0.0, start, alone, currency
-        )
-    large = explain.too_large(Packing(shapes, field), rows, capacity.unit)
+            rows, alike, places, capacity, carbon_price_per_tonne, frozen, Packing(shapes, field), 0.0, start, alone,
+            currency,
+        )  # fmt: skip
+    large = explain.too_large(Packing(shapes, field), alike.jobs, capacity.unit)
     if large is not None:
         raise large
 
@@ -120,7 +123,7 @@ def plan_jobs(
     bound, prices = summit.bound, summit.prices
     over = float(np.maximum(summit.use - field.limit, 0.0).sum()) / max(float(summit.use.sum()), 1e-300)
     if over > 0.01:
-        missing = explain.shortage(shapes, field, rows, places, capacity.unit)
+        missing = explain.shortage(Shapes.of(rows, capacity.unit), field, rows, places, capacity.unit)
         if missing is not None:
             raise missing
 
@@ -132,11 +135,11 @@ def plan_jobs(
             bound, prices = found.bound, found.prices
         columns = found.columns
     told(0.6)
-    packing, left = _whole(shapes, rows, field, prices, summit.use)
+    packing, left = _whole(shapes, alike.jobs, field, prices, summit.use)
     if not left:
         _descend(packing, field, least, bound, goal_gap, stop)
     if not field.charged and rows.count.sum() <= _FEW_JOBS and (left or _gap(paid(packing), bound) > goal_gap):
-        packing, left = _dived(packing, left, rows, prices, least, bound, goal_gap, stop)
+        packing, left = _dived(packing, left, alike.jobs, prices, least, bound, goal_gap, stop)
     if left and rows.count.sum() <= _FEW_JOBS:
         left = fit(packing, left, field.rate + prices.limit)
         if not left:
@@ -147,7 +150,7 @@ def plan_jobs(
     if columns is not None and (left or _gap(paid(packing), bound) > goal_gap) and not field.charged:
         better = None if left else packing.paid
         every = enumerated(shapes, field, columns)
-        if solve_whole(packing, rows, every, better_than=better, goal=goal_gap, until=until):
+        if solve_whole(packing, alike.jobs, every, better_than=better, goal=goal_gap, until=until):
             left, turns = [], _TURNS_A_JOB // 10
     elif not left and columns is None and _gap(paid(packing), bound) > goal_gap and not stop():
         colder = climb(
@@ -158,10 +161,14 @@ def plan_jobs(
     if not left:
         _anneal(packing, field, prices, least, bound, goal_gap, turns, stop, lambda share: told(0.6 + 0.3 * share))
     if left:
-        missing = explain.shortage(shapes, field, rows, places, capacity.unit)
-        raise missing or explain.indivisible(rows, shapes, places, left, prices.limit)
+        missing = explain.shortage(Shapes.of(rows, capacity.unit), field, rows, places, capacity.unit)
+        raise missing or explain.indivisible(
+            rows, Shapes.of(rows, capacity.unit), places, alike.members(left), prices.limit
+        )
     told(1.0)
-    made = _schedule(rows, places, capacity, carbon_price_per_tonne, frozen, packing, bound, prices, alone, currency)
+    made = _schedule(
+        rows, alike, places, capacity, carbon_price_per_tonne, frozen, packing, bound, prices, alone, currency
+    )
     gap = made.certificate.gap
     return replace(made, notes=(*made.notes, _far(gap, goal_gap))) if gap > goal_gap + _ROUNDING_GAP else made
 
@@ -318,29 +325,39 @@ def _anneal(
 
 
 def _schedule(
-    rows: Jobs, places: Places, capacity: Capacity, carbon_price: float, frozen: Committed | None, packing: Packing,
-    bound: float, prices: CapacityPrices, alone: Outcome, currency: str,
+    rows: Jobs, alike: Alike, places: Places, capacity: Capacity, carbon_price: float, frozen: Committed | None,
+    packing: Packing, bound: float, prices: CapacityPrices, alone: Outcome, currency: str,
 ) -> Schedule:  # fmt: skip
-    used = _runs(packing, rows)
+    used = alike.shared_out(_runs(packing, alike.jobs))
     outcome = evaluate("this plan", used, rows, places, capacity, carbon_price, frozen)
     limit = packing.shapes.units_per_kw[packing.shapes.member]
     listed = np.arange(len(places.names))
     fixed = _field(places, capacity, carbon_price, frozen).limit
 
-    def placed_by(order: Ints, *, home_first: bool, delay: float = 0.0) -> policies.Placed:
-        return policies.first_come(rows, fixed, limit, places.step_h, order, home_first=home_first, delay=delay)
+    def judged(name: str, jobs: Jobs, placed: policies.Placed) -> Outcome:
+        return evaluate(name, placed.runs, jobs, places, capacity, carbon_price, frozen, placed.late)
 
-    def judged(name: str, placed: policies.Placed) -> Outcome:
-        return evaluate(name, placed.runs, rows, places, capacity, carbon_price, frozen, placed.late)
-
-    first = placed_by(listed, home_first=True)
-    baseline = judged("start now, here, in the order of release", first)
-    constants = policies.constants(rows, packing.field.rate, places.step_h, places.names)
+    # Who comes first is a matter of each job, so this looks at every one.
+    first = policies.first_come(rows, fixed, limit[alike.row], places.step_h, listed, home_first=True)
+    baseline = judged("start now, here, in the order of release", rows, first)
+    constants = policies.constants(alike.jobs, packing.field.rate, places.step_h, places.names)
     # What they come to without room for all is known; with what room there is, each has to be played.
-    played = constants[: 1 if np.isinf(fixed).all() and not capacity.charged else 1 + _PLAYED // (len(rows) + 1)]
+    played = constants[: 1 if np.isinf(fixed).all() and not capacity.charged else 1 + _PLAYED // (len(alike.jobs) + 1)]
     best = min(
         (
-            judged(one.name, placed_by(one.order, home_first=one.home_first, delay=one.delay_h / places.step_h))
+            judged(
+                one.name,
+                alike.jobs,
+                policies.first_come(
+                    alike.jobs,
+                    fixed,
+                    limit,
+                    places.step_h,
+                    one.order,
+                    home_first=one.home_first,
+                    delay=one.delay_h / places.step_h,
+                ),
+            )
             for one in played
         ),
         key=lambda one: (one.late, round(one.objective, 9)),
