@@ -19,10 +19,10 @@ from outweigh.run.clock import PlanClock
 from outweigh.run.gantt import gantt
 from outweigh.run.inside import MEASURED_J, MEASURED_S
 from outweigh.run.leading import holder_is_gone, holder_name, holder_words
-from outweigh.run.learning import learn
+from outweigh.run.learning import Learned, learn
 from outweigh.run.rates import Rates
 from outweigh.run.reporting import saving
-from outweigh.run.settling import JOB, PREDICTED_J, PREDICTED_S, RAN_S, TRIAL
+from outweigh.run.settling import JOB, POWER_FACTOR, PREDICTED_J, PREDICTED_S, RAN_S, RUN_FACTOR, TRIAL
 from outweigh.run.waiting import best_start
 
 
@@ -197,6 +197,21 @@ def test_a_prediction_moves_towards_what_came_by_the_number_of_receipts(day):
     assert many.power_ratio == pytest.approx(2.0**0.9)
     assert (many.runs, many.metered, many.run_s, many.power_w) == (9, 9, 1200.0, 2.0)
     assert "9 receipts" in many.words("train")
+
+
+def test_what_was_learnt_stays_learnt_when_plans_follow_it(day):
+    """The job declares 1,000 s at 1 W, and takes 1,200 s at 2 W: each plan learns from the receipts of those before."""
+    receipts = []
+    for _ in range(60):
+        known = learn(receipts).get("train", Learned())
+        run, power = known.run_ratio, known.power_ratio
+        said = {PREDICTED_J: repr(1000.0 * run * power), RUN_FACTOR: repr(run), POWER_FACTOR: repr(power)}
+        receipts.append(receipt(day, predicted_s=1000.0 * run, **said))
+
+    last = learn(receipts)["train"]
+
+    assert last.run_ratio == pytest.approx(1.2 ** (20 / 21))
+    assert last.power_ratio == pytest.approx(2.0 ** (20 / 21))
 
 
 def test_declared_power_teaches_nothing_of_power(day):

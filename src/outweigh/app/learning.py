@@ -34,4 +34,6 @@ def _corrected(job: Job, learned: Learned) -> Job:
         work_h=job.work_h * learned.run_ratio,
         work_quantiles=tuple((p, hours * learned.run_ratio) for p, hours in job.work_quantiles),
         levels=tuple(Level(level.speed, level.power_w * learned.power_ratio) for level in job.levels),
+        run_factor=learned.run_ratio,
+        power_factor=learned.power_ratio,
     )

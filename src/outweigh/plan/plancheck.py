@@ -194,6 +194,8 @@ def _job(body: Document) -> Job:
         checkpoint_kwh=float(body["checkpoint_kwh"]),
         data_gb=float(body["data_gb"]),
         count=_whole(body["count"], 1, MOST_COPIES),
+        run_factor=float(body.get("run_factor", 1.0)),
+        power_factor=float(body.get("power_factor", 1.0)),
     )
 
 

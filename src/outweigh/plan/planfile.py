@@ -204,6 +204,8 @@ def _job(
         "deadline": job.deadline.isoformat(),
         "work_h": job.work_h,
         "planned_work_h": job.work_at(work_quantile),
+        "run_factor": job.run_factor,
+        "power_factor": job.power_factor,
         "preemptible": job.preemptible,
         "start": min((piece["start"] for piece in drawn), default=None),
         "end": max((piece["end"] for piece in drawn), default=None),

@@ -59,6 +59,7 @@ class Job:
         count: how many such jobs there are, >= 1.
         devices: it holds at its highest level, >= 0; at lower ones in proportion to their power. Only a capacity in
             devices asks.
+        run_factor, power_factor: what earlier receipts have multiplied the declared run time and powers by, > 0.
     """
 
     name: str
@@ -76,6 +77,8 @@ class Job:
     work_quantiles: tuple[tuple[float, float], ...] = ()
     count: int = 1
     devices: float = 0.0
+    run_factor: float = 1.0
+    power_factor: float = 1.0
 
     def __post_init__(self) -> None:
         what = f"of job {self.name!r}"

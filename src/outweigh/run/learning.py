@@ -9,7 +9,7 @@ from typing import Final
 
 from outweigh.core.receipt import Receipt, RunStatus
 from outweigh.run.inside import MEASURED_J, MEASURED_S
-from outweigh.run.settling import JOB, PREDICTED_J, PREDICTED_S, RAN_S, TRIAL
+from outweigh.run.settling import JOB, POWER_FACTOR, PREDICTED_J, PREDICTED_S, RAN_S, RUN_FACTOR, TRIAL
 
 #: Only so many of the newest receipts speak: a job changes.
 NEWEST: Final = 20
@@ -54,9 +54,10 @@ class Learned:
 def learn(receipts: Iterable[Receipt]) -> dict[str, Learned]:
     """By name of job, from receipts that `outweigh run` left, oldest first.
 
-    A factor is the geometric mean of actual over predicted, with the prediction itself as one more receipt: n receipts
-    weigh n / (n + 1). A receipt of which nobody predicted anything says how long the job runs all the same. Runs that
-    failed, and trials on a clock that is not the world's, say nothing.
+    A factor is the geometric mean of actual over declared (which is a prediction without what had been learnt before
+    it), with the declaration itself as one more receipt: n receipts weigh n / (n + 1). A receipt of which nobody
+    predicted anything says how long the job runs all the same. Runs that failed, and trials on a clock that is not the
+    world's, say nothing.
     """
     ran: dict[str, list[Pair]] = {}
     drew: dict[str, list[Pair]] = {}
@@ -70,11 +71,14 @@ def learn(receipts: Iterable[Receipt]) -> dict[str, Learned]:
         if ran_s is None:
             continue
         predicted_s, predicted_j = _number(labels.get(PREDICTED_S)), _number(labels.get(PREDICTED_J))
-        ran.setdefault(name, []).append((ran_s, predicted_s))
+        # A plan that had learnt predicts the truth: held against that, the next would be as if nothing had been learnt.
+        declared_s = None if predicted_s is None else predicted_s / (_number(labels.get(RUN_FACTOR)) or 1.0)
+        ran.setdefault(name, []).append((ran_s, declared_s))
         power_w = _power_w(receipt, labels, ran_s)
         if power_w is not None:
             predicted_w = None if predicted_s is None or predicted_j is None else predicted_j / predicted_s
-            drew.setdefault(name, []).append((power_w, predicted_w))
+            declared_w = None if predicted_w is None else predicted_w / (_number(labels.get(POWER_FACTOR)) or 1.0)
+            drew.setdefault(name, []).append((power_w, declared_w))
     return {name: _learned(pairs[-NEWEST:], drew.get(name, [])[-NEWEST:]) for name, pairs in ran.items()}
 
 

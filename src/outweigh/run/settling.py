@@ -26,6 +26,8 @@ DECLARED: Final = "declared power of the plan x time at work"
 JOB, PREDICTED_S, RAN_S, PREDICTED_J, TRIAL = (
     "outweigh.job", "outweigh.predicted_s", "outweigh.ran_s", "outweigh.predicted_j", "outweigh.trial",
 )  # fmt: skip
+#: What was learnt before had multiplied the declared figures by these; the next is learnt against them as declared.
+RUN_FACTOR, POWER_FACTOR = "outweigh.run_factor", "outweigh.power_factor"
 _STATUS: Final = {
     Fate.COMPLETED: RunStatus.COMPLETED,
     Fate.FAILED: RunStatus.FAILED,
@@ -116,6 +118,10 @@ def _work_s(job: Tracked, until: datetime) -> float:
     return lengths_s[0] + sum(max(each - restore_s, 0.0) for each in lengths_s[1:])
 
 
+def _factors(job: Tracked) -> tuple[tuple[str, float], ...]:
+    return (RUN_FACTOR, job.terms.job.run_factor), (POWER_FACTOR, job.terms.job.power_factor)
+
+
 def receipt_body(job: Tracked, following: Following, *, trial: bool, written: Sequence[Receipt] = ()) -> dict[str, Any]:
     """The receipt of a job that has ended, as a dictionary. The same every time, so that it is kept once.
 
@@ -166,6 +172,7 @@ def receipt_body(job: Tracked, following: Following, *, trial: bool, written: Se
         **({PREDICTED_S: repr(job.needs_s())} if job.terms.work_known else {}),
         RAN_S: repr(found.run_s),
         **({PREDICTED_J: repr(before.it_kwh * J_PER_KWH)} if job.terms.power_known and job.terms.work_known else {}),
+        **{name: repr(factor) for name, factor in _factors(job) if factor != 1.0},
         # The joules of a job are its own, also while others of its plan run: they are told apart as devices are.
         DEVICE: job.key,
         "outweigh.sites": ",".join(sites) or job.site,

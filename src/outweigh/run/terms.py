@@ -128,6 +128,8 @@ def _terms(body: Mapping[str, Any]) -> Terms:
         checkpoint_kwh=float(body["checkpoint_kwh"]),
         data_gb=float(body["data_gb"]),
         count=int(body["count"]),
+        run_factor=float(body.get("run_factor", 1.0)),
+        power_factor=float(body.get("power_factor", 1.0)),
     )
     return Terms(
         job,
