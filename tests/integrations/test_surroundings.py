@@ -163,8 +163,8 @@ def test_on_a_narrow_terminal_doctor_shows_entries_of_whole_words(tmp_path):
     assert process.wait(60) == 0
     lines = shown.decode().splitlines()
     assert max(len(line) for line in lines) <= 72
-    assert any(line.startswith("meters  rapl  ") for line in lines)
-    assert any(line.startswith("samples  parquet  ") for line in lines)
+    assert any(line.startswith("meters  name: rapl  ") for line in lines)
+    assert any(line.startswith("samples  name: parquet  ") for line in lines)
 
 
 def test_without_duckdb_doctor_says_once_that_power_over_time_is_not_kept(tmp_path):

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from outweigh.core.budget import Budget, BudgetChange, Period, Phase
@@ -197,6 +197,7 @@ def test_a_run_across_the_end_of_a_period_draws_both_periods_by_its_time(made, c
     runs=st.lists(st.tuples(st.floats(0, 40), st.floats(0, 12 * 86_400), st.floats(0, 1e6)), max_size=6),
     hour=st.integers(0, 14 * 24),
 )
+@example(runs=[(12.0, 0.00390625, 1.0)], hour=169)  # four milliseconds, a week into the month
 def test_the_course_of_a_line_ends_at_what_is_drawn_and_never_falls(made, runs, hour):
     now = MONTH + timedelta(hours=hour)
     receipts = [

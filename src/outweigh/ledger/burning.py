@@ -278,8 +278,10 @@ def burnt_so_far(
         for index in range(first, len(steps_j)):
             if ended_s < edges_s[index] or begun_s >= edges_s[index + 1]:
                 break
-            inside_s = min(ended_s, edges_s[index + 1]) - max(begun_s, edges_s[index])
-            share = inside_s / one.interval.seconds if one.interval.seconds else 1.0
+            # What is cut off is taken away, rather than two times of the month from each other: a short run would be
+            # lost in their last digits.
+            cut_s = max(edges_s[index] - begun_s, 0.0) + max(ended_s - edges_s[index + 1], 0.0)
+            share = 1.0 - cut_s / one.interval.seconds if one.interval.seconds else 1.0
             steps_j[index] += one.total.value.joules * share
     sums_j = accumulate(steps_j, initial=0.0)
     return tuple((period.start + timedelta(seconds=at), drawn) for at, drawn in zip(edges_s, sums_j, strict=True))

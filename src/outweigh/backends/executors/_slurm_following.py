@@ -179,7 +179,9 @@ class Following:
         if begin is not None and (
             job.state in _ENDED or (job.state == "PENDING" and self._now() - begin.at > _LISTED_WITHIN)
         ):
-            record.work(begin.at, (begin.host,))  # it had begun, and was ended before we looked
+            # It had begun, and was ended before we looked. Slurm's name of the node may not be that of its host.
+            own = turns[-1].attempt == f"{job.id}.{job.restarts}" and job.state in _ENDED
+            record.work(begin.at, (own and job.nodes) or (begin.host,))
         record.turn = turns[-1].number if turns else record.turn
         record.attempt = max(record.attempt, job.restarts)
 
