@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import importlib.util
 import logging
 import tempfile
@@ -16,6 +15,7 @@ from typing import Any
 
 from outweigh.core.errors import LeverError, MissingExtra, ModelError
 from outweigh.core.variant import Option, Variant
+from outweigh.data.importing import imported
 from outweigh.data.torch_models import WEIGHTS, torch_digest, torch_reference
 from outweigh.ports import Availability, TeachesLevers
 
@@ -43,7 +43,7 @@ def needs_onnx(name: str, sees: str) -> Availability:
 def need(module: str, lever: str, remedy: str = ONNX_REMEDY) -> ModuleType:
     """The module of an extra, imported now. Raises MissingExtra."""
     try:
-        return importlib.import_module(module)
+        return imported(module)
     except ImportError as err:
         raise MissingExtra(module.partition(".")[0].replace("_", "-"), lever, remedy) from err
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import math
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 
 from outweigh.core.errors import MissingExtra, ModelError, TaskError
 from outweigh.core.variant import Option, Variant
+from outweigh.data.importing import imported
 
 
 def need(module: str, package: str, needed_by: str, remedy: str) -> ModuleType:
     """The module of an extra, imported now. Raises MissingExtra."""
     try:
-        return importlib.import_module(module)
+        return imported(module)
     except ImportError as err:
         raise MissingExtra(package, needed_by, remedy) from err
 
