@@ -54,9 +54,11 @@ def answers(task, variant, n=40):
         {"runtime": "openvino"}, {"runtime": "openvino", "batch": 8, "threads": 2},
     ],
 )  # fmt: skip
-def test_what_it_runs_on_changes_the_cost_and_the_hash_but_not_the_answers(images, images_bench, options):
+def test_what_it_runs_on_changes_the_cost_and_the_hash_but_not_the_answers(
+    images, images_bench, options, needs_package
+):
     if options.get("runtime") == "openvino":
-        pytest.importorskip("openvino")
+        needs_package("openvino")
     model = images_bench.good.model
 
     usual, other = answers(images, variant(model)), answers(images, variant(model, **options))
@@ -103,8 +105,8 @@ def test_an_encoder_without_a_mask_cannot_take_texts_of_unlike_length(texts_benc
         task.runner(variant(encoder(inputs=("input_ids",), name="maskless.onnx"), batch=2))
 
 
-def test_a_text_encoder_answers_alike_on_openvino(texts_bench):
-    pytest.importorskip("openvino")
+def test_a_text_encoder_answers_alike_on_openvino(texts_bench, needs_package):
+    needs_package("openvino")
     task = tasks.get("text-classification")()
     task.load(texts_bench.spec(), texts_bench.root)
 
@@ -145,8 +147,10 @@ def test_a_gpu_that_is_not_there_is_said_and_never_replaced_by_the_processor(ima
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
-def test_a_broken_file_is_a_model_error_and_nothing_goes_to_standard_output(images, tmp_path, capfd, runtime):
-    pytest.importorskip(runtime)
+def test_a_broken_file_is_a_model_error_and_nothing_goes_to_standard_output(
+    images, tmp_path, capfd, runtime, needs_package
+):
+    needs_package(runtime)
     (tmp_path / "broken.onnx").write_bytes(b"not a model")
 
     with pytest.raises(ModelError, match=r"broken.onnx is not a usable ONNX model"):
