@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from outweigh.backends.executors.simulated import SimulatedExecutor
 from outweigh.core.errors import (
     GridUnavailable,
     JobRefused,
@@ -14,7 +15,7 @@ from outweigh.core.errors import (
     NotPermitted,
     UsageError,
 )
-from outweigh.core.jobs import JobState, Stint
+from outweigh.core.jobs import JobRequest, JobState, Stint
 from outweigh.ports import ReceiptFilter
 from outweigh.run.clock import PlanClock
 from outweigh.run.deciding import Rules
@@ -266,6 +267,49 @@ def test_a_site_that_vanished_loses_its_jobs_to_others(world, day):
     assert only(supervisor).fate is Fate.COMPLETED
     assert only(supervisor).seen.site == "fr"
     assert any("site se is there no longer" in text for text in world.heard)
+
+
+def test_a_job_that_must_run_does_not_wait_to_see_whether_its_site_comes_back(world, day):
+    document = day.planned([day.job(deadline=3.2, work_h=3.0)])
+    supervisor = world.supervise(world.follow(document))
+    supervisor.lead()
+    gone = only(supervisor).site
+    world.executor.vanish(gone)
+
+    world.live(supervisor, 6, step_h=0.02)
+
+    assert {only(supervisor).seen.site, gone} == {"se", "fr"}
+    assert world.report(supervisor)["counts"]["in_time"] == 1
+    assert not any("is back" in text for text in world.heard)
+
+
+def test_a_job_whose_site_vanished_and_whose_deadline_is_over_runs_elsewhere_at_once(world, day):
+    document = day.planned([day.job(work_h=3.0)])
+    document["jobs"][0]["deadline"] = day.at(0.5).isoformat()
+    document["jobs"][0]["pieces"][0] |= {"start": day.at(0).isoformat(), "end": day.at(3).isoformat(), "site": "se"}
+    supervisor = world.supervise(world.follow(document))
+    world.executor.vanish("se")
+    supervisor.lead()
+
+    world.live(supervisor, 12)
+
+    assert only(supervisor).fate is Fate.COMPLETED
+    assert only(supervisor).seen.site == "fr"
+    assert only(supervisor).seen.started < day.at(1)
+    assert supervisor.following.replans == 1
+
+
+def test_a_job_that_waits_for_room_beyond_its_plan_is_not_said_to_be_planned_again_each_time(world, day):
+    world.executor = SimulatedExecutor({"fr": 1, "se": 1}, now=lambda: world.now)
+    for site in ("fr", "se"):
+        world.executor.submit(JobRequest(f"of-others-{site}", ("train",), site=site, work_s=1e9))
+    supervisor = world.supervise(world.follow(day.planned([day.job(deadline=6, work_h=4.0)])))
+    supervisor.lead()
+
+    world.live(supervisor, 48)
+
+    assert only(supervisor).seen.started is None
+    assert sum("planned again" in text for text in world.heard) <= 2
 
 
 def test_a_job_bound_to_a_site_that_vanished_is_named_and_the_others_go_on(world, day):
@@ -553,7 +597,7 @@ def test_who_may_not_list_sites_follows_jobs_all_the_same(world, day):
     document = day.planned([day.job(work_h=2.0)])
     supervisor = world.supervise(world.follow(document))
     supervisor.lead()
-    supervisor._missed["se"] = day.start  # so that sites are asked for in every cycle
+    supervisor.sites.miss("se", day.start)  # so that sites are asked for in every cycle
 
     def sites():
         raise NotPermitted("made-up", "this user may not list nodes", "Ask who may")

@@ -149,7 +149,7 @@ def question(
         )  # fmt: skip
         allowed = _allowed(job, rates, gone)
         if not fits or not movable or not allowed or left_s <= 0:
-            rest = _rest(job, now, left_s)
+            rest = _rest(job, now, left_s, allowed, rates, terms)
             if job.works or allowed:
                 fixed[job.key] = rest
                 urgent |= not job.works and rest != tuple(piece for piece in job.pieces if piece.end > now)
@@ -235,14 +235,23 @@ def _job(job: Tracked, now: datetime, left_s: float, allowed: tuple[str, ...], r
     )
 
 
-def _rest(job: Tracked, now: datetime, left_s: float) -> tuple[Piece, ...]:
-    """The plan of one that is not planned again, from now: as it was, or at once where that is over or too late."""
+def _rest(
+    job: Tracked, now: datetime, left_s: float, allowed: tuple[str, ...], rates: Rates, terms: SiteTerms
+) -> tuple[Piece, ...]:
+    """The plan of one that is not planned again, from now: as it was, or at once where that is over or too late.
+
+    What does not work yet and was planned where it may not go any more goes where it is cheapest from now on.
+    """
     ahead = [piece for piece in job.pieces if piece.end > now]
     power_w = job.power_w()
-    site = job.seen.site if job.works and job.seen is not None and job.seen.site else job.next_piece(now).site
     left = timedelta(seconds=max(left_s, 1.0))
-    if job.works and (len(ahead) <= 1 or not job.terms.job.preemptible):
-        return (Piece(site, now, now + left, power_w),)
+    if job.works:
+        site = job.seen.site if job.seen is not None and job.seen.site else job.next_piece(now).site
+        if len(ahead) <= 1 or not job.terms.job.preemptible:
+            return (Piece(site, now, now + left, power_w),)
+    elif (site := job.next_piece(now).site) not in allowed:
+        at_once = [Piece(each, now, now + left, power_w) for each in allowed]
+        return (min(at_once, key=lambda piece: _rank(piece, rates, terms)),) if at_once else tuple(ahead)
     if ahead and ahead[0].start >= now and job.deadline - ahead[-1].end >= timedelta(0):
         return tuple(ahead)
     return (Piece(site, now, now + left, power_w),)
@@ -282,6 +291,13 @@ def _cost(pieces: Iterable[Piece], now: datetime, rates: Rates, terms: SiteTerms
         drawn = rates.over(piece.site, max(piece.start, now), piece.end, piece.power_w)
         total += drawn.cost + drawn.carbon_g / G_PER_TONNE * terms.carbon_price
     return total
+
+
+def _rank(piece: Piece, rates: Rates, terms: SiteTerms) -> tuple[float, float]:
+    """Sorts places by their cost; one of which less is known comes after one of which more is."""
+    drawn = rates.over(piece.site, piece.start, piece.end, piece.power_w)
+    unknown = (drawn.unpriced_kwh + drawn.unseen_kwh) / drawn.facility_kwh
+    return round(unknown, 9), drawn.cost + drawn.carbon_g / G_PER_TONNE * terms.carbon_price
 
 
 def _pause_cost(job: Tracked, rates: Rates, terms: SiteTerms, now: datetime) -> float:

@@ -37,6 +37,7 @@ from outweigh.run.lags import Lags
 from outweigh.run.leading import holder_is_gone, holder_name
 from outweigh.run.outlook import Outlook
 from outweigh.run.replanning import Answered, SiteTerms, answer, question
+from outweigh.run.sites import SitesThere
 from outweigh.run.statuses import in_plan_time, told_apart, without_sites
 from outweigh.run.tracked import Fate, Stage, Tracked
 
@@ -117,8 +118,8 @@ class Supervisor:
         self.holder = holder or holder_name()
         self.lease: Lease | None = None
         self.jobs: dict[str, Tracked] = {}
-        self.gone: frozenset[str] = frozenset()
-        self._sites = SiteTerms.of_plan(following.document)
+        self.sites = SitesThere(self.rules)
+        self._terms = SiteTerms.of_plan(following.document)
         self._replan: str = ""
         self._asked_plan: datetime | None = None
         self._pending: tuple[Future[Answered], str] | None = None
@@ -129,9 +130,6 @@ class Supervisor:
         self._open: dict[int, str] = {}
         self._outcomes: dict[int, str] = {}
         self._to_append: list[Tracked] = []
-        self._sites_asked: datetime | None = None
-        self._sites_hidden = False
-        self._missed: dict[str, datetime] = {}
         self._lags = Lags()
         self._fits = _STEPS  # steps that there was time for
 
@@ -228,36 +226,11 @@ class Supervisor:
         return True
 
     def _look_at_sites(self, now: datetime) -> None:
-        due = self._sites_asked is None or (now - self._sites_asked).total_seconds() >= self.rules.look_s
-        if not due and not self._missed:
-            return
-        self._sites_asked = now
-        try:
-            there = self.executor.sites()
-        except ExecutorUnavailable:
-            raise
-        except ExecutorError as err:
-            # Who may not list nodes may well run jobs: they are seen all the same, and sites stay as they were.
-            if not self._sites_hidden:
-                self._say(f"{err}. Whether a site vanishes is not seen")
-            self._sites_hidden = True
-            return
-        self._sites_hidden = False
         wanted = self.outlook.rates.sites if self.following.names_sites else ()
-        self._missed = {site: self._missed.get(site, now) for site in wanted if site not in there}
-        # A scheduler that was restarted has its nodes again a little later: a site is gone when it stays away.
-        limit = timedelta(seconds=self.rules.slip_s)
-        self._vanished(frozenset(site for site, since in self._missed.items() if now - since >= limit))
-
-    def _vanished(self, gone: frozenset[str]) -> None:
-        if gone == self.gone:
-            return
-        for site in sorted(gone - self.gone):
-            self._say(f"site {site} is there no longer: what was to run at it is planned elsewhere where it may go")
-        for site in sorted(self.gone - gone):
-            self._say(f"site {site} is back")
-        self.gone, self._replan = gone, "sites changed"
-        self._asked_plan = None  # this one does not wait
+        rules = self._lags.guarded(self.rules, now)
+        if self.sites.look(self.executor, wanted, self.jobs.values(), rules, now, self._say):
+            self._replan = "sites changed"
+            self._asked_plan = None  # this one does not wait
 
     def _absorb(self, job: Tracked, status: JobStatus) -> int:
         """Take in what is seen of a job; 1 when it has ended now. What has ended stays so, whatever is shown later."""
@@ -332,7 +305,7 @@ class Supervisor:
             future, why = self._pending
             if future.done():
                 self._pending = None
-                self._adopt(future.result(), why)
+                self._adopt(future.result(), why, now)
             return
         if not self._replan:
             return
@@ -341,16 +314,16 @@ class Supervisor:
             return
         why, self._replan, self._asked_plan = self._replan, "", now
         asked = question(
-            self.jobs.values(), now, self.outlook.rates, self._sites, self.executor.abilities,
+            self.jobs.values(), now, self.outlook.rates, self._terms, self.executor.abilities,
             self._lags.guarded(self.rules, now),
-            gone=self.gone, early=self._stale,
+            gone=self.sites.gone, early=self._stale,
         )  # fmt: skip
         if self._planner is None:
-            self._adopt(answer(asked), why)
+            self._adopt(answer(asked), why, now)
         else:
             self._pending = self._planner.submit(answer, asked), why
 
-    def _adopt(self, found: Answered, why: str) -> None:
+    def _adopt(self, found: Answered, why: str, now: datetime) -> None:
         if found.problem:
             self._say(f"{why}: {found.problem}. The plan in force stays, and deadlines come first")
         if not found.pays(self.rules):
@@ -362,9 +335,15 @@ class Supervisor:
                 continue
             if job.works and job.seen is not None and job.seen.site not in ("", pieces[0].site):
                 continue  # it began while the answer was on its way
-            changed += pieces[0].site != job.pieces[0].site or not job.works
+            moved, before = pieces[0].site != job.pieces[0].site, job.next_piece(now).start
+            # What is due, and goes on waiting for room where it is, is no news.
+            changed += moved or not (job.works or before <= now >= pieces[0].start)
+            if moved:
+                job.wait_until, job.vain = None, 0  # it was refused elsewhere
             job.pieces, job.changed = pieces, True
         self._slipped.clear()
+        if not changed and found.forced:
+            return
         self.following.replans += 1
         self.following.changed = True
         saved = found.worth - found.cost
@@ -460,7 +439,7 @@ class Supervisor:
         elif isinstance(err, SiteUnknown):
             if each.kind is StepKind.SUBMIT:
                 job.stage, job.changed = Stage.KEPT, True
-            self._missed.setdefault(err.site, now)  # looked at in every cycle from now on
+            self.sites.miss(err.site, now)
         elif each.kind is StepKind.SUBMIT:
             job.stage, job.changed = Stage.KEPT, True
             if (each.hold or each.begin is not None) and isinstance(err, NotPermitted | NotOffered):
