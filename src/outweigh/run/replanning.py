@@ -147,7 +147,7 @@ def question(
             job.terms.job.preemptible and Ability.PAUSE in can and "pause" not in job.cannot and job.state is not None
             and job.state is not JobState.PAUSING
         )  # fmt: skip
-        allowed = _allowed(job, rates, gone)
+        allowed = sites_open(job, rates, gone)
         if not fits or not movable or not allowed or left_s <= 0:
             rest = _rest(job, now, left_s, allowed, rates, terms)
             if job.works or allowed:
@@ -202,7 +202,8 @@ def answer(asked: Question) -> Answered:
     return Answered(planned, cost, asked.worth, forced=asked.early or asked.urgent or not math.isfinite(asked.worth))
 
 
-def _allowed(job: Tracked, rates: Rates, gone: frozenset[str]) -> tuple[str, ...]:
+def sites_open(job: Tracked, rates: Rates, gone: frozenset[str]) -> tuple[str, ...]:
+    """Where a job may go from now on; empty where it can only wait for what is gone."""
     if job.begun and job.seen is not None:
         # Where a job starts it stays; what was lost with its site starts again elsewhere.
         here = job.seen.site if job.seen.site in rates.sites else job.site

@@ -36,7 +36,7 @@ from outweigh.run.following import Following
 from outweigh.run.lags import Lags
 from outweigh.run.leading import holder_is_gone, holder_name
 from outweigh.run.outlook import Outlook
-from outweigh.run.replanning import Answered, SiteTerms, answer, question
+from outweigh.run.replanning import Answered, SiteTerms, answer, question, sites_open
 from outweigh.run.sites import SitesThere
 from outweigh.run.statuses import in_plan_time, told_apart, without_sites
 from outweigh.run.tracked import Fate, Stage, Tracked
@@ -56,6 +56,8 @@ _ACTING_S: Final = 0.3
 _RECEIPTS: Final = 100
 #: A job that is cancelled has so long to go before it is told again [wall s].
 _ENDING_S: Final = 60.0
+#: Jobs that one message names.
+_NAMED: Final = 5
 
 
 @dataclass(slots=True)
@@ -231,6 +233,16 @@ class Supervisor:
         if self.sites.look(self.executor, wanted, self.jobs.values(), rules, now, self._say):
             self._replan = "sites changed"
             self._asked_plan = None  # this one does not wait
+            self._name_bound()
+
+    def _name_bound(self) -> None:
+        """Say which jobs have to wait for what is gone."""
+        waiting = [job for job in self.jobs.values() if job.stage is not Stage.OVER and not job.works]
+        bound = [job for job in waiting if not sites_open(job, self.outlook.rates, self.sites.gone)]
+        new = [job.name for job in bound if job.say("its site is there no longer, and it may go nowhere else")]
+        if new:
+            more = f" and {len(new) - _NAMED} more" if len(new) > _NAMED else ""
+            self._say(f"{', '.join(new[:_NAMED])}{more} may go nowhere else: waiting for the site to come back")
 
     def _absorb(self, job: Tracked, status: JobStatus) -> int:
         """Take in what is seen of a job; 1 when it has ended now. What has ended stays so, whatever is shown later."""
