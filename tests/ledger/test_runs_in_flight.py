@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from outweigh.core import Energy, RunStatus
+from outweigh.core import Energy, Method, RunStatus
 from outweigh.core.errors import LedgerError, UsageError
-from outweigh.ledger import RunJournal, default_path, in_flight, open_ledger, recover, running_folder
+from outweigh.ledger import RunJournal, add_up, default_path, in_flight, open_ledger, recover, running_folder
+from outweigh.ledger.drawn import OF_JOB
 from outweigh.ledger.journal import started_ticks, writer
 from outweigh.ports import ReceiptFilter
 
@@ -35,6 +36,13 @@ def made_run():
 @pytest.fixture
 def folder(tmp_path):
     return tmp_path / "running"
+
+
+class Full:
+    """A ledger whose disk is full."""
+
+    def append(self, receipt):
+        raise OSError(errno.ENOSPC, "full")
 
 
 class Process:
@@ -176,6 +184,35 @@ def test_a_final_receipt_that_the_ledger_had_not_got_yet_is_brought_in_as_it_is(
 
     assert recover(store, folder) == [made_run.final()]
     assert listed(store) == [made_run.final()]
+
+
+@linux
+def test_what_was_measured_inside_a_job_is_shown_and_not_counted_again_where_the_job_was_charged(
+    store, folder, made_run
+):
+    within = replace(made_run.final(), labels=((OF_JOB, "plan-0"),))
+    with made_run.journal(folder) as journal, pytest.raises(OSError):
+        journal.finish(Full(), within)
+    as_if_killed(journal.path)
+    charged = replace(made_run.reading(25.0), method=Method.DECLARED, value=Energy(60.0))
+    store.append(replace(made_run.final(run_id="plan-0"), total=charged))
+
+    (receipt,) = recover(store, folder)
+
+    assert receipt.total.value == Energy(0.0)
+    assert receipt.overlapping == (within.total,)
+    assert add_up(listed(store)).energy == Energy(60.0)
+
+
+@linux
+def test_what_was_measured_inside_a_job_is_counted_where_the_job_was_charged_with_nothing(store, folder, made_run):
+    within = replace(made_run.final(), labels=((OF_JOB, "plan-0"),))
+    with made_run.journal(folder) as journal, pytest.raises(OSError):
+        journal.finish(Full(), within)
+    as_if_killed(journal.path)
+    store.append(replace(made_run.final(run_id="plan-0"), total=replace(made_run.reading(20.0), value=Energy(0.0))))
+
+    assert recover(store, folder) == [within]
 
 
 @linux

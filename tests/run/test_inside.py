@@ -19,8 +19,9 @@ from outweigh.core.measurement import Grade, Measurement, Method, Scope
 from outweigh.core.quantities import Energy
 from outweigh.core.receipt import Receipt, RunStatus
 from outweigh.ledger import add_up
+from outweigh.ledger.drawn import OF_JOB
 from outweigh.ports import ReceiptFilter
-from outweigh.run.inside import MEASURED_J, MEASURED_S, OF_JOB, OF_JOB_S, Insides
+from outweigh.run.inside import MEASURED_J, MEASURED_S, OF_JOB_S, Insides
 from outweigh.run.learning import learn
 from outweigh.run.settling import receipt_body
 
@@ -176,3 +177,47 @@ def test_two_real_jobs_that_measure_themselves_at_one_time_are_counted_once(tmp_
         unmeasured_s = receipt.interval.seconds - float(dict(measured[key].labels)[OF_JOB_S])
         assert receipt.total.value.joules <= 1e4 * unmeasured_s  # 0 where the machine starts a command within 10 s
     assert added.receipts == 4
+
+
+#: A job that measures, and kills who measures when something has been noted.
+KILLS = """
+import os, pathlib, signal, subprocess, sys, time
+measured = subprocess.Popen([sys.executable, "-m", "outweigh", "measure", "--hum", "0", "--", "sleep", "60"])
+running = pathlib.Path(".outweigh/running")
+while not any(path.read_bytes().count(b"\\n") > 1 for path in running.glob("*.jsonl")):
+    time.sleep(0.1)
+children = pathlib.Path(f"/proc/{measured.pid}/task/{measured.pid}/children").read_text().split()
+for pid in (measured.pid, *map(int, children)):
+    os.kill(pid, signal.SIGKILL)
+measured.wait()
+sys.exit(3)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="tells processes apart by /proc")
+def test_what_a_real_job_that_killed_its_measurement_had_drawn_is_counted_once(tmp_path, day):
+    started = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    day_after, hour_after = ((started + timedelta(hours=hours)).isoformat() for hours in (24, 1))
+    document = day.planned([day.job("a", work_h=0.001)], command=(sys.executable, "-c", KILLS))
+    document["horizon"].update(start=started.isoformat(), end=day_after)
+    (job,) = document["jobs"]
+    job.update(release=started.isoformat(), deadline=day_after)
+    job["pieces"][0].update(site="fr", start=started.isoformat(), end=hour_after)
+    (tmp_path / "plan.json").write_text(json.dumps(document))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "outweigh", "run", "plan.json", "--on", "local:fr,se", "--every", "0.3", "--project",
+         "made-up", "--json"],
+        cwd=tmp_path, env={**os.environ, "OUTWEIGH_STATE": str(tmp_path / "state")}, capture_output=True, text=True,
+        timeout=120, check=False,
+    )  # fmt: skip
+
+    assert json.loads(done.stdout)["counts"]["failed"] == 1, done.stderr
+    with closing(SqliteStore.open(tmp_path / ".outweigh" / "ledger.sqlite")) as store:
+        receipts = [receipt for _, receipt in store.receipts(ReceiptFilter(project="made-up", phase="training"))]
+    (inside,) = (one for one in receipts if OF_JOB in dict(one.labels))
+    (own,) = (one for one in receipts if OF_JOB not in dict(one.labels))
+    assert inside.status is RunStatus.INTERRUPTED
+    assert inside.total.value.joules > 0
+    assert any("written inside it" in note for note in own.notes)
+    assert own.total.value.joules == 0 or "that nobody measured" in own.total.source

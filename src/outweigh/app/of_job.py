@@ -11,7 +11,8 @@ from typing import Final
 from outweigh.core.budget import Phase
 from outweigh.core.errors import UsageError
 from outweigh.core.receipt import Receipt
-from outweigh.run.inside import OF_JOB, OF_JOB_S
+from outweigh.ledger.drawn import OF_JOB
+from outweigh.run.inside import OF_JOB_S
 
 _KEY: Final = "OUTWEIGH_JOB"
 _PROJECT, _PHASE = "OUTWEIGH_JOB_PROJECT", "OUTWEIGH_JOB_PHASE"

@@ -16,6 +16,7 @@ import numpy as np
 
 from outweigh import __version__
 from outweigh.app.files import find_ledger
+from outweigh.app.keeping import beside
 from outweigh.app.surroundings import booked_on
 from outweigh.core.errors import FactorMissing, UsageError
 from outweigh.core.intervals import Interval
@@ -25,7 +26,7 @@ from outweigh.core.measurement import Grade
 from outweigh.core.receipt import Receipt
 from outweigh.core.rounding import si, significant
 from outweigh.grid import Answer, Level, Sources, open_source, resolve_carbon, resolve_prices
-from outweigh.ledger import open_ledger
+from outweigh.ledger import open_ledger, recover
 from outweigh.ports import JobExecutor, KeepsFollowings, Store
 from outweigh.registry import exporters, job_executors
 from outweigh.run.clock import PlanClock, system_now
@@ -166,8 +167,11 @@ def supervise(
 
     trial = executor.simulated or clock.factor != 1
     insides = None if trial else Insides(store, body.first_rates.start)
+    running, _ = beside(find_ledger(options.ledger))
 
     def settle(job: Any) -> dict[str, object]:
+        if insides is not None:
+            recover(store, running)  # what was measured inside a job that was killed
         written = insides.of(job.key) if insides is not None else ()
         return receipt_body(job, box[0].following, trial=trial, written=written)
 

@@ -15,6 +15,8 @@ from outweigh.core.receipt import Receipt, RunStatus
 from outweigh.ports import ReceiptFilter, Store
 
 MACHINE, DEVICE = "machine", "device"  # the labels that tell two meters apart
+#: Label of a receipt written inside a job that somebody follows: the job's key, which is the run id of its own receipt.
+OF_JOB = "outweigh.of_job"
 
 
 @dataclass(frozen=True, slots=True)

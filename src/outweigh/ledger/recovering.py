@@ -7,12 +7,17 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from outweigh.core.errors import LedgerError, UsageError
-from outweigh.core.receipt import Receipt
+from outweigh.core.intervals import Interval
+from outweigh.core.measurement import Method
+from outweigh.core.quantities import Energy
+from outweigh.core.receipt import Receipt, RunStatus
+from outweigh.ledger.drawn import OF_JOB
 from outweigh.ledger.journal import FORMAT, RESERVE, SUFFIX, file_of, lock, started_ticks, sync_folder, writer
 from outweigh.ports import ReceiptFilter, Store
 
@@ -26,7 +31,8 @@ def recover(store: Store, folder: Path) -> list[Receipt]:
     A run is closed with the last receipt its process wrote down: `interrupted`, with the energy seen so far; as
     `unusable` when it was cut off before its first reading; or with its final receipt, when only the ledger had not got
     it yet. The receipt is what the file says and nothing else, so two starters that recover at once, or one that is
-    killed half-way, keep it once.
+    killed half-way, keep it once. What was measured inside a job whose own receipt was charged with declared power
+    meanwhile is shown on its receipt and not counted again.
 
     A writer is dead when no process of its boot has its pid and its start. One in another container, on another machine
     or from an earlier boot cannot be asked: it is dead when nobody holds the lock on the file, and the machine was
@@ -119,6 +125,7 @@ def _recover_one(store: Store, path: Path) -> Receipt | None:
             receipt = Receipt.from_dict(entries[-1].get("final") or entries[-1]["receipt"])
         except UsageError:  # of a newer outweigh, which will know what to do with it
             return None
+        receipt = _beside_its_job(store, receipt)
         new = _bring_in(store, receipt)
         path.with_suffix(RESERVE).unlink(missing_ok=True)
         path.unlink(missing_ok=True)
@@ -126,6 +133,24 @@ def _recover_one(store: Store, path: Path) -> Receipt | None:
         return receipt if new else None
     finally:
         os.close(handle)
+
+
+def _beside_its_job(store: Store, receipt: Receipt) -> Receipt:
+    """What was measured inside a job that was charged with declared power meanwhile: shown, and not counted again."""
+    key = dict(receipt.labels).get(OF_JOB)
+    if key is None or receipt.status is RunStatus.UNUSABLE:
+        return receipt
+    seconds = max(receipt.interval.seconds, 1.0)
+    around = Interval(receipt.interval.start, receipt.interval.start + timedelta(seconds=seconds))
+    own = next((kept for _, kept in store.receipts(ReceiptFilter(within=around)) if kept.run_id == key), None)
+    if own is None or own.total.method is not Method.DECLARED or own.total.value <= Energy(0.0):
+        return receipt
+    said = f"its job was charged with declared power before this was found (receipt {own.content_hash[:12]})"
+    nothing = replace(receipt.total, value=Energy(0.0), components=(), factors=(), source=said)
+    return replace(
+        receipt, total=nothing, hum=None, work=None, hum_split=None, overlapping=(receipt.total, *receipt.overlapping),
+        notes=(*receipt.notes, f"{said}: shown, and not counted again"),
+    )  # fmt: skip
 
 
 def _bring_in(store: Store, receipt: Receipt) -> bool:

@@ -12,12 +12,13 @@ from outweigh.core.intervals import Interval
 from outweigh.core.measurement import Grade, Measurement, Method, Scope, UncertaintyComponent
 from outweigh.core.quantities import Energy
 from outweigh.core.receipt import Receipt, RunStatus
+from outweigh.ledger.drawn import OF_JOB
 from outweigh.ports import ReceiptFilter
 from outweigh.ports.serving import KeepsTexts
 from outweigh.run.tracked import Tracked
 
-#: Labels of a receipt written inside a job: the job's key, and how long who measured was there, listening included [s].
-OF_JOB, OF_JOB_S = "outweigh.of_job", "outweigh.of_job_s"
+#: Label beside OF_JOB: how long who measured was there, listening included [s].
+OF_JOB_S = "outweigh.of_job_s"
 #: Labels of the job's own receipt: energy that was measured inside it, and the run time that is of.
 MEASURED_J, MEASURED_S = "outweigh.measured_j", "outweigh.measured_s"
 #: Time at work of which nobody measured anything is charged at the declared power, but for what starting and ending a
