@@ -18,7 +18,7 @@ from outweigh import __version__
 from outweigh.app.files import find_ledger
 from outweigh.app.keeping import beside
 from outweigh.app.surroundings import booked_on
-from outweigh.core.errors import FactorMissing, UsageError
+from outweigh.core.errors import FactorMissing, LedgerError, UsageError
 from outweigh.core.intervals import Interval
 from outweigh.core.jobs import Ability
 from outweigh.core.meaning import Gap
@@ -169,9 +169,20 @@ def supervise(
     insides = None if trial else Insides(store, body.first_rates.start)
     running, _ = beside(find_ledger(options.ledger))
 
+    troubles: set[str] = set()
+
+    def bring_in() -> None:
+        """What was measured inside a job that was killed; others' files that cannot be looked at hold up no job."""
+        try:
+            recover(store, running)
+        except LedgerError as err:
+            if str(err) not in troubles:
+                told(f"{err}. What was measured inside jobs that were killed may be missing on their receipts")
+            troubles.add(str(err))
+
     def settle(job: Any) -> dict[str, object]:
         if insides is not None:
-            recover(store, running)  # what was measured inside a job that was killed
+            bring_in()
         written = insides.of(job.key) if insides is not None else ()
         return receipt_body(job, box[0].following, trial=trial, written=written)
 
