@@ -231,7 +231,8 @@ def _list(ledger: str | None, *, as_json: bool) -> int:
         echo_json(found)
         return 0
     keys = ("following", "on", "jobs", "over", "leader", "said")
-    table(keys, [tuple(str(row[key]) for key in keys) for row in found])
+    shown = [{**row, "over": "yes" if row["over"] else "no"} for row in found]
+    table(keys, [tuple(str(row[key]) for key in keys) for row in shown])
     return 0
 
 
