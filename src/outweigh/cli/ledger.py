@@ -133,7 +133,7 @@ def export(ledger: str | None) -> None:
     metavar="NAME",
     help="jsonl (our own export), codecarbon, dcgm, kepler, sacct, trtllm, vllm or zeus; guessed by default.",
 )
-@click.option("--project", default="", help="Project to book foreign records on, where they name none.")
+@click.option("--project", metavar="NAME", default="", help="Project to book foreign records on, where they name none.")
 @click.option(
     "--phase",
     type=click.Choice(["development", "training", "inference", "idle"]),

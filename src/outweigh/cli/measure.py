@@ -85,6 +85,7 @@ class _LikeEnv(click.Command):
 )
 @click.option(
     "--project",
+    metavar="NAME",
     default="",
     help="Name to book the run on; that of the nearest energy.toml by default, or the folder.",
 )

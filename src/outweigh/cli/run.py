@@ -83,7 +83,7 @@ class _LikeEnv(click.Command):
 @click.option("--wait-only", is_flag=True, help="Run nothing: end when it is time to start (cron, CI).")
 @click.option("--name", default="", help="Name of the job on its receipts; the command's by default.")
 @click.option("--meter", default=None, metavar="NAME[,NAME]", help="Meters for a local CMD, as `outweigh measure` has.")
-@click.option("--project", default="", help="Name to book on; as `outweigh measure` has.")
+@click.option("--project", metavar="NAME", default="", help="Name to book on; as `outweigh measure` has.")
 @click.option("--phase", type=click.Choice(["development", "training", "inference"]), default="training")
 @json_option
 @click.pass_context
