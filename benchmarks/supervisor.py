@@ -142,7 +142,7 @@ def many(count: int = 10_000) -> list[Row]:
         box: list[Any] = []
         supervisor = Supervisor(
             store, executor, following, PlanClock(start, start, read=lambda: now[0]), Outlook(following.rates, start),
-            settle=lambda job: receipt_body(job, box[0].following, trial=True),
+            settle=lambda jobs: [receipt_body(job, box[0].following, trial=True) for job in jobs],
             append=lambda bodies: store.append_all([Receipt.from_dict(dict(body)) for body in bodies]), rules=Rules(),
         )  # fmt: skip
         box.append(supervisor)

@@ -156,7 +156,7 @@ def killing(day: Day, cluster: Any, ledger: str, how: Callable[[Follower], Any])
     kill, bring_back, dead_s = how(follower)
     follower.start()
     chance = random.Random(2)
-    day_s = 86_400 * 0.95 / day.factor
+    day_s = 86_400 * 0.9 / day.factor
     times = 0
     while "following plan" not in (day.folder / "told").read_text() and not follower.done:
         time.sleep(0.2)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from outweigh.core import Energy, Method, RunStatus
-from outweigh.core.errors import LedgerError, UsageError
+from outweigh.core.errors import LedgerError, RunUnreadable, UsageError
 from outweigh.ledger import RunJournal, add_up, default_path, in_flight, open_ledger, recover, running_folder
 from outweigh.ledger.drawn import OF_JOB
 from outweigh.ledger.journal import started_ticks, writer
@@ -184,6 +184,37 @@ def test_a_final_receipt_that_the_ledger_had_not_got_yet_is_brought_in_as_it_is(
 
     assert recover(store, folder) == [made_run.final()]
     assert listed(store) == [made_run.final()]
+
+
+@linux
+def test_a_file_that_cannot_be_looked_at_holds_up_no_other(store, folder):
+    run = Process(folder, "abc")
+    run.note()
+    run.kill()
+    (folder / "aaa.jsonl").mkdir()
+
+    with pytest.raises(RunUnreadable, match=r"aaa\.jsonl"):
+        recover(store, folder)
+
+    assert [receipt.run_id for receipt in listed(store)] == ["abc"]
+
+
+@linux
+def test_a_file_that_is_gone_when_it_is_looked_at_was_closed_by_its_process(store, folder, made_run, monkeypatch):
+    with made_run.journal(folder) as journal:
+        journal.seen(made_run.reading(3.0))
+    as_if_killed(journal.path)
+    found = type(folder).glob
+
+    def glob(self, pattern):
+        paths = list(found(self, pattern))
+        journal.path.unlink()
+        return paths
+
+    monkeypatch.setattr(type(folder), "glob", glob)
+
+    assert recover(store, folder) == []
+    assert listed(store) == []
 
 
 @linux

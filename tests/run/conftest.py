@@ -89,7 +89,7 @@ class World:
         supervisor = Supervisor(
             store, self.executor, following, PlanClock(DAY, DAY, read=lambda: self.now),
             Outlook(following.rates, self.now, look),
-            settle=lambda one: receipt_body(one, box[0].following, trial=True),
+            settle=lambda jobs: [receipt_body(one, box[0].following, trial=True) for one in jobs],
             append=lambda bodies: store.append_all([Receipt.from_dict(dict(body)) for body in bodies]),
             rules=rules or Rules(), told=self.heard.append, **more,
         )  # fmt: skip

@@ -19,7 +19,7 @@ from outweigh.core.jobs import JobRequest, JobState, Stint
 from outweigh.ports import ReceiptFilter
 from outweigh.run.clock import PlanClock
 from outweigh.run.deciding import Rules
-from outweigh.run.supervisor import follow_to_its_end
+from outweigh.run.to_its_end import follow_to_its_end
 from outweigh.run.tracked import Fate, Stage
 
 
@@ -283,20 +283,102 @@ def test_a_job_that_must_run_does_not_wait_to_see_whether_its_site_comes_back(wo
     assert not any("is back" in text for text in world.heard)
 
 
-def test_a_job_whose_site_vanished_and_whose_deadline_is_over_runs_elsewhere_at_once(world, day):
+def test_a_job_whose_site_vanished_and_whose_deadline_is_over_runs_elsewhere(world, day):
     document = day.planned([day.job(work_h=3.0)])
-    document["jobs"][0]["deadline"] = day.at(0.5).isoformat()
+    document["jobs"][0]["deadline"] = day.at(0.1).isoformat()
     document["jobs"][0]["pieces"][0] |= {"start": day.at(0).isoformat(), "end": day.at(3).isoformat(), "site": "se"}
     supervisor = world.supervise(world.follow(document))
-    world.executor.vanish("se")
     supervisor.lead()
+    world.live(supervisor, 0.25)
+    world.executor.vanish("se")
 
     world.live(supervisor, 12)
 
     assert only(supervisor).fate is Fate.COMPLETED
-    assert only(supervisor).seen.site == "fr"
-    assert only(supervisor).seen.started < day.at(1)
+    assert [stint.site for stint in only(supervisor).seen.stints] == ["se", "fr"]
+    assert only(supervisor).seen.stints[-1].start <= day.at(1)
     assert supervisor.following.replans == 1
+
+
+def test_a_site_that_blinks_moves_only_what_must_run(world, day):
+    # Others have se for themselves, so that what is due there waits.
+    world.executor = SimulatedExecutor({"fr": None, "se": 1}, now=lambda: world.now)
+    world.executor.submit(JobRequest("of-others", ("train",), site="se", work_s=1e9))
+    loose = [day.job(f"loose-{i}", release=3.0, work_h=1.0) for i in range(3)]
+    document = day.planned([day.job("tight", deadline=3.2, work_h=3.0), *loose], carbon=[[900.0] * 24, [100.0] * 24])
+    supervisor = world.supervise(world.follow(document))
+    supervisor.lead()
+    assert {one.site for one in supervisor.jobs.values()} == {"se"}
+    there = world.executor.sites
+    looks = iter(range(1000))
+    world.executor.sites = lambda: there() if next(looks) % 2 else ("fr",)
+
+    world.live(supervisor, 2, step_h=0.02)
+
+    assert {one.name: one.site for one in supervisor.jobs.values()} == {
+        "tight": "fr", "loose-0": "se", "loose-1": "se", "loose-2": "se",
+    }  # fmt: skip
+    assert supervisor.following.replans == 0
+    assert sum("its site se is not there" in text for text in world.heard) == 1
+
+
+def test_a_job_that_must_run_leaves_a_site_that_is_not_there_though_all_together_have_no_plan(world, day):
+    # What the other two draw fills the other site, so nothing can be planned again.
+    jobs = [day.job("x", deadline=3.2, work_h=3.0), *(day.job(name, work_h=22.5) for name in "yz")]
+    document = day.planned(jobs, capacity_kw=20, carbon=[[100.0] * 24, [101.0] * 24])
+    supervisor = world.supervise(world.follow(document))
+    supervisor.lead()
+    one = next(job for job in supervisor.jobs.values() if job.name == "x")
+    world.executor.vanish(one.site)
+
+    world.live(supervisor, 6, step_h=0.02)
+
+    assert one.fate is Fate.COMPLETED
+    assert one.seen.ended <= one.deadline
+
+
+def test_where_all_together_have_no_plan_what_was_at_a_site_that_is_gone_keeps_its_time_elsewhere(world, day):
+    document = day.planned([day.job(f"part-{i}", work_h=8.0) for i in range(6)], capacity_kw=10)
+    supervisor = world.supervise(world.follow(document))
+    supervisor.lead()
+    supervisor.cycle()
+    before = {one.key: one.pieces[0] for one in supervisor.jobs.values() if one.site == "se" and not one.begun}
+    world.executor.vanish("se")
+
+    world.live(supervisor, 1)
+
+    assert len(before) == 2
+    assert {key: supervisor.jobs[key].pieces[0] for key in before} == {
+        key: replace(piece, site="fr") for key, piece in before.items()
+    }
+    assert any("Only what cannot stay as it is is moved" in text for text in world.heard)
+
+
+def test_a_bound_job_that_worked_at_a_site_as_it_vanished_is_named(world, day):
+    document = day.planned([day.job("bound", home="se", movable=False, work_h=6.0)])
+    supervisor = world.supervise(world.follow(document))
+    supervisor.lead()
+    world.live(supervisor, 20)
+    assert only(supervisor).works
+    world.executor.vanish("se")
+
+    world.live(supervisor, 22)
+
+    assert sum("bound may go nowhere else" in text for text in world.heard) == 1
+
+
+def test_a_job_that_completed_while_nobody_looked_is_not_said_to_wait_for_its_site(world, day):
+    supervisor = world.supervise(world.follow(day.planned([day.job(deadline=4, work_h=3.0, movable=False)])))
+    supervisor.lead()
+    supervisor.cycle()
+    world.now = day.at(6)
+    supervisor.sites.miss(only(supervisor).site, day.at(1))
+    world.executor.sites = lambda: ("elsewhere",)
+
+    world.live(supervisor, 8)
+
+    assert only(supervisor).fate is Fate.COMPLETED
+    assert only(supervisor).notes == ()
 
 
 def test_a_job_that_waits_for_room_beyond_its_plan_is_not_said_to_be_planned_again_each_time(world, day):

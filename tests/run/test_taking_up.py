@@ -15,7 +15,7 @@ from outweigh.core.errors import UsageError
 from outweigh.core.jobs import JobState
 from outweigh.ports import ReceiptFilter
 from outweigh.run.following import Following
-from outweigh.run.supervisor import follow_to_its_end
+from outweigh.run.to_its_end import follow_to_its_end
 from outweigh.run.tracked import Fate
 
 PATIENCE_S = 120.0

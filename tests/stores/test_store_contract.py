@@ -111,6 +111,7 @@ def test_a_nul_character_is_kept_as_it_is_or_refused_and_never_altered(store, ma
     assert all("NUL" in said for said in refused)
     assert store.verify() == len(kept)
     assert len(list(store.receipts(ReceiptFilter(batch=f"a{chr(0)}b")))) <= 1
+    assert len(list(store.receipts(ReceiptFilter(run_id=f"a{chr(0)}b")))) <= 1
 
 
 def test_numbers_come_back_to_the_last_bit(store, made_receipt):
@@ -184,6 +185,8 @@ def test_filters_hold_together(store, made_receipt):
     assert listed(project="p") == [0, 2]
     assert listed(phase="training") == [2]
     assert listed(batch="a", project="p") == [0]
+    assert listed(run_id="run-000001") == [1]
+    assert listed(run_id="run-00000") == []
     assert listed(batch="no such") == []
 
 

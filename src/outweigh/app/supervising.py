@@ -16,30 +16,28 @@ import numpy as np
 
 from outweigh import __version__
 from outweigh.app.files import find_ledger
-from outweigh.app.keeping import beside
+from outweigh.app.receipts_of_jobs import ReceiptsOfJobs
 from outweigh.app.surroundings import booked_on
-from outweigh.core.errors import FactorMissing, LedgerError, UsageError
+from outweigh.core.errors import FactorMissing, UsageError
 from outweigh.core.intervals import Interval
 from outweigh.core.jobs import Ability
 from outweigh.core.meaning import Gap
 from outweigh.core.measurement import Grade
-from outweigh.core.receipt import Receipt
 from outweigh.core.rounding import si, significant
 from outweigh.grid import Answer, Level, Sources, open_source, resolve_carbon, resolve_prices
-from outweigh.ledger import open_ledger, recover
+from outweigh.ledger import open_ledger
 from outweigh.ports import JobExecutor, KeepsFollowings, Store
 from outweigh.registry import exporters, job_executors
 from outweigh.run.clock import PlanClock, system_now
 from outweigh.run.deciding import Rules
 from outweigh.run.following import Following, begin, is_followed
-from outweigh.run.inside import Insides
 from outweigh.run.leading import holder_words
 from outweigh.run.outlook import Look, Outlook
 from outweigh.run.rates import Rates
 from outweigh.run.reporting import run_document
-from outweigh.run.settling import receipt_body
-from outweigh.run.supervisor import Cycle, Supervisor, follow_to_its_end
+from outweigh.run.supervisor import Cycle, Supervisor
 from outweigh.run.terms import read_plan
+from outweigh.run.to_its_end import follow_to_its_end
 
 COLUMNS: Final = (
     "job",
@@ -166,34 +164,12 @@ def supervise(
     box: list[Supervisor] = []
 
     trial = executor.simulated or clock.factor != 1
-    insides = None if trial else Insides(store, body.first_rates.start)
-    running, _ = beside(find_ledger(options.ledger))
-
-    troubles: set[str] = set()
-
-    def bring_in() -> None:
-        """What was measured inside a job that was killed; others' files that cannot be looked at hold up no job."""
-        try:
-            recover(store, running)
-        except LedgerError as err:
-            if str(err) not in troubles:
-                told(f"{err}. What was measured inside jobs that were killed may be missing on their receipts")
-            troubles.add(str(err))
-
-    def settle(job: Any) -> dict[str, object]:
-        if insides is not None:
-            bring_in()
-        written = insides.of(job.key) if insides is not None else ()
-        return receipt_body(job, box[0].following, trial=trial, written=written)
-
-    def append(bodies: Sequence[Mapping[str, object]]) -> Sequence[str]:
-        # What nobody drew is in no ledger: whoever adds receipts up need not know of trials.
-        return [""] * len(bodies) if trial else store.append_all([Receipt.from_dict(dict(body)) for body in bodies])
-
+    receipts = ReceiptsOfJobs(store, find_ledger(options.ledger), body, trial=trial, told=told)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="planner") as planner:
         supervisor = Supervisor(
-            store, executor, body, clock, Outlook(body.rates, clock.now(), look), settle=settle,
-            append=append, rules=rules, planner=planner, told=told,
+            store, executor, body, clock, Outlook(body.rates, clock.now(), look),
+            settle=lambda jobs: receipts.settle(jobs, box[0].following), append=receipts.append, rules=rules,
+            planner=planner, told=told,
         )  # fmt: skip
         box.append(supervisor)
         if cancel:

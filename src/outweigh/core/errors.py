@@ -274,6 +274,10 @@ class LedgerCorrupt(LedgerError):
     """A row was altered or is missing."""
 
 
+class RunUnreadable(LedgerError):
+    """The ledger is well, and the file of a run in flight, `path`, cannot be looked at."""
+
+
 class ReceiptRefused(LedgerError):
     """The ledger is well, and this receipt cannot be kept in it: what it says cannot be written there."""
 

@@ -8,13 +8,10 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from outweigh.core.errors import LedgerError, UsageError
-from outweigh.core.intervals import Interval
-from outweigh.core.measurement import Method
+from outweigh.core.errors import LedgerError, RunUnreadable, UsageError
 from outweigh.core.quantities import Energy
 from outweigh.core.receipt import Receipt, RunStatus
 from outweigh.ledger.drawn import OF_JOB
@@ -31,8 +28,8 @@ def recover(store: Store, folder: Path) -> list[Receipt]:
     A run is closed with the last receipt its process wrote down: `interrupted`, with the energy seen so far; as
     `unusable` when it was cut off before its first reading; or with its final receipt, when only the ledger had not got
     it yet. The receipt is what the file says and nothing else, so two starters that recover at once, or one that is
-    killed half-way, keep it once. What was measured inside a job whose own receipt was charged with declared power
-    meanwhile is shown on its receipt and not counted again.
+    killed half-way, keep it once. What was measured inside a job whose own receipt was written meanwhile, with
+    energy on it, is shown and not counted again.
 
     A writer is dead when no process of its boot has its pid and its start. One in another container, on another machine
     or from an earlier boot cannot be asked: it is dead when nobody holds the lock on the file, and the machine was
@@ -48,14 +45,23 @@ def recover(store: Store, folder: Path) -> list[Receipt]:
 
     Raises:
         LedgerError: the ledger cannot be written. What was not brought in stays for the next start.
+        RunUnreadable: a file cannot be looked at; all others were.
     """
     found: list[Receipt] = []
-    if not folder.is_dir():
-        return found
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
-        receipt = _recover_one(store, path)
+    unreadable: list[RunUnreadable] = []
+    for path in sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else ():
+        try:
+            receipt = _recover_one(store, path)
+        except FileNotFoundError:  # its process, or another starter, was faster
+            continue
+        except OSError as err:
+            problem = f"a run in flight cannot be looked at ({err.strerror})"
+            unreadable.append(RunUnreadable(str(path), problem, "Make it and its folder readable and writable"))
+            continue
         if receipt is not None:
             found.append(receipt)
+    if unreadable:
+        raise unreadable[0]
     return found
 
 
@@ -80,7 +86,7 @@ def in_flight(folder: Path) -> tuple[InFlight, ...]:
         with contextlib.suppress(OSError):
             handle = os.open(path, os.O_RDONLY)
             try:
-                head = next(iter(_entries(path)), {})
+                head = _head(handle)
                 if head.get("outweigh_running") != FORMAT or not here["boot"] or head.get("boot") != here["boot"]:
                     continue
                 if _is_dead(head, handle):
@@ -103,17 +109,9 @@ def seen_so_far(folder: Path, run_id: str) -> Receipt | None:
 
 
 def _recover_one(store: Store, path: Path) -> Receipt | None:
+    handle = os.open(path, os.O_RDWR)
     try:
-        handle = os.open(path, os.O_RDWR)
-    except FileNotFoundError:  # another starter was faster
-        return None
-    except OSError as err:
-        raise LedgerError(
-            str(path), f"a run in flight cannot be looked at ({err.strerror})", "Make it readable and writable"
-        ) from err
-    try:
-        entries = _entries(path)
-        head = entries[0] if entries else {}
+        head = _head(handle)
         if "outweigh_running" not in head:
             if lock(handle) and _silent_s(handle) > _PATIENCE_S:
                 with contextlib.suppress(FileNotFoundError):
@@ -121,6 +119,7 @@ def _recover_one(store: Store, path: Path) -> Receipt | None:
             return None
         if head["outweigh_running"] != FORMAT or not _is_dead(head, handle):
             return None
+        entries = _entries(path)  # of a writer that is gone: they are all there will be
         try:
             receipt = Receipt.from_dict(entries[-1].get("final") or entries[-1]["receipt"])
         except UsageError:  # of a newer outweigh, which will know what to do with it
@@ -136,19 +135,18 @@ def _recover_one(store: Store, path: Path) -> Receipt | None:
 
 
 def _beside_its_job(store: Store, receipt: Receipt) -> Receipt:
-    """What was measured inside a job that was charged with declared power meanwhile: shown, and not counted again."""
+    """What was measured inside a job that was charged meanwhile: shown, and not counted again."""
     key = dict(receipt.labels).get(OF_JOB)
     if key is None or receipt.status is RunStatus.UNUSABLE:
         return receipt
-    seconds = max(receipt.interval.seconds, 1.0)
-    around = Interval(receipt.interval.start, receipt.interval.start + timedelta(seconds=seconds))
-    own = next((kept for _, kept in store.receipts(ReceiptFilter(within=around)) if kept.run_id == key), None)
-    if own is None or own.total.method is not Method.DECLARED or own.total.value <= Energy(0.0):
+    own = next((kept for _, kept in store.receipts(ReceiptFilter(run_id=key))), None)
+    if own is None or own.total.value <= Energy(0.0):
         return receipt
-    said = f"its job was charged with declared power before this was found (receipt {own.content_hash[:12]})"
+    said = f"its job was charged before this was found (receipt {own.content_hash[:12]})"
     nothing = replace(receipt.total, value=Energy(0.0), components=(), factors=(), source=said)
     return replace(
-        receipt, total=nothing, hum=None, work=None, hum_split=None, overlapping=(receipt.total, *receipt.overlapping),
+        receipt, total=nothing, hum=None, work=None, hum_split=None, units=None,
+        overlapping=(receipt.total, *receipt.overlapping),
         notes=(*receipt.notes, f"{said}: shown, and not counted again"),
     )  # fmt: skip
 
@@ -164,11 +162,18 @@ def _bring_in(store: Store, receipt: Receipt) -> bool:
         store.append(receipt)
     except LedgerError:
         # Its process got as far as the ledger and not as far as taking the journal away.
-        which = ReceiptFilter(project=receipt.project, batch=receipt.batch, phase=receipt.phase.value)
-        if any(kept.run_id == receipt.run_id for _, kept in store.receipts(which)):
+        if any(store.receipts(ReceiptFilter(run_id=receipt.run_id))):
             return False
         raise
     return True
+
+
+def _head(handle: int) -> Mapping[str, Any]:
+    """The first line, where it is whole; a run that is measured for long writes many more."""
+    with os.fdopen(os.dup(handle), "rb") as file:
+        file.seek(0)
+        line = file.readline()
+    return (_entry(line) if line.endswith(b"\n") else None) or {}
 
 
 def _entries(path: Path) -> list[Mapping[str, Any]]:

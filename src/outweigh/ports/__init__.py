@@ -344,6 +344,7 @@ class ReceiptFilter:
     batch: str = ""
     project: str = ""
     phase: str = ""
+    run_id: str = ""
     within: Interval | None = None
     limit: int | None = None
 

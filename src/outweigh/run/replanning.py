@@ -16,7 +16,7 @@ from outweigh.plan.planfile import pieces as pieces_of
 from outweigh.plan.problem import G_PER_TONNE, Job, Places
 from outweigh.plan.shared import Capacity, Committed, Schedule, plan_jobs
 from outweigh.run.deciding import Rules
-from outweigh.run.rates import Floats, Rates
+from outweigh.run.rates import Drawn, Floats, Rates
 from outweigh.run.terms import S_PER_HOUR, Piece
 from outweigh.run.tracked import Stage, Tracked
 
@@ -25,6 +25,8 @@ _GOAL_GAP: Final = 0.01
 _TIME_LIMIT_S: Final = 30.0
 #: Currency a step later costs where only being early counts; any positive number would do.
 _SLOPE: Final = 1e-3
+#: The cheapest of some sites, for some pieces.
+Known = dict[tuple[tuple[Piece, ...], tuple[str, ...]], str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +73,7 @@ class Question:
         first: step of the plan's horizon that `places` begins with.
         jobs: to plan; those alike are one with a `count`. keys: of each, so many.
         fixed: pieces of what runs or must run now, by key: given, not asked.
+        stranded: of jobs whose site is gone, their plan at another one: what is left where all together have no plan.
         worth: what the plan in force would cost from now on, for the jobs asked [currency]; inf where it is past.
         pausing: extra cost of a pause at once, by key of those that run [currency].
         urgent: something that has not begun is fixed otherwise than planned: its plan is past or comes too late.
@@ -83,6 +86,7 @@ class Question:
     jobs: tuple[Job, ...]
     keys: tuple[tuple[str, ...], ...]
     fixed: Mapping[str, tuple[Piece, ...]]
+    stranded: Mapping[str, tuple[Piece, ...]]
     worth: float
     pausing: Mapping[str, float]
     rates: Rates
@@ -135,6 +139,8 @@ def question(
     asked: dict[tuple[object, ...], tuple[Job, list[str]]] = {}
     fixed: dict[str, tuple[Piece, ...]] = {}
     pausing: dict[str, float] = {}
+    stranded: dict[str, tuple[Piece, ...]] = {}
+    known: Known = {}
     worth, urgent = 0.0, False
     for job in jobs:
         if job.stage is Stage.OVER:
@@ -149,12 +155,18 @@ def question(
         )  # fmt: skip
         allowed = sites_open(job, rates, gone)
         if not fits or not movable or not allowed or left_s <= 0:
-            rest = _rest(job, now, left_s, allowed, rates, terms)
+            rest = _rest(job, now, left_s, allowed, rates, terms, known)
             if job.works or allowed:
                 fixed[job.key] = rest
                 urgent |= not job.works and rest != tuple(piece for piece in job.pieces if piece.end > now)
                 _commit(use, rest, rates, first)
             continue
+        if gone and not job.works and job.next_piece(now).site in gone:
+            ahead = tuple(piece for piece in job.pieces if piece.end > now)
+            stranded[job.key] = (
+                _moved(ahead, allowed, rates, terms, known) if ahead else
+                at_once(job, now, allowed, rates, terms, known)
+            )  # fmt: skip
         like = _job(job, now, left_s, allowed, rules)
         kind = (job.position, allowed) if not job.begun else (job.key,)
         if kind in asked:
@@ -173,8 +185,8 @@ def question(
         now, Places(rates.sites, start, rates.step_s, price[np.newaxis], carbon[np.newaxis], rates.pue,
                     move_cost_per_gb=terms.move_cost_per_gb),
         Capacity(limit, demand_rate=terms.demand_rate, peak_kw=terms.peak_kw), Committed(use),
-        tuple(like for like, _ in sizes), tuple(keys for _, keys in sizes), fixed, worth, pausing, rates, terms, early,
-        urgent,
+        tuple(like for like, _ in sizes), tuple(keys for _, keys in sizes), fixed, stranded, worth, pausing, rates,
+        terms, early, urgent,
     )  # fmt: skip
 
 
@@ -189,7 +201,8 @@ def answer(asked: Question) -> Answered:
             currency=asked.terms.currency,
         )  # fmt: skip
     except (PlanInfeasible, GapsTooLarge) as err:
-        return Answered(asked.fixed, 0.0, 0.0, forced=asked.urgent, problem=str(err))
+        kept = {**asked.fixed, **asked.stranded}
+        return Answered(kept, 0.0, 0.0, forced=asked.urgent or bool(asked.stranded), problem=str(err))
     planned = dict(asked.fixed)
     cost = 0.0
     for position, keys in enumerate(asked.keys):
@@ -237,7 +250,7 @@ def _job(job: Tracked, now: datetime, left_s: float, allowed: tuple[str, ...], r
 
 
 def _rest(
-    job: Tracked, now: datetime, left_s: float, allowed: tuple[str, ...], rates: Rates, terms: SiteTerms
+    job: Tracked, now: datetime, left_s: float, allowed: tuple[str, ...], rates: Rates, terms: SiteTerms, known: Known
 ) -> tuple[Piece, ...]:
     """The plan of one that is not planned again, from now: as it was, or at once where that is over or too late.
 
@@ -251,8 +264,7 @@ def _rest(
         if len(ahead) <= 1 or not job.terms.job.preemptible:
             return (Piece(site, now, now + left, power_w),)
     elif (site := job.next_piece(now).site) not in allowed:
-        at_once = [Piece(each, now, now + left, power_w) for each in allowed]
-        return (min(at_once, key=lambda piece: _rank(piece, rates, terms)),) if at_once else tuple(ahead)
+        return at_once(job, now, allowed, rates, terms, known) if allowed else tuple(ahead)
     if ahead and ahead[0].start >= now and job.deadline - ahead[-1].end >= timedelta(0):
         return tuple(ahead)
     return (Piece(site, now, now + left, power_w),)
@@ -294,11 +306,34 @@ def _cost(pieces: Iterable[Piece], now: datetime, rates: Rates, terms: SiteTerms
     return total
 
 
-def _rank(piece: Piece, rates: Rates, terms: SiteTerms) -> tuple[float, float]:
-    """Sorts places by their cost; one of which less is known comes after one of which more is."""
-    drawn = rates.over(piece.site, piece.start, piece.end, piece.power_w)
-    unknown = (drawn.unpriced_kwh + drawn.unseen_kwh) / drawn.facility_kwh
-    return round(unknown, 9), drawn.cost + drawn.carbon_g / G_PER_TONNE * terms.carbon_price
+def at_once(
+    job: Tracked, now: datetime, allowed: tuple[str, ...], rates: Rates, terms: SiteTerms, known: Known | None = None
+) -> tuple[Piece, ...]:
+    """The rest of a job from now on, without a pause, at the cheapest of these sites.
+
+    Args:
+        known: what was found for others like it.
+    """
+    left = timedelta(seconds=max(job.left_s(now), 1.0))
+    return _moved((Piece("", now, now + left, job.power_w()),), allowed, rates, terms, {} if known is None else known)
+
+
+def _moved(
+    pieces: tuple[Piece, ...], allowed: tuple[str, ...], rates: Rates, terms: SiteTerms, known: Known
+) -> tuple[Piece, ...]:
+    """The same pieces at the cheapest of these sites; one of which less is known comes after one of which more is."""
+
+    def rank(site: str) -> tuple[float, float]:
+        drawn = Drawn()
+        for piece in pieces:
+            drawn = drawn.plus(rates.over(site, piece.start, piece.end, piece.power_w))
+        unknown = (drawn.unpriced_kwh + drawn.unseen_kwh) / drawn.facility_kwh
+        return round(unknown, 9), drawn.cost + drawn.carbon_g / G_PER_TONNE * terms.carbon_price
+
+    if (pieces, allowed) not in known:
+        known[pieces, allowed] = min(allowed, key=rank)
+    site = known[pieces, allowed]
+    return tuple(replace(piece, site=site) for piece in pieces)
 
 
 def _pause_cost(job: Tracked, rates: Rates, terms: SiteTerms, now: datetime) -> float:

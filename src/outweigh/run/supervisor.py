@@ -6,6 +6,7 @@ it acts, and an executor knows each job by a key, so that asking again changes n
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
@@ -20,8 +21,6 @@ from outweigh.core.errors import (
     JobOver,
     JobRefused,
     JobUnknown,
-    LedgerCorrupt,
-    LedgerError,
     NotOffered,
     NotPermitted,
     SiteUnknown,
@@ -31,12 +30,12 @@ from outweigh.core.jobs import JobState, JobStatus
 from outweigh.ports import JobExecutor, KeepsFollowings
 from outweigh.run.asking import ask, detail
 from outweigh.run.clock import PlanClock
-from outweigh.run.deciding import Rules, Wanted, cancelling, decide, is_late, patience_s
+from outweigh.run.deciding import Rules, Wanted, cancelling, decide, is_late, must_run, patience_s
 from outweigh.run.following import Following
 from outweigh.run.lags import Lags
 from outweigh.run.leading import holder_is_gone, holder_name
 from outweigh.run.outlook import Outlook
-from outweigh.run.replanning import Answered, SiteTerms, answer, question, sites_open
+from outweigh.run.replanning import Answered, SiteTerms, answer, at_once, question, sites_open
 from outweigh.run.sites import SitesThere
 from outweigh.run.statuses import in_plan_time, told_apart, without_sites
 from outweigh.run.tracked import Fate, Stage, Tracked
@@ -88,7 +87,7 @@ class Supervisor:
         following: what is followed, as the keeper has it.
         clock: plan time over wall time.
         outlook: prices and carbon, and where newer ones come from.
-        settle: called with each job that has ended, to make its receipt: returns its body.
+        settle: called with jobs that have ended, to make their receipts: returns the body of each.
         append: puts bodies of receipts into the ledger, all or none; the same one twice is kept once. Returns their
             addresses.
         planner: who answers planning questions; None answers in the cycle.
@@ -107,7 +106,7 @@ class Supervisor:
         clock: PlanClock,
         outlook: Outlook,
         *,
-        settle: Callable[[Tracked], dict[str, object]],
+        settle: Callable[[Sequence[Tracked]], Sequence[Mapping[str, object]]],
         append: Callable[[Sequence[Mapping[str, object]]], Sequence[str]],
         rules: Rules | None = None,
         planner: Pool | None = None,
@@ -203,17 +202,8 @@ class Supervisor:
         asked = [job.key for job in self.jobs.values() if job.stage is Stage.ASKED]
         try:
             seen = self.executor.observe(asked) if asked else {}
-            self._look_at_sites(now)
         except ExecutorError as err:
-            # Whatever it is, what it means is that nothing was seen: a login that ran out, a limit, a word of it that
-            # we do not know. All of these pass, and none is a reason to leave the other jobs alone.
-            if self._unseen is not type(err):
-                self._say(f"{err}. Nothing is decided meanwhile; jobs with a begin time start by themselves")
-            self._unseen = type(err)
-            return False
-        if self._unseen is not None:
-            self._unseen = None
-            self._say(f"{self.executor.name} answers again")
+            return self._unseen_for(err)
         for key in asked:
             job, status = self.jobs[key], seen.get(key)
             if status is None:
@@ -225,21 +215,55 @@ class Supervisor:
             state = self.jobs[key].state if key in self.jobs else None
             self._outcomes[number] = f"looked up: {state.value if state else 'not there'}"
         self._open.clear()
+        try:
+            self._look_at_sites(now)
+        except ExecutorError as err:
+            return self._unseen_for(err)
+        if self._unseen is not None:
+            self._unseen = None
+            self._say(f"{self.executor.name} answers again")
         return True
 
+    def _unseen_for(self, err: ExecutorError) -> bool:
+        # Whatever it is, what it means is that nothing was seen: a login that ran out, a limit, a word of it that we
+        # do not know. All of these pass, and none is a reason to leave the other jobs alone.
+        if self._unseen is not type(err):
+            self._say(f"{err}. Nothing is decided meanwhile; jobs with a begin time start by themselves")
+        self._unseen = type(err)
+        return False
+
     def _look_at_sites(self, now: datetime) -> None:
-        wanted = self.outlook.rates.sites if self.following.names_sites else ()
+        if not self.sites.due(now, pressed=True):
+            return
         rules = self._lags.guarded(self.rules, now)
-        if self.sites.look(self.executor, wanted, self.jobs.values(), rules, now, self._say):
+        waiting = [job for job in self.jobs.values() if job.stage is not Stage.OVER and not job.works]
+        pressed = [job for job in waiting if job.deadline > now and must_run(job, now, rules)]
+        if not self.sites.due(now, pressed=bool(pressed)):
+            return
+        wanted = self.outlook.rates.sites if self.following.names_sites else ()
+        if self.sites.look(self.executor, wanted, now, self._say):
             self._replan = "sites changed"
             self._asked_plan = None  # this one does not wait
-            self._name_bound()
+        if self.sites.away:
+            self._leave(pressed, now)
+        if self.sites.gone:
+            self._name_bound(waiting)
 
-    def _name_bound(self) -> None:
+    def _leave(self, pressed: Sequence[Tracked], now: datetime) -> None:
+        """What must run now has no time to see whether its site comes back: it goes elsewhere, alone."""
+        rates, away = self.outlook.rates, self.sites.away
+        for job in pressed:
+            site = job.next_piece(now).site
+            if site not in away or not (allowed := sites_open(job, rates, away)):
+                continue
+            job.pieces, job.changed = at_once(job, now, allowed, rates, self._terms), True
+            job.wait_until, job.vain = None, 0  # it was refused elsewhere
+            self._note(job, f"{job.name} must run now, and its site {site} is not there: it runs at {job.site}")
+
+    def _name_bound(self, waiting: Sequence[Tracked]) -> None:
         """Say which jobs have to wait for what is gone."""
-        waiting = [job for job in self.jobs.values() if job.stage is not Stage.OVER and not job.works]
         bound = [job for job in waiting if not sites_open(job, self.outlook.rates, self.sites.gone)]
-        new = [job.name for job in bound if job.say("its site is there no longer, and it may go nowhere else")]
+        new = [job.name for job in bound if job.say("it had to wait for its site, which was gone")]
         if new:
             more = f" and {len(new) - _NAMED} more" if len(new) > _NAMED else ""
             self._say(f"{', '.join(new[:_NAMED])}{more} may go nowhere else: waiting for the site to come back")
@@ -337,10 +361,11 @@ class Supervisor:
 
     def _adopt(self, found: Answered, why: str, now: datetime) -> None:
         if found.problem:
-            self._say(f"{why}: {found.problem}. The plan in force stays, and deadlines come first")
+            rest = "Only what cannot stay as it is is moved" if found.forced else "The plan in force stays"
+            self._say(f"{why}: {found.problem}. {rest}, and deadlines come first")
         if not found.pays(self.rules):
             return
-        changed = 0
+        changed, news = 0, False
         for key, pieces in found.pieces.items():
             job = self.jobs[key]
             if job.stage is Stage.OVER or not pieces or pieces == job.pieces:
@@ -349,12 +374,14 @@ class Supervisor:
                 continue  # it began while the answer was on its way
             moved, before = pieces[0].site != job.pieces[0].site, job.next_piece(now).start
             # What is due, and goes on waiting for room where it is, is no news.
-            changed += moved or not (job.works or before <= now >= pieces[0].start)
+            still = not moved and not job.works and before <= now >= pieces[0].start
+            news |= not still
+            changed += moved or not (job.works or still)
             if moved:
                 job.wait_until, job.vain = None, 0  # it was refused elsewhere
             job.pieces, job.changed = pieces, True
         self._slipped.clear()
-        if not changed and found.forced:
+        if not news:
             return
         self.following.replans += 1
         self.following.changed = True
@@ -491,13 +518,13 @@ class Supervisor:
     def _settle_some(self) -> None:
         # As many as a cycle appends: what is more is for the next one.
         room = _RECEIPTS - len(self._to_append)
-        for job in self.jobs.values():
-            if job.stage is Stage.OVER and job.receipt is None and job.begun:
-                if room <= 0:
-                    return
-                job.receipt, job.changed = dict(self._settle(job)), True
-                self._to_append.append(job)
-                room -= 1
+        ended = (job for job in self.jobs.values() if job.stage is Stage.OVER and job.receipt is None and job.begun)
+        jobs = list(itertools.islice(ended, max(room, 0)))
+        if not jobs:
+            return
+        for job, body in zip(jobs, self._settle(jobs), strict=True):
+            job.receipt, job.changed = dict(body), True
+        self._to_append.extend(jobs)
 
     def _append_some(self) -> None:
         """Receipts into the ledger, with one flush; what is more is for the next cycle."""
@@ -544,43 +571,3 @@ class Supervisor:
     def _say(self, text: str) -> None:
         self._told(text)
         self.following.say(f"{self.clock.now():%Y-%m-%d %H:%M} {text}")
-
-
-def follow_to_its_end(
-    supervisor: Supervisor,
-    *,
-    sleep: Callable[[float], None] = time.sleep,
-    shown: Callable[[Cycle], None] = lambda _: None,
-) -> None:
-    """Cycle until all is over. While another supervisor leads this one stands by; a database that is away is waited
-    for, and nothing is asked of the executor meanwhile.
-
-    Raises:
-        LeaseLost: another one took over.
-    """
-    rules, told = supervisor.rules, ""
-    while True:
-        try:
-            if supervisor.lease is None and not supervisor.lead():
-                if supervisor.keeper_says_over():
-                    return
-                if told != "led":
-                    supervisor.say("another supervisor leads this plan; this one stands by")
-                told = "led"
-                sleep(rules.every_s)
-                continue
-            done = supervisor.cycle()
-            told = ""
-            shown(done)
-            if done.over:
-                supervisor.let_go()
-                return
-            if done.more:
-                continue
-        except LedgerCorrupt:
-            raise
-        except LedgerError as err:
-            if told != str(err):
-                supervisor.say(f"{err}. It is tried again; nothing is asked of {supervisor.executor.name} meanwhile")
-            told = str(err)
-        sleep(rules.every_s)

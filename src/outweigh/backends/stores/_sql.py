@@ -319,7 +319,7 @@ def _checked_view(row: RowMapping, location: str) -> View:
 
 def _matching(which: ReceiptFilter) -> Select[Any]:
     query = select(receipts.c.seq, receipts.c.address, receipts.c.body)
-    for column in ("batch", "project", "phase"):
+    for column in ("batch", "project", "phase", "run_id"):
         if wanted := getattr(which, column):
             query = query.where(receipts.c[column] == str(wanted))
     if which.within is not None:

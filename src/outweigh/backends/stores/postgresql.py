@@ -88,7 +88,7 @@ class PostgresqlStore(LedgerStore):
     def texts(
         self, which: ReceiptFilter, *, after: int | None = None, limit: int, newest: bool = False
     ) -> tuple[KeptText, ...]:
-        if any("\0" in str(wanted) for wanted in (which.batch, which.project, which.phase)):
+        if any("\0" in str(wanted) for wanted in (which.batch, which.project, which.phase, which.run_id)):
             return ()
         return super().texts(which, after=after, limit=limit, newest=newest)
 
@@ -104,7 +104,7 @@ class PostgresqlStore(LedgerStore):
 
     def receipts(self, which: ReceiptFilter) -> Iterator[tuple[str, Receipt]]:
         """In the order they were written; `limit` keeps the latest. `within` takes every run that overlaps it."""
-        if any("\0" in str(wanted) for wanted in (which.batch, which.project, which.phase)):
+        if any("\0" in str(wanted) for wanted in (which.batch, which.project, which.phase, which.run_id)):
             return
         yield from super().receipts(which)
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
-from starlette.types import Message, Receive, Scope
+from starlette.types import Message, Receive, Scope, Send
 
 READ_S = 30.0
 _RECEIPTS = 8 * 1024 * 1024
 _DOCUMENT = 4 * 1024 * 1024
 _ELSE = 512 * 1024
+#: What a client goes on sending after it was refused is thrown away, so much of it, for so long, and while something
+#: comes [bytes, s, s].
+_DISCARDED, _DISCARD_S, _QUIET_S = 64 * 1024 * 1024, 10.0, 1.0
 _LIMITS = {"/api/v1/receipts": _RECEIPTS, "/api/v1/plans": _DOCUMENT, "/api/v1/verdicts": _DOCUMENT}
 
 
@@ -61,3 +64,35 @@ async def read(scope: Scope, receive: Receive, length: str | None, *, read_s: fl
         return waiting.pop() if waiting else await receive()
 
     return again
+
+
+def lingering(send: Send, receive: Receive) -> Send:
+    """Sends an answer to a client that may still be sending: its end comes once that has stopped.
+
+    A connection that is closed over bytes nobody read is reset, and the client may lose the answer with it (RFC 9112,
+    9.6). The answer itself does not wait, and what comes meanwhile is thrown away.
+    """
+
+    async def sending(message: Message) -> None:
+        if message["type"] != "http.response.body" or message.get("more_body", False):
+            await send(message)
+            return
+        await send({**message, "more_body": True})
+        await _discard(receive)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return sending
+
+
+async def _discard(receive: Receive) -> None:
+    left = _DISCARDED
+    try:
+        async with asyncio.timeout(_DISCARD_S):
+            while left > 0:
+                async with asyncio.timeout(_QUIET_S):
+                    message = await receive()
+                left -= len(message.get("body", b""))
+                if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                    return
+    except TimeoutError:
+        return

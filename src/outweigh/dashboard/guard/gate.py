@@ -83,12 +83,12 @@ class Gate:
                 except bodies.BodyRefused as err:
                     refusal = problem(err.status, err.detail, "Send less, or faster")
             if refusal is not None:
-                # Whatever is still to come is not waited for: the connection ends here.
+                # The answer does not wait for whatever is still to come, and the connection ends here.
                 refusal.headers["Connection"] = "close"
         if self._to_be_noted(scope, headers, refusal):
             answer.noting = lambda status: self._note(scope, asker, status)
         if refusal is not None:
-            await refusal(scope, receive, answer)
+            await refusal(scope, receive, bodies.lingering(answer, receive) if _has_body(headers) else answer)
             return
         scope.setdefault("state", {})["asker"] = asker
         await self._app(scope, receive, answer)
