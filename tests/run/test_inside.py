@@ -146,28 +146,37 @@ def test_a_phase_that_is_none_is_refused():
         OfJob.found({"OUTWEIGH_JOB": "abc-0", "OUTWEIGH_JOB_PHASE": "trainign"})
 
 
-def test_two_real_jobs_that_measure_themselves_at_one_time_are_counted_once(tmp_path, day):
+def followed_now(folder, day, names, command):
+    """Real jobs, all due now, followed on this machine: how many came how, and the receipts they left."""
     started = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     day_after, hour_after = ((started + timedelta(hours=hours)).isoformat() for hours in (24, 1))
-    command = (sys.executable, "-m", "outweigh", "measure", "--hum", "0", "--", "sleep", "1")
-    document = day.planned([day.job("a", work_h=0.001), day.job("b", work_h=0.001)], command=command)
+    document = day.planned([day.job(name, work_h=0.001) for name in names], command=(sys.executable, *command))
     document["horizon"].update(start=started.isoformat(), end=day_after)
-    for job in document["jobs"]:  # both at once, now
+    for job in document["jobs"]:
         job.update(release=started.isoformat(), deadline=day_after)
         for piece in job["pieces"]:
             piece.update(site="fr", start=started.isoformat(), end=hour_after)
-    (tmp_path / "plan.json").write_text(json.dumps(document))
+    (folder / "plan.json").write_text(json.dumps(document))
 
     done = subprocess.run(
         [sys.executable, "-m", "outweigh", "run", "plan.json", "--on", "local:fr,se", "--every", "0.3", "--project",
          "made-up", "--json"],
-        cwd=tmp_path, env={**os.environ, "OUTWEIGH_STATE": str(tmp_path / "state")}, capture_output=True, text=True,
+        cwd=folder, env={**os.environ, "OUTWEIGH_STATE": str(folder / "state")}, capture_output=True, text=True,
         timeout=120, check=False,
     )  # fmt: skip
 
-    assert json.loads(done.stdout)["counts"]["completed"] == 2, done.stderr
-    with closing(SqliteStore.open(tmp_path / ".outweigh" / "ledger.sqlite")) as store:
+    assert done.stdout, done.stderr
+    with closing(SqliteStore.open(folder / ".outweigh" / "ledger.sqlite")) as store:
         receipts = [receipt for _, receipt in store.receipts(ReceiptFilter(project="made-up", phase="training"))]
+    return json.loads(done.stdout)["counts"], receipts
+
+
+def test_two_real_jobs_that_measure_themselves_at_one_time_are_counted_once(tmp_path, day):
+    counts, receipts = followed_now(
+        tmp_path, day, "ab", ("-m", "outweigh", "measure", "--hum", "0", "--", "sleep", "1")
+    )
+
+    assert counts["completed"] == 2
     measured = {dict(one.labels)[OF_JOB]: one for one in receipts if OF_JOB in dict(one.labels)}
     own = {one.run_id: one for one in receipts if OF_JOB not in dict(one.labels)}
     assert len(receipts) == 4
@@ -196,25 +205,9 @@ sys.exit(3)
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="tells processes apart by /proc")
 def test_what_a_real_job_that_killed_its_measurement_had_drawn_is_counted_once(tmp_path, day):
-    started = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    day_after, hour_after = ((started + timedelta(hours=hours)).isoformat() for hours in (24, 1))
-    document = day.planned([day.job("a", work_h=0.001)], command=(sys.executable, "-c", KILLS))
-    document["horizon"].update(start=started.isoformat(), end=day_after)
-    (job,) = document["jobs"]
-    job.update(release=started.isoformat(), deadline=day_after)
-    job["pieces"][0].update(site="fr", start=started.isoformat(), end=hour_after)
-    (tmp_path / "plan.json").write_text(json.dumps(document))
+    counts, receipts = followed_now(tmp_path, day, "a", ("-c", KILLS))
 
-    done = subprocess.run(
-        [sys.executable, "-m", "outweigh", "run", "plan.json", "--on", "local:fr,se", "--every", "0.3", "--project",
-         "made-up", "--json"],
-        cwd=tmp_path, env={**os.environ, "OUTWEIGH_STATE": str(tmp_path / "state")}, capture_output=True, text=True,
-        timeout=120, check=False,
-    )  # fmt: skip
-
-    assert json.loads(done.stdout)["counts"]["failed"] == 1, done.stderr
-    with closing(SqliteStore.open(tmp_path / ".outweigh" / "ledger.sqlite")) as store:
-        receipts = [receipt for _, receipt in store.receipts(ReceiptFilter(project="made-up", phase="training"))]
+    assert counts["failed"] == 1
     (inside,) = (one for one in receipts if OF_JOB in dict(one.labels))
     (own,) = (one for one in receipts if OF_JOB not in dict(one.labels))
     assert inside.status is RunStatus.INTERRUPTED
