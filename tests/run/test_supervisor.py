@@ -1,11 +1,13 @@
 """What a supervisor promises, on a simulation whose clock is moved by hand."""
 
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
 from outweigh.backends.executors.simulated import SimulatedExecutor
+from outweigh.backends.stores.sqlite import SqliteStore
 from outweigh.core.errors import (
     GridUnavailable,
     JobRefused,
@@ -19,6 +21,7 @@ from outweigh.core.jobs import JobRequest, JobState, Stint
 from outweigh.ports import ReceiptFilter
 from outweigh.run.clock import PlanClock
 from outweigh.run.deciding import Rules
+from outweigh.run.following import begin
 from outweigh.run.to_its_end import follow_to_its_end
 from outweigh.run.tracked import Fate, Stage
 
@@ -690,3 +693,41 @@ def test_who_may_not_list_sites_follows_jobs_all_the_same(world, day):
 
     assert world.report(supervisor)["jobs"][0]["actual"]["start"] == document["jobs"][0]["start"]
     assert sum("may not list nodes" in text for text in world.heard) == 1
+
+
+def test_jobs_of_the_plan_that_another_ledger_followed_are_said_to_be_that_and_not_run_again(world, day):
+    world.now = day.at(-2)
+    document = day.planned([day.job("a", work_h=2.0), day.job("b", work_h=2.0)])
+    name = world.follow(document)
+    for number in range(2):
+        world.executor.submit(JobRequest(f"{name}-{number}", ("train",), site="se", work_s=60.0))
+    world.now = day.at(0)
+    supervisor = world.supervise(name)
+    supervisor.lead()
+
+    world.live(supervisor, 26)
+
+    assert all(one.seen.started == day.at(-2) for one in supervisor.jobs.values())
+    assert sum("of another ledger" in text for text in world.heard) == 1
+    assert all("not run again" in one.notes[0] for one in supervisor.jobs.values())
+
+
+def test_again_runs_what_another_ledger_followed_under_keys_of_its_own(world, day):
+    document = day.planned([day.job()])
+    asked = {"on": "simulated", "clock": {"factor": 1.0}, "project": "", "phase": "training"}
+    first = world.follow(document)
+    with closing(SqliteStore.open(world.path.with_name("other.sqlite"))) as other:
+        second, new = begin(other, document, "plan", **asked, again=True, taken=lambda key: key == f"{first}-0")
+
+        assert new
+        assert second != first
+        assert begin(other, document, "plan", **asked, again=True) == (first, True)
+
+
+def test_what_was_tried_on_a_fast_clock_has_not_been_run(world, day):
+    document = day.planned([day.job()])
+    asked = {"on": "made-up", "project": "", "phase": "training"}
+
+    names = {begin(world.store, document, "plan", clock={"factor": factor}, **asked) for factor in (1.0, 480.0, 480.0)}
+
+    assert len({name for name, _ in names}) == 2

@@ -130,7 +130,7 @@ def run_plan(
     _rules(options.clock_factor, options.every_s)  # what cannot be is refused before anything is begun
     with _opened(options) as (store, executor):
         # Who goes on may find the sites down, or the scheduler: what it is to do is in the database.
-        known = is_followed(store, document, options.on)
+        known = is_followed(store, document, options.on, options.clock_factor)
         named = True if known else _names_sites(executor, document, options.on, meant=names_sites)
         factor = options.clock_factor
         wall = system_now()
@@ -139,6 +139,7 @@ def run_plan(
         following, new = begin(
             store, document, source, on=options.on, clock=clock.to_dict(), project=booked_on(options.project),
             phase=options.phase, cwd=folder, names_sites=named, again=options.again,
+            taken=lambda key: bool(executor.observe([key])),
         )  # fmt: skip
         told(f"{'following' if new else 'going on with'} plan {following} on {options.on}")
         if following in {each for each, _ in store.followings(over=True)}:

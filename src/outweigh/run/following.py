@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -101,13 +101,15 @@ class Following:
         return found, {key: Tracked.from_text(key, text, found.terms) for key, text in jobs.items()}
 
 
-def is_followed(keeper: KeepsFollowings, document: Mapping[str, Any], on: str) -> bool:
-    """Whether this plan is on its way on this executor."""
-    return _name(str(document.get("plan_id")), on, 0) in {each for each, _ in keeper.followings()}
+def is_followed(keeper: KeepsFollowings, document: Mapping[str, Any], on: str, factor: float) -> bool:
+    """Whether this plan is on its way on this executor, on a clock that is so many times as fast."""
+    return _name(str(document.get("plan_id")), on, factor, 0) in {each for each, _ in keeper.followings()}
 
 
-def _name(plan_id: str, on: str, round_: int) -> str:
-    return hashlib.sha256(f"{plan_id} {on} {round_}".encode()).hexdigest()[:_ID]
+def _name(plan_id: str, on: str, factor: float, round_: int) -> str:
+    # What was tried on a fast clock has not been run.
+    trial = "" if factor == 1 else f" x{factor!r}"
+    return hashlib.sha256(f"{plan_id} {on} {round_}{trial}".encode()).hexdigest()[:_ID]
 
 
 def begin(
@@ -122,12 +124,14 @@ def begin(
     cwd: str = "",
     names_sites: bool = True,
     again: bool = False,
+    taken: Callable[[str], bool] = lambda _: False,
 ) -> tuple[str, bool]:
-    """Begin to follow a plan, or go on with it: the same plan on the same executor is one following.
+    """Begin to follow a plan, or go on with it: the same plan on the same executor and clock is one following.
 
     Args:
         source: what messages call the plan.
-        again: follow it once more where it was followed to its end.
+        again: follow it once more where it was followed to its end, here or in another ledger.
+        taken: whether the executor has a job of that key.
 
     Returns:
         Id of the following, and whether it is new.
@@ -137,13 +141,13 @@ def begin(
     """
     plan = read_plan(document, source)
     rates = Rates.of_plan(document)
+    known = {each for each, _ in keeper.followings()} if again else set()
+    over = {each for each, _ in keeper.followings(over=True)} if again else set()
     round_ = 0
-    while True:
-        name = _name(plan.plan_id, on, round_)
-        over = name in {each for each, _ in keeper.followings(over=True)}
-        if not (again and over):
-            break
+    name = _name(plan.plan_id, on, clock["factor"], round_)
+    while again and (name in over if name in known else taken(f"{name}-0")):
         round_ += 1
+        name = _name(plan.plan_id, on, clock["factor"], round_)
     following = Following(
         name, {**{k: v for k, v in document.items() if k != "frontier"}, "jobs": terms_to_dict(document)},
         plan.terms, on, dict(clock), rates, rates, project, phase, cwd, names_sites,

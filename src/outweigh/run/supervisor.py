@@ -55,6 +55,8 @@ _ACTING_S: Final = 0.3
 _RECEIPTS: Final = 100
 #: A job that is cancelled has so long to go before it is told again [wall s].
 _ENDING_S: Final = 60.0
+#: A job that was submitted so long before it was followed was followed before; clocks may differ a little [wall].
+_BEFORE: Final = timedelta(seconds=30)
 #: Jobs that one message names.
 _NAMED: Final = 5
 
@@ -132,6 +134,7 @@ class Supervisor:
         self._outcomes: dict[int, str] = {}
         self._to_append: list[Tracked] = []
         self._lags = Lags()
+        self._of_before = False
         self._fits = _STEPS  # steps that there was time for
 
     # --- leading ------------------------------------------------------------------------------------
@@ -456,6 +459,7 @@ class Supervisor:
         job.asked_at = self.clock.now() if begin is None else job.asked_at
         status = ask(self.executor, job, each, begin, self.clock, self.following)
         if status is not None:
+            self._is_of_before(job, status)
             self._absorb(job, status)
         if each.kind is StepKind.RELEASE:
             job.asked_begin, job.changed = each.begin, True
@@ -463,6 +467,19 @@ class Supervisor:
             job.wait_until = self.clock.now() + timedelta(seconds=self.clock.plan_s(_ENDING_S))
         job.vain = 0
         return "done"
+
+    def _is_of_before(self, job: Tracked, status: JobStatus) -> None:
+        """Say that a job is taken for what it is: the executor had it before this following began."""
+        if status.submitted is None or status.submitted >= self.clock.wall - _BEFORE:
+            return
+        since = f"since {status.submitted:%Y-%m-%d %H:%M} UTC"
+        job.say(f"{self.executor.name} had it before, {since}: it is not run again")
+        if not self._of_before:
+            self._say(
+                f"{self.executor.name} has had jobs of this plan {since}, of another ledger: they are taken for what "
+                "they are and not run again. --again runs them once more"
+            )
+        self._of_before = True
 
     def _refused(self, job: Tracked, each: Wanted, err: ExecutorError, now: datetime) -> None:
         """The next safe step after a refusal, said once."""
