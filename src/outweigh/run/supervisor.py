@@ -56,7 +56,7 @@ _RECEIPTS: Final = 100
 #: A job that is cancelled has so long to go before it is told again [wall s].
 _ENDING_S: Final = 60.0
 #: A job that was submitted so long before it was followed was followed before; clocks may differ a little [wall].
-_BEFORE: Final = timedelta(seconds=30)
+_BEFORE: Final = timedelta(seconds=5)
 #: Jobs that one message names.
 _NAMED: Final = 5
 
