@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from outweigh.app.pages.asked import Asked, FieldRefused
@@ -564,6 +564,7 @@ def test_whatever_is_asked_ends_in_an_answer_or_a_refusal_with_a_remedy(field: s
     assert refused is None or (refused.field in (field, f"{field[:59]}…", "until") and refused.remedy)
 
 
+@example(142.0, 1e-16)
 @given(st.floats(1e-12, 1e15), st.floats(0, 2))
 def test_a_figure_is_readable_whatever_its_size(value: float, relative: float) -> None:
     row = {"x_j": value, "x_low_j": value * (1 - relative), "x_high_j": value * (1 + relative)}

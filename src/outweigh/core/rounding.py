@@ -12,6 +12,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 _PREFIXES = ((1e-9, "n"), (1e-6, "µ"), (1e-3, "m"), (1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T"))
 _MINUS = "\N{MINUS SIGN}"
 _MOST_PLACES = 15  # a float holds no more digits than that; what stands behind them would be made up
+_MOST_DIGITS = 9  # nor is any figure known to more: an interval that is narrower is one of floats
 
 
 def decimals_for(uncertainty: float, digits: int = 2) -> int | None:
@@ -78,7 +79,8 @@ def decimals_between(low: float | None, high: float | None, *, value: float | No
     places = decimals_for(half)
     if places is None and value is not None:
         places = decimals_for(value, 3)
-    return 3 if places is None else places
+    most = decimals_for(max((abs(each) for each in (*ends, value or 0.0)), default=0.0), _MOST_DIGITS)
+    return 3 if places is None else places if most is None else min(places, most)
 
 
 def plus_minus(value: float, low: float | None, high: float | None) -> str:
