@@ -71,4 +71,4 @@ def thinned(trace: Mapping[str, Any], most: int = MAX_TRACE_POINTS) -> dict[str,
 
 def _mean(values: list[float | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return sum(known) / len(known) if len(known) == len(values) else None
+    return sum(known) / len(known) if known and len(known) == len(values) else None
